@@ -1,0 +1,99 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+// DOWNPOUR_CORE_ONLY=1 leaves every dependency out of the manifest: the deterministic core then
+// builds and tests in seconds, which is what sanitizers and fuzzers want.
+let environment = ProcessInfo.processInfo.environment
+let coreOnly = environment["DOWNPOUR_CORE_ONLY"] == "1"
+let withFuzzers = environment["DOWNPOUR_FUZZ"] == "1"
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+let lifetimes: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
+
+// The core: imports point one way, the four siblings never import each other.
+var targets: [Target] = [
+    .target(name: "CPrefetch"),
+    .target(name: "CChecksum"),
+    .target(name: "EdgeTypes", swiftSettings: strict),
+    .target(name: "EdgeMemory", dependencies: ["EdgeTypes", "CPrefetch", "CChecksum"], swiftSettings: lifetimes),
+    .target(name: "EdgeDomain", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
+    .target(name: "EdgeLedger", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
+    .target(name: "EdgeWire", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
+    .target(
+        name: "EdgeCore",
+        dependencies: ["EdgeDomain", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
+
+    .testTarget(name: "EdgeMemoryTests", dependencies: ["EdgeMemory"], swiftSettings: strict),
+    .testTarget(name: "EdgeDomainTests", dependencies: ["EdgeDomain"], swiftSettings: strict),
+    .testTarget(name: "EdgeWireTests", dependencies: ["EdgeWire"], swiftSettings: strict),
+    .testTarget(name: "EdgeCoreTests", dependencies: ["EdgeCore"], swiftSettings: strict),
+]
+var dependencies: [Package.Dependency] = []
+var products: [Product] = []
+
+if !coreOnly {
+    dependencies = [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(
+            url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ]
+    products = [.executable(name: "downpour", targets: ["downpour"])]
+    targets += [
+        .systemLibrary(
+            name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(
+            name: "EdgeStores",
+            dependencies: [
+                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "EdgeServer",
+            dependencies: [
+                "EdgeCore", "EdgeStores", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory",
+                "EdgeTypes", "COpenSSL", "CZstd",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "downpour",
+            dependencies: [
+                "EdgeServer", "EdgeStores",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Yams", package: "Yams"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: strict),
+    ]
+}
+
+let package = Package(
+    name: "downpour", products: products, dependencies: dependencies, targets: targets,
+    cLanguageStandard: .c11)

@@ -1,0 +1,103 @@
+public import EdgeTypes
+
+/// What one step is given: requests from clients and other cores, and frames between a pool's
+/// home and its slices. Reused from step to step; warm, it allocates nothing.
+public struct RequestBatch: ~Copyable {
+    public var requests: [Request] = []
+    public var payloads: [Payload] = []
+    public var frames: [Frame] = []
+    /// Whether the journal has no room for new grants (pays, expiries and transfers still fit).
+    public var storageIsFull = false
+
+    public init(capacity: Int = 1_024) {
+        requests.reserveCapacity(capacity)
+        payloads.reserveCapacity(64)
+        frames.reserveCapacity(64)
+    }
+
+    @inlinable public var isEmpty: Bool { requests.isEmpty && frames.isEmpty }
+
+    public mutating func append(_ request: Request, payload: Payload) {
+        var request = request
+        request.payload = Int32(payloads.count)
+        payloads.append(payload)
+        requests.append(request)
+    }
+
+    public mutating func removeAll() {
+        requests.removeAll(keepingCapacity: true)
+        payloads.removeAll(keepingCapacity: true)
+        frames.removeAll(keepingCapacity: true)
+    }
+}
+
+/// A request that another core owns.
+public struct Forward: Sendable {
+    public var core: UInt16
+    public var request: Request
+    public var payload: Payload?
+
+    public init(core: UInt16, request: Request, payload: Payload?) {
+        self.core = core
+        self.request = request
+        self.payload = payload
+    }
+}
+
+/// A frame for a shard of another core. Leaves once the journal holds what this step appended.
+public struct OutboundFrame: Sendable {
+    public var core: UInt16
+    public var frame: Frame
+
+    public init(core: UInt16, frame: Frame) {
+        self.core = core
+        self.frame = frame
+    }
+}
+
+/// What one step wants done: values in buffers that are reused from step to step.
+///
+/// The shell first appends `journal` to the core's journal, then sends the replies (those that
+/// wait, once it is durable), the frames (once durable) and the forwards (at once).
+public struct EffectBuffer: ~Copyable {
+    public var replies: [Reply] = []
+    public var bodies: [Value] = []
+    public var forwards: [Forward] = []
+    public var frames: [OutboundFrame] = []
+    /// Journal entries of this step, encoded, in order.
+    public var journal = ByteSink()
+    /// When the core next wants a step even without requests; `Int64.max`: never.
+    public var nextDeadlineMs: UnixMs = .max
+
+    public init(capacity: Int = 1_024) {
+        replies.reserveCapacity(capacity)
+        bodies.reserveCapacity(64)
+        forwards.reserveCapacity(64)
+        frames.reserveCapacity(64)
+    }
+
+    public mutating func fail(
+        _ ticket: Ticket, _ code: ErrorCode, _ detail: String, waits: Bool = true
+    ) {
+        replies.append(
+            Reply(
+                ticket: ticket, shape: .error, error: code, waitsForJournal: waits,
+                body: Int32(bodies.count)))
+        bodies.append(.text(detail))
+    }
+
+    public mutating func answer(_ ticket: Ticket, _ body: Value, waits: Bool = true) {
+        replies.append(
+            Reply(
+                ticket: ticket, shape: .body, waitsForJournal: waits, body: Int32(bodies.count)))
+        bodies.append(body)
+    }
+
+    /// Empties everything but the journal, which the shell takes over.
+    public mutating func removeAll() {
+        replies.removeAll(keepingCapacity: true)
+        bodies.removeAll(keepingCapacity: true)
+        forwards.removeAll(keepingCapacity: true)
+        frames.removeAll(keepingCapacity: true)
+    }
+}

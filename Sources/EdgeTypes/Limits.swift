@@ -1,0 +1,35 @@
+/// The limits of the system. Reaching one is an answer to the client, never a crash.
+public enum Limits {
+    /// Longest pool name, request id, payment id or region name, in bytes.
+    public static let textBytes = 64
+    /// Most shards of a cluster; the count is a power of two.
+    public static let shards = 16_384
+    /// Most slices of a pool.
+    public static let slices = 16_384
+    /// Most pools a node knows.
+    public static let pools = 100_000
+    /// Most packets of one rain, or units of one SKU.
+    public static let unitsPerPool: Int64 = 1_000_000_000
+    /// Most packets of a `luck` rain: its amounts are held in memory.
+    public static let luckPackets: Int64 = 100_000
+    /// Most fen in a pool: far from overflow in every sum that is made of them (10^15 yuan).
+    public static let amountFen: Int64 = 100_000_000_000_000_000
+    /// Most claims in one slice: their positions share 32 bits with a hash tag.
+    public static let claimsPerSlice = 50_000_000
+    /// Most packets or units a user may take of one pool.
+    public static let perUser: UInt32 = 10_000
+    /// Most units of one order.
+    public static let unitsPerOrder: UInt32 = 10_000
+    /// Most orders on one shard.
+    public static let ordersPerShard = 16_000_000
+    /// Most payments remembered on one shard (captured and refused).
+    public static let paymentsPerShard = 32_000_000
+    /// Longest hold of a reservation.
+    public static let holdMs: Int64 = 30 * 24 * 3_600_000
+    /// Most regions of a pool.
+    public static let regions = 16
+    /// Most block ranges a slice or a treasury holds of one pool.
+    public static let rangesPerSlice = 256
+    /// Most request ids an operator's commands leave behind on one pool (ALTER, REFILL).
+    public static let operatorRequestsPerPool = 4_096
+}
