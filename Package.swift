@@ -23,15 +23,19 @@ var targets: [Target] = [
     .target(name: "EdgeTypes", swiftSettings: strict),
     .target(name: "EdgeMemory", dependencies: ["EdgeTypes", "CPrefetch", "CChecksum"], swiftSettings: lifetimes),
     .target(name: "EdgeDomain", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
+    .target(name: "EdgeCluster", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
     .target(name: "EdgeLedger", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
     .target(name: "EdgeWire", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
     .target(
         name: "EdgeCore",
-        dependencies: ["EdgeDomain", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        dependencies: [
+            "EdgeDomain", "EdgeCluster", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes",
+        ],
         swiftSettings: strict),
 
     .testTarget(name: "EdgeMemoryTests", dependencies: ["EdgeMemory"], swiftSettings: strict),
     .testTarget(name: "EdgeDomainTests", dependencies: ["EdgeDomain"], swiftSettings: strict),
+    .testTarget(name: "EdgeClusterTests", dependencies: ["EdgeCluster"], swiftSettings: strict),
     .testTarget(name: "EdgeWireTests", dependencies: ["EdgeWire"], swiftSettings: strict),
     .testTarget(name: "EdgeCoreTests", dependencies: ["EdgeCore"], swiftSettings: strict),
 ]

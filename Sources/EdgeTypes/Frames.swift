@@ -19,8 +19,8 @@ public enum Frame: Sendable {
     case nothingToReturn(PoolKey, slice: UInt32, round: UInt32)
     case report(PoolKey, slice: UInt32, inquiry: UInt64, SliceTotals)
 
-    // Home → every core: the pool exists, and so many slices.
-    case announce(PoolDefinition)
+    // Home → every core: the pool exists, and this is how it stands.
+    case announce(PoolDefinition, PoolControl, closed: Bool)
 }
 
 /// A slice's books. `credited = held + granted + pending + returned + quarantined` always.
