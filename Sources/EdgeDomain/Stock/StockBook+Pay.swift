@@ -61,7 +61,7 @@ extension StockBook {
         let newest = newestOrder(slot, record.user)
         precondition(newest != OrderRecord.none)
         let units = orders[Int(newest)].userUnits + UInt32(record.quantity)
-        return units <= slices[slot].limit
+        return units <= min(slices[slot].limit, Limits.perUser)
     }
 
     /// Applies a payment that buys.
@@ -77,10 +77,12 @@ extension StockBook {
         let slot = Int(orders[number].slot)
         let units = Int64(orders[number].quantity)
         if entry.late {
-            guard slices[slot].held >= units, !slices[slot].isOver else { return false }
             let newest = newestOrder(slot, orders[number].user)
             precondition(newest != OrderRecord.none)
-            orders[Int(newest)].userUnits += UInt32(units)
+            let userUnits = orders[Int(newest)].userUnits + UInt32(units)
+            guard slices[slot].held >= units, !slices[slot].isOver, userUnits <= Limits.perUser
+            else { return false }
+            orders[Int(newest)].userUnits = userUnits
             slices[slot].held -= units
         } else {
             endHold(UInt32(number))

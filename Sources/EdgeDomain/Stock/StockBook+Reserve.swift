@@ -36,11 +36,13 @@ extension StockBook {
             open = orders[Int(newest)].userOpen
         }
         if let refusal = refusal(slot, nowMs) { return refusal }
-        if Int64(userUnits) + quantity > Int64(slices[slot].limit) {
+        if Int64(userUnits) + quantity > Int64(min(slices[slot].limit, Limits.perUser)) {
             let expiresMs = open == OrderRecord.none ? 0 : orders[Int(open)].expiresMs
             return .answer(.limit, order: id(open), timeMs: expiresMs)
         }
-        if slices[slot].held < quantity { return .answer(.soldOut, order: id(OrderRecord.none), timeMs: 0) }
+        if slices[slot].held < quantity {
+            return .answer(.soldOut, order: id(OrderRecord.none), timeMs: 0)
+        }
         let (fen, overflow) = slices[slot].priceFen.multipliedReportingOverflow(by: quantity)
         guard orders.count < orderLimit, !overflow, fen <= Limits.amountFen,
             slices[slot].orderedFen <= Self.orderedFenLimit - fen
@@ -86,14 +88,13 @@ extension StockBook {
         guard !overflow, fen <= Limits.amountFen, slices[slot].held >= units,
             slices[slot].orderedFen <= Self.orderedFenLimit - fen
         else { return false }
+        let record = OrderRecord(
+            user: entry.user, expiresMs: entry.expiresMs, requestHash: entry.requestHash,
+            slot: UInt32(slot), previous: OrderRecord.none, quantity: UInt16(entry.quantity),
+            state: .reserved)
+        guard addOrder(record, units: entry.quantity) else { return false }
         noteTime(header)
-        let number = UInt32(truncatingIfNeeded: orders.count)
-        addOrder(
-            OrderRecord(
-                user: entry.user, expiresMs: entry.expiresMs, requestHash: entry.requestHash,
-                slot: UInt32(slot), previous: OrderRecord.none,
-                quantity: UInt16(entry.quantity), state: .reserved))
-        openHold(number)
+        openHold(orders.count - 1)
         slices[slot].held -= units
         slices[slot].pending += units
         slices[slot].orderedFen += fen
@@ -102,9 +103,13 @@ extension StockBook {
     }
 
     /// Appends an order and makes it the newest of its user.
+    ///
+    /// - Parameter units: how many of its units count against the limit.
+    /// - Returns: false where its user would hold more than any limit permits.
     @inlinable
-    mutating func addOrder(_ record: OrderRecord) {
+    mutating func addOrder(_ record: OrderRecord, units: UInt32) -> Bool {
         var record = record
+        record.userUnits = units
         let number = orders.count
         let slot = Int(record.slot)
         let hash = userHash(slot, record.user)
@@ -114,8 +119,9 @@ extension StockBook {
             userIndex.insert(hash, number)
         } else {
             let before = orders[Int(newest)]
+            guard before.userUnits + units <= Limits.perUser else { return false }
             record.previous = newest
-            record.userUnits = before.userUnits
+            record.userUnits = before.userUnits + units
             record.userOpen = before.userOpen
             userIndex.replace(probe, with: number)
             // The first order of a user is found without this index, until a second one comes.
@@ -128,17 +134,17 @@ extension StockBook {
             }
         }
         orders.append(record)
+        return true
     }
 
-    /// Makes the newest order of its user an open one: counted, listed, with a deadline.
+    /// Makes the newest order of its user an open one: listed, with a deadline.
     @inlinable
-    mutating func openHold(_ number: UInt32) {
-        let order = Int(number)
+    mutating func openHold(_ order: Int) {
+        let number = UInt32(truncatingIfNeeded: order)
         let open = orders[order].userOpen
         if open != OrderRecord.none { orders[Int(open)].newerOpen = number }
         orders[order].olderOpen = open
         orders[order].userOpen = number
-        orders[order].userUnits += UInt32(orders[order].quantity)
         slices[Int(orders[order].slot)].openOrders += 1
         if holds.isEmpty { holds.start(atMs: timeMs) }
         holds.insert(number, deadlineMs: orders[order].expiresMs)
