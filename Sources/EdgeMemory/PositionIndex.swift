@@ -1,4 +1,4 @@
-private import CPrefetch
+import CPrefetch
 
 /// An insert-only hash index from 64-bit hashes to positions in a log, 8 bytes a bucket.
 ///
