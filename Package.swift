@@ -33,6 +33,11 @@ var targets: [Target] = [
         ],
         swiftSettings: strict),
 
+    .executableTarget(
+        name: "downpour-engine",
+        dependencies: ["EdgeCore", "EdgeDomain", "EdgeMemory", "EdgeTypes"], path: "bench/Engine",
+        swiftSettings: strict),
+
     .testTarget(name: "EdgeMemoryTests", dependencies: ["EdgeMemory"], swiftSettings: strict),
     .testTarget(name: "EdgeDomainTests", dependencies: ["EdgeDomain"], swiftSettings: strict),
     .testTarget(name: "EdgeClusterTests", dependencies: ["EdgeCluster"], swiftSettings: strict),

@@ -30,7 +30,8 @@ public struct Treasury: Sendable {
         /// It gave everything back and grants no more.
         public var isFinal = false
         // Not journaled.
-        public var lease: Transfer?
+        /// Sent and not confirmed, oldest first.
+        public var inFlight: [Transfer] = []
         public var hasOpened = false
         public var confirmedVersion: UInt32 = 0
     }
@@ -58,7 +59,7 @@ public struct Treasury: Sendable {
     /// Whether every slice is open under the latest control and has what it was leased.
     public var isSettled: Bool {
         slices.allSatisfy {
-            $0.hasOpened && $0.lease == nil && $0.confirmedVersion >= control.version
+            $0.hasOpened && $0.inFlight.isEmpty && $0.confirmedVersion >= control.version
         }
     }
 
@@ -98,7 +99,22 @@ public struct Treasury: Sendable {
         for range in transfer.ranges { take(range) }
         slices[slice].leaseNumber = transfer.number
         slices[slice].leased += transfer.units
-        slices[slice].lease = transfer
+        slices[slice].inFlight.append(transfer)
+    }
+
+    /// Whether a lease follows from what is here: the next number, and units to cover it.
+    public func canApplyLease(_ transfer: Transfer) -> Bool {
+        guard Int(transfer.slice) < slices.count,
+            transfer.number == slices[Int(transfer.slice)].leaseNumber + 1
+        else { return false }
+        if definition.kind == .stock {
+            return transfer.units <= unleased.reduce(0) { $0 + $1.count }
+        }
+        return transfer.ranges.allSatisfy { range in
+            unleased.contains {
+                range.start >= $0.start && range.start + range.count <= $0.start + $0.count
+            }
+        }
     }
 
     private mutating func take(_ range: UnitRange) {
@@ -163,7 +179,7 @@ public struct Treasury: Sendable {
     }
 
     public mutating func confirm(_ slice: UInt32, lease number: UInt32) {
-        if slices[Int(slice)].lease?.number == number { slices[Int(slice)].lease = nil }
+        slices[Int(slice)].inFlight.removeAll { $0.number <= number }
     }
 
     /// The first leases: the whole pool, by the regions' weights.

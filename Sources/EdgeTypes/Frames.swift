@@ -35,8 +35,8 @@ public struct SliceTotals: Hashable, Sendable {
     /// Stock: units reserved and not yet paid.
     public var pending: Int64 = 0
     public var returned: Int64 = 0
-    public var returnedFen: Fen = 0
     public var quarantined: Int64 = 0
+    public var quarantinedFen: Fen = 0
 
     public init() {}
 }

@@ -38,6 +38,7 @@ public struct RainSlice: ~Copyable {
     public private(set) var creditedNumber: UInt32 = 0
     public private(set) var returnedNumber: UInt32 = 0
     public private(set) var isSealed = false
+    private var sealing: Transfer?
 
     @usableFromInline
     struct GrantRun {
@@ -60,9 +61,9 @@ public struct RainSlice: ~Copyable {
         self.poolIndex = poolIndex
         self.control = control
         salt = definition.seed.key(5)(0)
-        // Most of the pool comes with the first lease: room for a fair share before the herd.
+        // Room before the herd comes; the rest of a fair share costs two doublings at most.
         let share = Int(definition.units) / Int(max(1, definition.slices)) + 1
-        index.reserve(min(share, Limits.claimsPerSlice))
+        index.reserve(min(share / 4, Limits.claimsPerSlice))
     }
 }
 
@@ -259,7 +260,7 @@ extension RainSlice {
     }
 
     /// Gives packets back. A number that came before changes nothing.
-    public mutating func giveBack(_ transfer: Transfer, amountFen: Fen) {
+    public mutating func giveBack(_ transfer: Transfer) {
         guard transfer.number == returnedNumber + 1 else {
             precondition(transfer.number <= returnedNumber, "a return is missing")
             return
@@ -267,21 +268,37 @@ extension RainSlice {
         returnedNumber = transfer.number
         precondition(transfer.final, "slices return all they hold")
         isSealed = true
+        sealing = transfer
         guard !isQuarantined else { return }
         precondition(transfer.ranges == heldRanges)
         totals.returned += totals.held
-        totals.returnedFen += amountFen
         totals.held = 0
         headLeft = 0
         held = []
         headIndex = 0
     }
 
+    /// The final return, to be sent until the home confirms it.
+    ///
+    /// - Precondition: the slice is sealed.
+    public var lastReturn: Transfer {
+        guard let sealing else { preconditionFailure("nothing was returned") }
+        return sealing
+    }
+
+    /// Whether a claim on `packet` is what can come next.
+    public func accepts(packet: Int64) -> Bool {
+        headLeft > 0 && packet == nextPacket && !isSealed && !isQuarantined
+    }
+
     /// Ends granting for good: what the crash took along cannot be known.
-    public mutating func quarantine() {
+    ///
+    /// - Parameter amountFen: what `heldRanges` amount to.
+    public mutating func quarantine(amountFen: Fen) {
         guard !isQuarantined else { return }
         isQuarantined = true
         totals.quarantined += totals.held
+        totals.quarantinedFen += amountFen
         totals.held = 0
     }
 
