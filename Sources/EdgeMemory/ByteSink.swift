@@ -23,6 +23,14 @@ public struct ByteSink: ~Copyable {
 
     public mutating func removeAll() { count = 0 }
 
+    /// Forgets what was written past `count`: for writers that reserve more than they use.
+    ///
+    /// - Precondition: `count` is at most what is held.
+    public mutating func truncate(to count: Int) {
+        precondition(count >= 0 && count <= self.count)
+        self.count = count
+    }
+
     /// Makes room for `size` more bytes and returns where they go; they count as written.
     ///
     /// - Returns: exactly `size` bytes, uninitialised: the caller writes them all.
