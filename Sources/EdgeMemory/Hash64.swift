@@ -81,4 +81,10 @@ public enum RegionKey {
         let hash = UInt32(truncatingIfNeeded: Hash64.text(name, salt: 0x7265_6769_6f6e))
         return hash == 0 ? 1 : hash
     }
+
+    /// The same key of raw bytes: `of(Text64(bytes)) == of(bytes: bytes)`.
+    public static func of(bytes: UnsafeRawBufferPointer) -> UInt32 {
+        let hash = UInt32(truncatingIfNeeded: Hash64.bytes(bytes, salt: 0x7265_6769_6f6e))
+        return hash == 0 ? 1 : hash
+    }
 }
