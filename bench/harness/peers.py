@@ -84,7 +84,8 @@ class Nginx:
             modules = "".join(
                 f"load_module {module}/{name}.so;\n" for module in [module_directory()]
                 for name in ("ndk_http_module", "ngx_http_lua_module"))
-            grab = (f"location /v1/rains/ {{ add_header Downpour-Node peer; set $redis_port {redis_port}; "
+            grab = ("location /v1/rains/ { add_header Downpour-Node peer; "
+                    f"set $redis_port {redis_port}; "
                     f"set $script_sha {script_sha}; "
                     f"content_by_lua_file {self.directory}/lua/grab.lua; }}")
         text = (PEERS / "nginx.conf").read_text()
