@@ -95,6 +95,9 @@ def main():
         if document["machine"]["disk"].split()[:1] in (["tmpfs"], ["ramfs"]):
             print(f"bench: {options.scratch} is in memory: the journal rows say nothing; "
                   "choose a disk with --scratch", file=sys.stderr)
+        if document["machine"]["load_average"] > 0.5:
+            print(f"bench: others use this machine (load {os.getloadavg()[0]:.1f}): figures "
+                  "will be too high and their spread wide", file=sys.stderr)
         for row in rows:
             try:
                 document["rows"].append(run_row(row, context, sides, options))

@@ -23,10 +23,10 @@ def text(x, y, words, kind="", anchor="start"):
             f"{escape(words)}</text>")
 
 
-def mark(x, y, label, colour):
-    """A limit: a line across the lane and its name above."""
+def mark(x, y, colour, label, label_y, anchor):
+    """A limit: a line across the lane and its name beside it."""
     return (f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y - 4}" y2="{y + BAR + 4}" '
-            f'stroke="{colour}" stroke-width="2"/>' + text(x, y - 7, label, "small", "middle"))
+            f'stroke="{colour}" stroke-width="2"/>' + text(x, label_y, label, "small", anchor))
 
 
 def lane(row, y):
@@ -40,7 +40,7 @@ def lane(row, y):
 
     colour = COLOURS[row["verdict"]]
     ours, peer = (row["sides"][side][row["measure"]]["median"] for side in ("ours", "peer"))
-    middle = y + BAR / 2
+    middle, below = y + BAR / 2, y + BAR + 14
     return "\n".join([
         text(16, y + 9, row["title"]),
         text(16, y + 25, f"against {row['peer']}, {row['unit']}, "
@@ -50,9 +50,11 @@ def lane(row, y):
         f'fill="{colour}"/>',
         f'<line x1="{place(ratio["min"]):.1f}" x2="{place(ratio["max"]):.1f}" y1="{middle}" '
         f'y2="{middle}" stroke="#111" stroke-width="1.5"/>',
-        mark(place(1.0), y, "peer", "#888"),
-        mark(place(row["must"]), y, f"must {limit(row['must'])}", "#d98200"),
-        mark(place(row["aim"]), y, f"aim {limit(row['aim'])}", "#1a7f4b"),
+        mark(place(1.0), y, "#888", "peer", y - 7, "middle"),
+        mark(place(row["must"]), y, "#d98200", f"must {limit(row['must'])}", below,
+             "start" if row["lower_is_better"] else "end"),
+        mark(place(row["aim"]), y, "#1a7f4b", f"aim {limit(row['aim'])}", below,
+             "end" if row["lower_is_better"] else "start"),
         text(WIDTH - RIGHT + 12, y + 9, f"{ratio['median']:.2f}×", "value"),
         text(WIDTH - RIGHT + 12, y + 25, f"{amount(ours)} / {amount(peer)}", "small"),
     ])
