@@ -115,10 +115,11 @@ class Node:
         return connection
 
     def request(self, method, path, headers=None, body=None, listener="http"):
-        """One HTTP request on a connection of its own; a dict body is sent as JSON."""
+        """One HTTP request on a connection of its own; bodies are JSON if nothing else is said."""
         headers = dict(headers or {})
         if isinstance(body, (dict, list)):
             body = json.dumps(body)
+        if body is not None:
             headers.setdefault("Content-Type", "application/json")
         connection = http.client.HTTPConnection("127.0.0.1", self.port(listener), timeout=10)
         try:

@@ -145,6 +145,8 @@ BAD_REQUESTS = {
     "a quantity out of bounds": ("POST", "/v1/stock/{stock}/reserve",
                                  {"Idempotency-Key": "q"}, {"qty": 10**30}, 400),
     "no JSON": ("POST", "/v1/stock/{stock}/reserve", {"Idempotency-Key": "q"}, "{qty", 400),
+    "not JSON by its type": ("POST", "/v1/stock/{stock}/reserve", {
+        "Idempotency-Key": "q", "Content-Type": "text/xml"}, "<qty>1</qty>", 415),
     "JSON too deep": ("POST", "/v1/stock/{stock}/reserve", {"Idempotency-Key": "q"},
                       "[" * 5000, 400),
     "a body too large": ("POST", "/v1/stock/{stock}/reserve", {"Idempotency-Key": "q"},
@@ -297,7 +299,10 @@ def raw(node, data, timeout=10):
             received = b""
             while chunk := one.recv(65536):
                 received += chunk
-        except ConnectionError:
+        except TimeoutError:
+            raise AssertionError("neither an answer nor a close") from None
+        except OSError:
+            # Closed while we were still sending.
             return b""
         return received
 
