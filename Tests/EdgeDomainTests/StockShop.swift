@@ -215,6 +215,12 @@ final class StockShop {
         return [totals.held, totals.pending, totals.granted]
     }
 
+    func returning(slot: Int, units: Int64? = nil) -> Transfer? {
+        book.returning(slot: slot, units: units)
+    }
+
+    func sealing(slot: Int) -> Transfer? { book.sealing(slot: slot) }
+
     func snapshot() -> [UInt8] {
         var sink = ByteSink()
         book.writeSnapshot(into: &sink)
