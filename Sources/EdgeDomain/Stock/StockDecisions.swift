@@ -75,6 +75,13 @@ public struct OrderRow: Sendable, Equatable {
     public var state: OrderState
     public var quantity: UInt32
     public var expiresMs: UnixMs
+
+    public init(order: OrderID, state: OrderState, quantity: UInt32, expiresMs: UnixMs) {
+        self.order = order
+        self.state = state
+        self.quantity = quantity
+        self.expiresMs = expiresMs
+    }
 }
 
 /// Money of a slice: what was captured for goods, and what was given back of that. Payments that
@@ -82,6 +89,11 @@ public struct OrderRow: Sendable, Equatable {
 public struct StockMoney: Sendable, Equatable {
     public var paidFen: Fen
     public var refundedFen: Fen
+
+    public init(paidFen: Fen, refundedFen: Fen) {
+        self.paidFen = paidFen
+        self.refundedFen = refundedFen
+    }
 }
 
 /// Sizes of a book, for metrics.
