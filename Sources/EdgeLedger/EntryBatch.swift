@@ -80,6 +80,9 @@ public struct EntryBatch: Sendable {
     public private(set) var skipped: UInt64 = 0
 
     private let capacity: Int
+    /// A shard without a mark starts where its first entry is: for readers of a journal whose
+    /// oldest segments are gone.
+    private let adoptsStarts: Bool
     private var weight = 0
     /// Index into `ranges` by shard; −1 where the shard is not in the batch.
     private var rangeOfShard: [Int32] = []
@@ -87,9 +90,11 @@ public struct EntryBatch: Sendable {
     private var known: [Bool] = []
 
     /// - Parameter capacity: most claims, or other entries of usual size, it holds.
-    public init(capacity: Int = 16_384) {
+    /// - Parameter adoptsStarts: whether a shard without a mark may start after sequence 1.
+    public init(capacity: Int = 16_384, adoptsStarts: Bool = false) {
         precondition(capacity > 0)
         self.capacity = capacity
+        self.adoptsStarts = adoptsStarts
         claims.reserveCapacity(capacity)
         others.reserveCapacity(256)
     }
@@ -97,6 +102,14 @@ public struct EntryBatch: Sendable {
     public var count: Int { claims.count + others.count }
     public var isEmpty: Bool { ranges.isEmpty }
     public var isFull: Bool { weight >= capacity }
+
+    /// Time of its first entries; nil where it is empty.
+    public var oldestMs: UnixMs? {
+        switch (claims.first?.timeMs, others.first?.header.timeMs) {
+        case (let claim?, let other?): min(claim, other)
+        case (let claim, let other): claim ?? other
+        }
+    }
 
     /// Forgets everything: the store is at `marks`.
     public mutating func restart(at marks: WatermarkTable) {
@@ -146,6 +159,10 @@ public struct EntryBatch: Sendable {
         while rangeOfShard.count <= shard {
             rangeOfShard.append(-1)
             known.append(false)
+        }
+        if adoptsStarts, !known[shard], marks[header.shard] == .origin, header.sequence > 1 {
+            marks[header.shard] = Watermark(
+                epoch: header.epoch, sequence: header.sequence - 1, timeMs: header.timeMs)
         }
         let mark = marks[header.shard]
         if header.sequence <= mark.sequence {

@@ -1,4 +1,4 @@
-import EdgeTypes
+public import EdgeTypes
 
 extension LedgerFold {
     /// Checks what must hold when entries end, whatever the cut between shards.
@@ -64,7 +64,8 @@ extension LedgerFold {
         }
     }
 
-    func name(_ key: PoolKey) -> String {
+    /// A pool's name, or its key where it is not known.
+    public func name(_ key: PoolKey) -> String {
         pool(key)?.definition.name.description ?? "\(key.rawValue)"
     }
 

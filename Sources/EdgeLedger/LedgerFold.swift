@@ -62,7 +62,7 @@ public struct LedgerFold: Sendable {
 
     private let keepsUsers: Bool
     /// Orders outside are passed over: an audit takes them in parts.
-    public var orderPart: Range<UInt64>
+    private var orderPart: Range<UInt64>
 
     /// - Parameter keepsUsers: whether totals per (pool, user) are kept: some 60 bytes for each.
     public init(keepsUsers: Bool = true, orderPart: Range<UInt64> = 0..<UInt64.max) {
@@ -72,7 +72,11 @@ public struct LedgerFold: Sendable {
 
     // MARK: Lookups
 
-    func index(of key: PoolKey) -> Int? { poolIndex[key] }
+    /// Where a pool is in `pools`.
+    public func index(of key: PoolKey) -> Int? { poolIndex[key] }
+
+    /// Where an order is in `orders`.
+    public func index(of order: OrderID) -> Int? { orderIndex[order] }
 
     public func pool(_ key: PoolKey) -> Pool? { poolIndex[key].map { pools[$0] } }
 
