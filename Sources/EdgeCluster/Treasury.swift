@@ -169,6 +169,23 @@ public struct Treasury: Sendable {
         isClosed = true
     }
 
+    // MARK: Restoring a snapshot
+
+    mutating func restore(_ control: PoolControl) { self.control = control }
+
+    mutating func restore(
+        funded: Int64, returned: Int64, isClosed: Bool, unleased: [UnitRange]
+    ) {
+        self.funded = funded
+        self.returned = returned
+        self.isClosed = isClosed
+        self.unleased = unleased
+    }
+
+    mutating func restore(_ request: OperatorRequest) { operatorRequests.append(request) }
+
+    mutating func restore(_ link: Link, _ slice: Int) { slices[slice] = link }
+
     // MARK: What is not
 
     public mutating func confirmOpened(_ slice: UInt32) { slices[Int(slice)].hasOpened = true }

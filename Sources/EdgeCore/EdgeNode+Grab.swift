@@ -51,7 +51,8 @@ extension EdgeNode {
             lastPool = request.pool
             lastPoolIndex = index
         }
-        guard let slice = pools[lastPoolIndex].map.slice(of: request.user, region: request.region) else {
+        guard let slice = pools[lastPoolIndex].map.slice(of: request.user, region: request.region)
+        else {
             return GrabPlan(slot: GrabPlan.Miss.unknownRegion, hash: 0)
         }
         let slot = pools[lastPoolIndex].slots[Int(slice)]

@@ -29,8 +29,8 @@ public struct ByteSink: ~Copyable {
     ///
     /// - Precondition: `count` is at most what is held.
     public mutating func truncate(to count: Int) {
-        precondition(count >= 0 && count <= self.count)
-        self.count = count
+        precondition(count >= 0 && count <= used)
+        used = count
     }
 
     /// Makes room for `size` more bytes and returns where they go; they count as written.

@@ -99,6 +99,19 @@ public struct ChunkedLog<Element: BitwiseCopyable>: ~Copyable {
     }
 }
 
+extension ChunkedLog {
+    /// Appends elements as `write` left them. Used to restore a snapshot.
+    ///
+    /// - Precondition: whole elements.
+    public mutating func append(contentsOf bytes: UnsafeRawBufferPointer) {
+        let stride = MemoryLayout<Element>.stride
+        precondition(bytes.count % stride == 0)
+        for offset in Swift.stride(from: 0, to: bytes.count, by: stride) {
+            append(bytes.loadUnaligned(fromByteOffset: offset, as: Element.self))
+        }
+    }
+}
+
 /// The position of the last element for which `isBelow` holds, or nil. The log must be sorted.
 extension ChunkedLog {
     @inlinable

@@ -5,9 +5,16 @@ public struct SnapshotReader {
     private let bytes: UnsafeRawBufferPointer
     public private(set) var offset = 0
 
-    public struct Truncated: Error {}
+    public struct Truncated: Error {
+        public init() {}
+    }
 
     public init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    /// What was not read yet.
+    public var rest: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: bytes[offset...])
+    }
 
     public var remaining: Int { bytes.count - offset }
 
@@ -21,6 +28,15 @@ public struct SnapshotReader {
         let value = bytes.loadUnaligned(fromByteOffset: offset, as: T.self)
         offset += size
         return T(littleEndian: value)
+    }
+
+    /// A 32-bit count of items that follow.
+    ///
+    /// - Throws: where it is above `limit`, or fewer bytes remain than so many items take.
+    public mutating func count(limit: Int, itemBytes: Int) throws(Truncated) -> Int {
+        let count = Int(try integer(UInt32.self))
+        guard count <= limit, count <= remaining / max(1, itemBytes) else { throw Truncated() }
+        return count
     }
 
     /// - Throws: where fewer than `size` bytes remain.

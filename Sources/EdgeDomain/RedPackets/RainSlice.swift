@@ -304,6 +304,25 @@ extension RainSlice {
 
     public var books: SliceTotals { totals }
 
+    mutating func restore(
+        books: SliceTotals, credited: UInt32, returned: UInt32, sealed: Bool, quarantined: Bool,
+        held ranges: [UnitRange], returnedRanges: [UnitRange]
+    ) {
+        totals = books
+        creditedNumber = credited
+        returnedNumber = returned
+        isSealed = sealed
+        isQuarantined = quarantined
+        if sealed {
+            sealing = Transfer(
+                pool: pool, slice: slice, number: returned, final: true, ranges: returnedRanges)
+        }
+        held = ranges
+        headIndex = 0
+        headLeft = 0
+        takeNextRange()
+    }
+
     /// Whether every unit that came in is accounted for.
     public var isBalanced: Bool {
         totals.credited

@@ -81,10 +81,12 @@ public final class ClientListeners: Sendable {
             .childChannelOption(
                 .recvAllocator,
                 value: AdaptiveRecvByteBufferAllocator(
-                    minimum: 1_024, initial: 2_048, maximum: 65_536))
+                    minimum: 1_024, initial: 2_048, maximum: 65_536)
+            )
             .childChannelOption(
                 .writeBufferWaterMark,
-                value: ChannelOptions.Types.WriteBufferWaterMark(low: 32_768, high: 65_536))
+                value: ChannelOptions.Types.WriteBufferWaterMark(low: 32_768, high: 65_536)
+            )
             // A peer that has said all it wants still gets its answers.
             .childChannelOption(.allowRemoteHalfClosure, value: tls == nil)
         return try await bootstrap.bind(host: address.host, port: address.port).get()

@@ -1,6 +1,6 @@
-import Glibc
 public import EdgeMemory
 public import EdgeTypes
+import Glibc
 
 /// The deterministic core that a server loop drives: one call a tick.
 public protocol SteppingCore: ~Copyable {
@@ -50,7 +50,8 @@ public struct NodeProfile: Sendable {
 /// Reads both clocks.
 public enum SystemClock {
     public static func now() -> Instant {
-        Instant(wallMs: read(CLOCK_REALTIME) / 1_000_000, monotonicNs: UInt64(read(CLOCK_MONOTONIC)))
+        Instant(
+            wallMs: read(CLOCK_REALTIME) / 1_000_000, monotonicNs: UInt64(read(CLOCK_MONOTONIC)))
     }
 
     private static func read(_ clock: clockid_t) -> Int64 {

@@ -129,7 +129,8 @@ extension HTTPConnection {
         if let origin = exchange.origin {
             sink.append("Access-Control-Allow-Origin: ")
             sink.append(text: origin)
-            sink.append("\r\nVary: Origin\r\nAccess-Control-Expose-Headers: Downpour-Node, Retry-After\r\n")
+            sink.append(
+                "\r\nVary: Origin\r\nAccess-Control-Expose-Headers: Downpour-Node, Retry-After\r\n")
         }
         if !exchange.keepsAlive {
             sink.append("Connection: close\r\n")
