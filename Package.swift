@@ -25,6 +25,10 @@ var targets: [Target] = [
     .target(name: "EdgeDomain", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
     .target(name: "EdgeLedger", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
     .target(name: "EdgeWire", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .target(
+        name: "EdgeJournal", dependencies: ["EdgeWire", "EdgeMemory", "EdgeTypes", "CZstd"],
+        swiftSettings: strict),
     .target(
         name: "EdgeCore",
         dependencies: ["EdgeDomain", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes"],
@@ -32,7 +36,16 @@ var targets: [Target] = [
 
     .testTarget(name: "EdgeMemoryTests", dependencies: ["EdgeMemory"], swiftSettings: strict),
     .testTarget(name: "EdgeDomainTests", dependencies: ["EdgeDomain"], swiftSettings: strict),
-    .testTarget(name: "EdgeWireTests", dependencies: ["EdgeWire"], swiftSettings: strict),
+    .testTarget(
+        name: "EdgeWireTests", dependencies: ["EdgeWire", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
+    .executableTarget(
+        name: "JournalChild", dependencies: ["EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        path: "Tests/JournalChild", swiftSettings: strict),
+    .testTarget(
+        name: "EdgeJournalTests",
+        dependencies: ["JournalChild", "EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
     .testTarget(name: "EdgeCoreTests", dependencies: ["EdgeCore"], swiftSettings: strict),
 ]
 var dependencies: [Package.Dependency] = []
@@ -55,8 +68,6 @@ if !coreOnly {
     targets += [
         .systemLibrary(
             name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
-        .systemLibrary(
-            name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(
             name: "EdgeStores",
             dependencies: [
