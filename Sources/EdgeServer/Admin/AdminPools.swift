@@ -2,6 +2,7 @@ import EdgeMemory
 import EdgeStores
 import EdgeTypes
 import EdgeWire
+import Foundation
 import HTTPTypes
 import Hummingbird
 
@@ -34,7 +35,7 @@ struct AdminPoolAPI: Sendable {
     private static let actorField = HTTPField.Name("X-Actor")
 
     private func ticketless(
-        _ operation: Operation, _ name: Text64, requestHash: UInt64 = 0, quantity: Int64 = 0,
+        _ operation: EdgeTypes.Operation, _ name: Text64, requestHash: UInt64 = 0, quantity: Int64 = 0,
         user: UserID = 0
     ) -> Core {
         Core(
@@ -51,7 +52,8 @@ struct AdminPoolAPI: Sendable {
     }
 
     private func name(_ context: BasicRequestContext) throws -> Text64 {
-        let id = try context.parameters.require("id")
+        let raw = try context.parameters.require("id")
+        let id = raw.removingPercentEncoding ?? raw
         guard let name = Text64(id.utf8), !name.isEmpty else {
             throw AdminProblem.badRequest("ids are 1-64 of A-Z a-z 0-9 . _ : -")
         }
@@ -69,7 +71,7 @@ struct AdminPoolAPI: Sendable {
     }
 
     func ask(
-        _ operation: Operation, _ request: Incoming, _ context: BasicRequestContext
+        _ operation: EdgeTypes.Operation, _ request: Incoming, _ context: BasicRequestContext
     ) async throws -> Response {
         let core = ticketless(operation, try name(context))
         return try AdminJSON.response(
