@@ -25,6 +25,14 @@ public struct ByteSink: ~Copyable {
 
     @inlinable public mutating func removeAll() { used = 0 }
 
+    /// Forgets what was written past `count`: for writers that reserve more than they use.
+    ///
+    /// - Precondition: `count` is at most what is held.
+    public mutating func truncate(to count: Int) {
+        precondition(count >= 0 && count <= used)
+        used = count
+    }
+
     /// Makes room for `size` more bytes and returns where they go; they count as written.
     ///
     /// - Returns: exactly `size` bytes, uninitialised: the caller writes them all.

@@ -1,0 +1,124 @@
+public import EdgeTypes
+
+/// A slice's books as its entries have made them.
+///
+/// `held` is what remains of the identity credited = held + granted + pending + sold + returned +
+/// quarantined, so a slice that gave more than it had shows a negative `held`.
+public struct SliceBooks: Hashable, Sendable {
+    /// Units ever credited to it, and the number of the last transfer.
+    public var credited: Int64 = 0
+    public var credits: UInt32 = 0
+    public var returned: Int64 = 0
+    public var returns: UInt32 = 0
+    /// Packets granted.
+    public var granted: Int64 = 0
+    public var grantedFen: Fen = 0
+    /// Stock: units reserved and not yet paid.
+    public var pending: Int64 = 0
+    /// Stock: units paid for and not restocked.
+    public var sold: Int64 = 0
+    public var quarantined: Int64 = 0
+    /// It has returned for the last time.
+    public var sealed = false
+
+    public init() {}
+
+    public var held: Int64 { credited - returned - granted - pending - sold - quarantined }
+
+    @inlinable
+    public mutating func claim(_ amountFen: Fen) {
+        granted += 1
+        grantedFen += amountFen
+    }
+
+    public mutating func credit(_ transfer: Transfer) {
+        credited += transfer.units
+        credits = transfer.number
+    }
+
+    public mutating func giveBack(_ transfer: Transfer) {
+        returned += transfer.units
+        returns = transfer.number
+        if transfer.final { sealed = true }
+    }
+
+    /// What it holds is out of play.
+    public mutating func quarantine() { quarantined += held }
+
+    /// - Parameter before: nil for a new order.
+    public mutating func order(from before: OrderRecord?, to after: OrderRecord) {
+        let unitsBefore = Int64(before?.quantity ?? 0)
+        if before?.state == .reserved { pending -= unitsBefore }
+        if after.state == .reserved { pending += Int64(after.quantity) }
+        sold += after.soldUnits - (before?.soldUnits ?? 0)
+    }
+}
+
+/// A pool's treasury as the entries of its home have made it.
+public struct TreasuryBooks: Hashable, Sendable {
+    public var funded: Int64 = 0
+    public var leased: Int64 = 0
+    public var takenBack: Int64 = 0
+    /// Transfers either way, over all slices.
+    public var leases: Int64 = 0
+    public var takeBacks: Int64 = 0
+
+    public init() {}
+
+    public var inTreasury: Int64 { funded - leased + takenBack }
+
+    public mutating func fund(_ units: Int64) { funded += units }
+
+    public mutating func lease(_ transfer: Transfer) {
+        leased += transfer.units
+        leases += 1
+    }
+
+    public mutating func takeBack(_ transfer: Transfer) {
+        takenBack += transfer.units
+        takeBacks += 1
+    }
+}
+
+/// Terms of a pool as its home's entries have made them.
+public struct PoolStanding: Hashable, Sendable {
+    public var control: PoolControl
+    public var closed = false
+    public var createdMs: UnixMs = 0
+    public var closedMs: UnixMs = 0
+    public var createdBy = Text64()
+    /// The highest limit that was ever in force: no user may be above it.
+    public var highestLimit: UInt32
+
+    /// As first given.
+    public init(_ definition: PoolDefinition) {
+        control = PoolControl(version: 0, terms: definition.initial)
+        highestLimit = definition.initial.limit
+    }
+
+    /// Puts together a standing that a store holds.
+    public init(
+        control: PoolControl, closed: Bool, createdMs: UnixMs, closedMs: UnixMs,
+        createdBy: Text64, highestLimit: UInt32
+    ) {
+        self.control = control
+        self.closed = closed
+        self.createdMs = createdMs
+        self.closedMs = closedMs
+        self.createdBy = createdBy
+        self.highestLimit = highestLimit
+    }
+
+    /// Takes a control; an older one than that known changes nothing.
+    public mutating func take(_ next: PoolControl) {
+        highestLimit = max(highestLimit, next.terms.limit)
+        if next.version > control.version { control = next }
+    }
+
+    /// The word that stores hold. `open` includes pools whose opening time is to come.
+    public var word: String {
+        if closed { return "closed" }
+        if control.closing { return "closing" }
+        return control.paused ? "paused" : "open"
+    }
+}

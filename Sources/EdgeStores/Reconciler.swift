@@ -1,0 +1,145 @@
+import EdgeLedger
+import Foundation
+import Synchronization
+
+/// Carries committed entries from a node's journal to a store, in a thread of its own.
+///
+/// It holds one batch and nothing else. Whatever fails, it goes back to what the store says: the
+/// watermarks decide what is applied, so a crash, a lost answer, a second reconciler or a store
+/// that was restored cost time and never a row. `wake` never blocks; nothing else is called from
+/// event loops.
+public final class Reconciler: Sendable {
+    private struct Shared {
+        var status = ReconcilerStatus()
+        var thread: Thread?
+    }
+
+    private let configuration: ReconcilerConfiguration
+    private let openSources: @Sendable () throws -> [any EntrySource]
+    private let openStore: @Sendable () throws -> any LedgerStore
+    private let shared = Mutex(Shared())
+    private let signal = ReconcilerSignal()
+
+    /// - Parameters:
+    ///   - openSources: called in the reconciler's thread, again after it has failed.
+    ///   - openStore: likewise; also called again after the store has failed.
+    public init(
+        configuration: ReconcilerConfiguration = ReconcilerConfiguration(),
+        openSources: @escaping @Sendable () throws -> [any EntrySource],
+        openStore: @escaping @Sendable () throws -> any LedgerStore
+    ) {
+        self.configuration = configuration
+        self.openSources = openSources
+        self.openStore = openStore
+    }
+
+    public var status: ReconcilerStatus { shared.withLock { $0.status } }
+
+    /// - Precondition: called once.
+    public func start() {
+        shared.withLock { shared in
+            precondition(shared.thread == nil, "started twice")
+            let thread = Thread { [self] in
+                var run = ReconcilerRun(
+                    configuration: configuration, signal: signal, openSources: openSources,
+                    openStore: openStore, publish: publish)
+                run.run()
+                signal.end()
+            }
+            thread.name = "downpour.reconciler"
+            thread.stackSize = 2 << 20
+            shared.thread = thread
+            shared.status.state = .running
+            thread.start()
+        }
+    }
+
+    /// Says that entries were committed. Any thread; takes no more than a free lock.
+    public func wake() { signal.wake() }
+
+    /// Applies what is committed now, then ends the thread. Blocks: not for event loops.
+    ///
+    /// - Parameter withinMs: how long it may keep trying a store that fails.
+    /// - Returns: whether the store has everything that was committed.
+    public func stop(withinMs: Int = 10_000) -> Bool {
+        guard shared.withLock({ $0.thread != nil }) else { return false }
+        signal.stop(withinMs: withinMs)
+        signal.waitForEnd()
+        return status.lagEntries == 0
+    }
+
+    private func publish(_ change: (inout ReconcilerStatus) -> Void) {
+        shared.withLock { change(&$0.status) }
+    }
+}
+
+/// Wake-ups, the wish to stop, and the end of the thread.
+final class ReconcilerSignal: Sendable {
+    private struct Flags {
+        var woken = false
+        var stopAt: UInt64?
+        var ended = false
+    }
+
+    private let flags = Mutex(Flags())
+    private let condition = NSCondition()
+
+    static func monotonicMs() -> UInt64 { DispatchTime.now().uptimeNanoseconds / 1_000_000 }
+
+    func wake() { change { $0.woken = true } }
+
+    func stop(withinMs: Int) {
+        let deadline = Self.monotonicMs() + UInt64(max(withinMs, 0))
+        change { $0.stopAt = min($0.stopAt ?? .max, deadline) }
+    }
+
+    func end() { change { $0.ended = true } }
+
+    var isStopping: Bool { flags.withLock { $0.stopAt != nil } }
+
+    /// Whether it has tried long enough after a stop.
+    var isOverdue: Bool {
+        flags.withLock { flags in flags.stopAt.map { Self.monotonicMs() >= $0 } ?? false }
+    }
+
+    private func change(_ body: (inout Flags) -> Void) {
+        condition.lock()
+        flags.withLock { body(&$0) }
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// Waits for a wake-up or a stop, and takes the wake-up.
+    func waitForWake(atMostMs: Int) {
+        wait(atMostMs) { flags in
+            if flags.woken || flags.stopAt != nil {
+                flags.woken = false
+                return true
+            }
+            return false
+        }
+    }
+
+    /// Waits for time to pass; a stop ends it.
+    func pause(_ ms: Int) { wait(ms) { $0.stopAt != nil } }
+
+    /// Waits even while stopping, for the next try; ends when it is overdue.
+    func pauseWhileStopping(_ ms: Int) {
+        wait(ms) { flags in flags.stopAt.map { Self.monotonicMs() >= $0 } ?? false }
+    }
+
+    func waitForEnd() {
+        condition.lock()
+        while !flags.withLock({ $0.ended }) { condition.wait() }
+        condition.unlock()
+    }
+
+    private func wait(_ ms: Int, until: (inout Flags) -> Bool) {
+        let deadline = Date(timeIntervalSinceNow: Double(ms) / 1_000)
+        condition.lock()
+        defer { condition.unlock() }
+        while !flags.withLock({ until(&$0) }) {
+            guard condition.wait(until: deadline) else { return }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+public import EdgeLedger
+
+/// Why a store did not do what it was asked. Whatever was being written has been rolled back.
+public enum StoreError: Error, Sendable, Equatable {
+    /// Another connection holds the write lock.
+    case locked(String)
+    /// No room left on the disk, or the file's page limit is reached.
+    case full(String)
+    /// The file is damaged, or is no SQLite database.
+    case corrupt(String)
+    /// The file or its directory cannot be written.
+    case readOnly(String)
+    /// The file cannot be opened or made.
+    case cannotOpen(String)
+    /// Reading or writing the disk failed.
+    case io(String)
+    /// The schema is of a later release than this one knows.
+    case newerSchema(found: Int, known: Int, path: String)
+    /// A SQLite database, but of another program.
+    case foreign(path: String)
+    /// The batch is not the one that the store needs next.
+    case refused(WatermarkRefusal)
+    /// Entries that break the history's own rules: a defect of what wrote them.
+    case history(HistoryFault)
+    /// A row that cannot be what this program wrote.
+    case badRow(String)
+    /// What the URL names is no store.
+    case badURL(String)
+    /// Any other error of the engine, with its result code.
+    case engine(code: Int32, String)
+}
+
+extension StoreError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .locked(let text): "the store is locked: \(text)"
+        case .full(let text): "the store has no room: \(text)"
+        case .corrupt(let text): "the store is damaged: \(text)"
+        case .readOnly(let text): "the store cannot be written: \(text)"
+        case .cannotOpen(let text): "the store cannot be opened: \(text)"
+        case .io(let text): "the store's disk failed: \(text)"
+        case .newerSchema(let found, let known, let path):
+            "\(path) has schema \(found), this release knows up to \(known): "
+                + "start a release that knows it, or name another file"
+        case .foreign(let path): "\(path) is a database of another program"
+        case .refused(let refusal): "batch refused: \(refusal)"
+        case .history(let fault): "the history breaks its rules: \(fault)"
+        case .badRow(let text): "a row of the store makes no sense: \(text)"
+        case .badURL(let text): text
+        case .engine(let code, let text): "SQLite error \(code): \(text)"
+        }
+    }
+}
+
+/// Where a store is: `sqlite:PATH`.
+public enum StoreURL: Hashable, Sendable {
+    case sqlite(path: String)
+
+    /// Reads a store's URL.
+    ///
+    /// - Throws: `StoreError.badURL`, which says what is wrong. The text itself is not repeated,
+    ///   apart from its scheme: URLs may hold secrets.
+    public init(_ text: String) throws(StoreError) {
+        guard let colon = text.firstIndex(of: ":"), colon != text.startIndex else {
+            throw .badURL("a store's URL starts with its scheme: sqlite:PATH")
+        }
+        let scheme = text[..<colon].lowercased()
+        guard scheme == "sqlite" else {
+            throw .badURL("no store is known for \(scheme): URLs; known: sqlite:PATH")
+        }
+        var path = String(text[text.index(after: colon)...])
+        // sqlite:///absolute as others write it; sqlite://relative is ambiguous.
+        if path.hasPrefix("//") {
+            guard path.hasPrefix("///") else {
+                throw .badURL("sqlite: URLs have no host: write sqlite:PATH or sqlite:///PATH")
+            }
+            path = String(path.dropFirst(2))
+        }
+        guard !path.isEmpty else { throw .badURL("sqlite: needs the path of a file") }
+        guard !path.contains("\0"), !path.contains("?") else {
+            throw .badURL("sqlite: paths hold neither ? nor zero bytes, and take no parameters")
+        }
+        guard path != ":memory:" else {
+            throw .badURL("a store in memory would forget everything: name a file")
+        }
+        self = .sqlite(path: path)
+    }
+}
