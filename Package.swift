@@ -32,6 +32,7 @@ var targets: [Target] = [
 
     .testTarget(name: "EdgeMemoryTests", dependencies: ["EdgeMemory"], swiftSettings: strict),
     .testTarget(name: "EdgeDomainTests", dependencies: ["EdgeDomain"], swiftSettings: strict),
+    .testTarget(name: "EdgeLedgerTests", dependencies: ["EdgeLedger", "EdgeMemory"], swiftSettings: strict),
     .testTarget(name: "EdgeWireTests", dependencies: ["EdgeWire"], swiftSettings: strict),
     .testTarget(name: "EdgeCoreTests", dependencies: ["EdgeCore"], swiftSettings: strict),
 ]
@@ -62,6 +63,21 @@ if !coreOnly {
             dependencies: [
                 "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes",
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "StoresTestSupport",
+            dependencies: ["EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes"],
+            path: "Tests/StoresTestSupport", swiftSettings: strict),
+        .executableTarget(
+            name: "StoresTestChild", dependencies: ["StoresTestSupport", "EdgeStores"],
+            path: "Tests/StoresTestChild", swiftSettings: strict),
+        .testTarget(
+            name: "EdgeStoresTests",
+            dependencies: [
+                "EdgeStores", "EdgeLedger", "EdgeMemory", "StoresTestSupport",
+                "StoresTestChild",
             ],
             swiftSettings: strict),
         .target(

@@ -1,0 +1,161 @@
+import EdgeLedger
+import EdgeStores
+import EdgeTypes
+import Foundation
+import StoresTestSupport
+import Testing
+
+@Suite("Random histories")
+struct HistoryTests {
+    @Test("A store that took a random history in random batches holds exactly that history")
+    func storeEqualsFold() throws {
+        let base = ProcessInfo.processInfo.environment["DOWNPOUR_SEED"].flatMap { UInt64($0) }
+        for round in 0..<(base == nil ? 8 : 1) {
+            let seed = base ?? UInt64.random(in: 0...UInt64.max)
+            print("history seed \(seed) (round \(round)); replay with DOWNPOUR_SEED=\(seed)")
+            let scratch = try Scratch()
+            let lanes = History(seed: seed).sources()
+            let store = try SQLiteStore(path: scratch.file())
+            try ship(lanes, to: store, seed: seed)
+            store.close()
+            var options = AuditOptions()
+            options.ordersAtOnce = 50
+            options.batchEntries = 300
+            let report = try audit(scratch.file(), lanes, options: options)
+            #expect(report.isClean, "seed \(seed): \(report)")
+            #expect(report.claims > 100, "seed \(seed)")
+            #expect(report.orders > 100, "seed \(seed)")
+            #expect(report.payments > 20 && report.refunds > 5, "seed \(seed)")
+            #expect(report.pools == 5 && report.slices == 20)
+            #expect(report.entries == lanes.reduce(0) { $0 + Int64($1.entries.count) })
+            let outbox = try number(scratch.file(), "SELECT count(*) FROM outbox")
+            #expect(outbox == events(lanes), "seed \(seed)")
+        }
+    }
+
+    @Test("Two folds of one history agree whatever the order of its lanes, and a change shows")
+    func foldsAgree() throws {
+        let lanes = History(seed: 7).sources()
+        var forward = LedgerFold()
+        var backward = LedgerFold()
+        for lane in lanes { for item in lane.entries { try forward.apply(item.header, item.entry) } }
+        // Lanes hold every slice's opening, so the other order is as good, but for entries of a
+        // home in one lane, which come after slices of another.
+        for lane in lanes.reversed() {
+            for item in lane.entries { try backward.apply(item.header, item.entry) }
+        }
+        #expect(forward.differences(to: backward).isClean)
+        #expect(forward.checkEnd().isClean, "\(forward.checkEnd())")
+
+        var changed = LedgerFold()
+        var done = false
+        for lane in lanes {
+            for item in lane.entries {
+                var entry = item.entry
+                if !done, case .claim(var claim) = entry {
+                    claim.amountFen += 1
+                    entry = .claim(claim)
+                    done = true
+                }
+                try changed.apply(item.header, entry)
+            }
+        }
+        #expect(!forward.differences(to: changed).isClean)
+    }
+
+    @Test("A rain's seed is in the store only after closing, its commitment before")
+    func seedsAreKept() throws {
+        let scratch = try Scratch()
+        let lanes = History(seed: 11).sources()
+        let store = try SQLiteStore(path: scratch.file())
+        try ship(lanes, to: store, seed: 1)
+        store.close()
+        let open = "SELECT count(*) FROM rains WHERE state <> 'closed' AND seed IS NULL"
+        #expect(try number(scratch.file(), open) == 2)
+        let closed = "SELECT count(*) FROM rains WHERE state = 'closed' AND length(seed) = 64"
+        #expect(try number(scratch.file(), closed) == 1)
+        #expect(try number(scratch.file(), "SELECT count(*) FROM pool_secrets") == 2)
+        let committed = "SELECT count(*) FROM rains WHERE length(commitment) = 64"
+        #expect(try number(scratch.file(), committed) == 3)
+    }
+
+    @Test("Only the owner may read a new store")
+    func fileMode() throws {
+        let scratch = try Scratch()
+        let store = try SQLiteStore(path: scratch.file())
+        store.close()
+        let attributes = try FileManager.default.attributesOfItem(atPath: scratch.file())
+        #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == 0o600)
+    }
+
+    @Test("Questions about the past are answered, for users beyond Int64.max as well")
+    func queries() throws {
+        let scratch = try Scratch()
+        let lanes = History(seed: 5).sources()
+        let store = try SQLiteStore(path: scratch.file())
+        try ship(lanes, to: store, seed: 2)
+        store.close()
+        var fold = LedgerFold()
+        for lane in lanes { for item in lane.entries { try fold.apply(item.header, item.entry) } }
+        let history = try StoreHistory(path: scratch.file())
+
+        let big = try #require(fold.users.first { $0.user > UserID(Int64.max) })
+        let small = try #require(fold.users.first { $0.user < 5_000 })
+        for total in [big, small] {
+            let claims = try history.claims(of: total.user, pool: fold.name(total.pool))
+            #expect(Int64(claims.count) == total.packets)
+            #expect(claims.reduce(0) { $0 + $1.amountFen } == total.fen)
+        }
+        let buyer = try #require(fold.orders.first { $0.user > UserID(Int64.max) })
+        #expect(try history.orders(of: buyer.user).contains(buyer))
+        #expect(try history.order(buyer.order) == buyer)
+
+        let rains = try history.rains()
+        #expect(rains.map(\.pool) == ["rain:0", "rain:1", "rain:2"])
+        for rain in rains {
+            let users = fold.users.filter { fold.name($0.pool) == rain.pool }
+            #expect(rain.granted == users.reduce(0) { $0 + $1.packets })
+            #expect(rain.grantedFen == users.reduce(0) { $0 + $1.fen })
+        }
+        #expect(try history.rains(after: "rain:0", limit: 1).map(\.pool) == ["rain:1"])
+        #expect(try history.rain("rain:1")?.quarantined ?? 0 > 0)
+        let stock = try history.stock()
+        #expect(stock.map(\.sku) == ["sku:0", "sku:1"])
+        #expect(stock.allSatisfy { $0.sold > 0 && $0.units == $0.pending + $0.sold + $0.available })
+    }
+
+    @Test("Events are CloudEvents 1.0, each with its own id")
+    func cloudEvents() throws {
+        let scratch = try Scratch()
+        let lanes = History(seed: 3).sources()
+        let store = try SQLiteStore(path: scratch.file())
+        try ship(lanes, to: store, seed: 3)
+        let history = try StoreHistory(path: scratch.file())
+        let events = try history.events(limit: 100_000)
+        var ids: Set<String> = []
+        var types: Set<String> = []
+        for (_, event) in events {
+            let json = try JSONSerialization.jsonObject(with: Data(event.utf8))
+            let fields = try #require(json as? [String: Any])
+            #expect(fields["specversion"] as? String == "1.0")
+            ids.insert(try #require(fields["id"] as? String))
+            types.insert(try #require(fields["type"] as? String))
+            #expect((fields["time"] as? String)?.hasSuffix("Z") == true)
+            let data = try #require(fields["data"] as? [String: Any])
+            if fields["type"] as? String != "rain.closed" {
+                #expect(data["order"] as? String == fields["subject"] as? String)
+                #expect(data["user"] is String)
+            }
+        }
+        #expect(ids.count == events.count)
+        let expected: Set<String> = [
+            "order.reserved", "order.paid", "order.cancelled", "order.expired", "refund.due",
+            "rain.closed",
+        ]
+        #expect(types == expected)
+        let count = try store.trimOutbox(olderThanMs: .max, limit: 10)
+        #expect(count == 10)
+        #expect(try history.events(limit: 100_000).count == events.count - 10)
+        store.close()
+    }
+}

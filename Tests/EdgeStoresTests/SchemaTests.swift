@@ -1,0 +1,93 @@
+import EdgeLedger
+import EdgeStores
+import Foundation
+import GRDB
+import StoresTestSupport
+import Testing
+
+@Suite("Schema")
+struct SchemaTests {
+    @Test("A store of version 1 is brought up at start, with its rows")
+    func upgrade() throws {
+        let scratch = try Scratch()
+        let lanes = History(seed: 1).sources()
+        let first = Array(SQLiteSchema.migrations.prefix(1))
+        let old = try SQLiteStore(path: scratch.file(), migrations: first)
+        try ship(lanes, to: old, seed: 1)
+        old.close()
+        #expect(try number(scratch.file(), "PRAGMA user_version") == 1)
+        let views = "SELECT count(*) FROM sqlite_master WHERE type = 'view'"
+        #expect(try number(scratch.file(), views) == 0)
+
+        try SQLiteStore(path: scratch.file()).close()
+        let known = Int64(SQLiteSchema.migrations.count)
+        #expect(try number(scratch.file(), "PRAGMA user_version") == known)
+        #expect(try number(scratch.file(), "SELECT count(*) FROM schema_migrations") == known)
+        #expect(try number(scratch.file(), "SELECT count(*) FROM v1_claims") > 0)
+        #expect(try audit(scratch.file(), lanes).isClean)
+    }
+
+    @Test("A migration that fails leaves the version before it, complete")
+    func failure() throws {
+        let scratch = try Scratch()
+        let bad = SchemaMigration(
+            number: 3, name: "bad", sql: "CREATE TABLE extra (x INTEGER); CREATE TABLE nonsense (")
+        #expect(throws: StoreError.self) {
+            _ = try SQLiteStore(
+                path: scratch.file(), migrations: SQLiteSchema.migrations + [bad])
+        }
+        #expect(try number(scratch.file(), "PRAGMA user_version") == 2)
+        let extra = "SELECT count(*) FROM sqlite_master WHERE name = 'extra'"
+        #expect(try number(scratch.file(), extra) == 0)
+        try SQLiteStore(path: scratch.file()).close()
+    }
+
+    @Test("A schema of a later release is refused with both numbers")
+    func newer() throws {
+        let scratch = try Scratch()
+        try SQLiteStore(path: scratch.file()).close()
+        try tamper(scratch.file(), "PRAGMA user_version = 99")
+        do {
+            _ = try SQLiteStore(path: scratch.file())
+            Issue.record("opened")
+        } catch {
+            #expect(error == .newerSchema(found: 99, known: 2, path: scratch.file()))
+            #expect(error.description.contains("99") && error.description.contains("2"))
+        }
+    }
+
+    @Test("A database of another program is refused and left as it is")
+    func foreign() throws {
+        let scratch = try Scratch()
+        try tamper(scratch.file(), "CREATE TABLE mine (x INTEGER)")
+        let before = try Data(contentsOf: URL(fileURLWithPath: scratch.file()))
+        #expect(throws: StoreError.foreign(path: scratch.file())) {
+            _ = try SQLiteStore(path: scratch.file())
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: scratch.file())) == before)
+    }
+
+    @Test("A file that is no database is damaged, not overwritten")
+    func garbage() throws {
+        let scratch = try Scratch()
+        let bytes = Data((0..<8_192).map { UInt8(truncatingIfNeeded: $0 &* 7) })
+        try bytes.write(to: URL(fileURLWithPath: scratch.file()))
+        do {
+            _ = try SQLiteStore(path: scratch.file())
+            Issue.record("opened")
+        } catch {
+            guard case .corrupt = error else {
+                Issue.record("\(error)")
+                return
+            }
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: scratch.file())) == bytes)
+    }
+
+    @Test("A path that cannot be made says so")
+    func noDirectory() throws {
+        let scratch = try Scratch()
+        #expect(throws: StoreError.self) { _ = try SQLiteStore(path: scratch.file("no/such/x")) }
+        #expect(throws: StoreError.self) { _ = try StoreHistory(path: scratch.file("absent")) }
+    }
+}
