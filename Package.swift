@@ -4,9 +4,7 @@ import PackageDescription
 
 // DOWNPOUR_CORE_ONLY=1 leaves every dependency out of the manifest: the deterministic core then
 // builds and tests in seconds, which is what sanitizers and fuzzers want.
-let environment = ProcessInfo.processInfo.environment
-let coreOnly = environment["DOWNPOUR_CORE_ONLY"] == "1"
-let withFuzzers = environment["DOWNPOUR_FUZZ"] == "1"
+let coreOnly = ProcessInfo.processInfo.environment["DOWNPOUR_CORE_ONLY"] == "1"
 
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -20,21 +18,59 @@ let lifetimes: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes"
 var targets: [Target] = [
     .target(name: "CPrefetch"),
     .target(name: "CChecksum"),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "EdgeTypes", swiftSettings: strict),
-    .target(name: "EdgeMemory", dependencies: ["EdgeTypes", "CPrefetch", "CChecksum"], swiftSettings: lifetimes),
+    .target(
+        name: "EdgeMemory", dependencies: ["EdgeTypes", "CPrefetch", "CChecksum"],
+        swiftSettings: lifetimes),
     .target(name: "EdgeDomain", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
+    .target(name: "EdgeCluster", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
     .target(name: "EdgeLedger", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
     .target(name: "EdgeWire", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
     .target(
         name: "EdgeCore",
-        dependencies: ["EdgeDomain", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        dependencies: [
+            "EdgeDomain", "EdgeCluster", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes",
+        ],
+        swiftSettings: strict),
+    // Files, threads and zstd; no sockets. Servers and stores both read it.
+    .target(
+        name: "EdgeJournal", dependencies: ["EdgeWire", "EdgeMemory", "EdgeTypes", "CZstd"],
         swiftSettings: strict),
 
-    .testTarget(name: "EdgeMemoryTests", dependencies: ["EdgeMemory"], swiftSettings: strict),
-    .testTarget(name: "EdgeDomainTests", dependencies: ["EdgeDomain"], swiftSettings: strict),
-    .testTarget(name: "EdgeLedgerTests", dependencies: ["EdgeLedger", "EdgeMemory"], swiftSettings: strict),
-    .testTarget(name: "EdgeWireTests", dependencies: ["EdgeWire"], swiftSettings: strict),
-    .testTarget(name: "EdgeCoreTests", dependencies: ["EdgeCore"], swiftSettings: strict),
+    .executableTarget(
+        name: "downpour-engine",
+        dependencies: ["EdgeCore", "EdgeDomain", "EdgeMemory", "EdgeTypes"], path: "bench/Engine",
+        swiftSettings: strict),
+
+    .testTarget(
+        name: "EdgeMemoryTests", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
+    .testTarget(
+        name: "EdgeDomainTests", dependencies: ["EdgeDomain", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
+    .testTarget(
+        name: "EdgeClusterTests", dependencies: ["EdgeCluster", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
+    .testTarget(
+        name: "EdgeLedgerTests", dependencies: ["EdgeLedger", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
+    .testTarget(
+        name: "EdgeWireTests", dependencies: ["EdgeWire", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
+    .testTarget(
+        name: "EdgeCoreTests",
+        dependencies: [
+            "EdgeCore", "EdgeDomain", "EdgeCluster", "EdgeWire", "EdgeMemory", "EdgeTypes",
+        ],
+        swiftSettings: strict),
+    .executableTarget(
+        name: "JournalChild",
+        dependencies: ["EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        path: "Tests/JournalChild", swiftSettings: strict),
+    .testTarget(
+        name: "EdgeJournalTests",
+        dependencies: ["JournalChild", "EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
 ]
 var dependencies: [Package.Dependency] = []
 var products: [Product] = []
@@ -56,35 +92,19 @@ if !coreOnly {
     targets += [
         .systemLibrary(
             name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
-        .systemLibrary(
-            name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(
             name: "EdgeStores",
             dependencies: [
-                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes",
+                "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
             swiftSettings: strict),
         .target(
-            name: "StoresTestSupport",
-            dependencies: ["EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes"],
-            path: "Tests/StoresTestSupport", swiftSettings: strict),
-        .executableTarget(
-            name: "StoresTestChild", dependencies: ["StoresTestSupport", "EdgeStores"],
-            path: "Tests/StoresTestChild", swiftSettings: strict),
-        .testTarget(
-            name: "EdgeStoresTests",
-            dependencies: [
-                "EdgeStores", "EdgeLedger", "EdgeMemory", "StoresTestSupport",
-                "StoresTestChild",
-            ],
-            swiftSettings: strict),
-        .target(
             name: "EdgeServer",
             dependencies: [
-                "EdgeCore", "EdgeStores", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory",
-                "EdgeTypes", "COpenSSL", "CZstd",
+                "EdgeCore", "EdgeJournal", "EdgeStores", "EdgeLedger", "EdgeWire", "EdgeDomain",
+                "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -97,7 +117,8 @@ if !coreOnly {
         .executableTarget(
             name: "downpour",
             dependencies: [
-                "EdgeServer", "EdgeStores",
+                "EdgeServer", "EdgeStores", "EdgeJournal", "EdgeLedger", "EdgeDomain",
+                "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -105,6 +126,21 @@ if !coreOnly {
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: strict),
+
+        .target(
+            name: "StoresTestSupport",
+            dependencies: ["EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes"],
+            path: "Tests/StoresTestSupport", swiftSettings: strict),
+        .executableTarget(
+            name: "StoresTestChild", dependencies: ["StoresTestSupport", "EdgeStores"],
+            path: "Tests/StoresTestChild", swiftSettings: strict),
+        .testTarget(
+            name: "EdgeStoresTests",
+            dependencies: [
+                "EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes", "StoresTestSupport",
+                "StoresTestChild", .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: strict),
     ]

@@ -48,6 +48,19 @@ static uint32_t crc32c_sse42(uint32_t crc, const void *bytes, size_t size) {
     return ~c32;
 }
 
+__attribute__((target("sse4.2")))
+static uint32_t crc32c_frame_sse42(const uint8_t *frame, size_t size) {
+    uint32_t first;
+    memcpy(&first, frame + 4, 4);
+    uint64_t c = __builtin_ia32_crc32si(~0u, first);
+    for (size_t at = 8; at < size; at += 8) {
+        uint64_t word;
+        memcpy(&word, frame + at, 8);
+        c = __builtin_ia32_crc32di(c, word);
+    }
+    return ~(uint32_t)c;
+}
+
 static int has_sse42;
 __attribute__((constructor)) static void detect(void) {
     __builtin_cpu_init();
@@ -57,7 +70,16 @@ __attribute__((constructor)) static void detect(void) {
 uint32_t downpour_crc32c(uint32_t crc, const void *bytes, size_t size) {
     return has_sse42 ? crc32c_sse42(crc, bytes, size) : downpour_crc32c_portable(crc, bytes, size);
 }
+
+uint32_t downpour_crc32c_frame(const void *frame, size_t size) {
+    return has_sse42 ? crc32c_frame_sse42(frame, size)
+                     : downpour_crc32c_portable(0, (const uint8_t *)frame + 4, size - 4);
+}
 #else
+uint32_t downpour_crc32c_frame(const void *frame, size_t size) {
+    return downpour_crc32c_portable(0, (const uint8_t *)frame + 4, size - 4);
+}
+
 uint32_t downpour_crc32c(uint32_t crc, const void *bytes, size_t size) {
     return downpour_crc32c_portable(crc, bytes, size);
 }

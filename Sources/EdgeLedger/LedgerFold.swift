@@ -1,5 +1,5 @@
-public import EdgeTypes
 import EdgeMemory
+public import EdgeTypes
 
 /// What entries add up to: pools, slices, orders and users' totals.
 ///

@@ -1,5 +1,5 @@
-public import EdgeTypes
 import EdgeMemory
+public import EdgeTypes
 
 /// Counts claims per (pool, user) in a fixed number of bytes, never too low (a count-min sketch,
 /// Cormode and Muthukrishnan 2005, with two rows).

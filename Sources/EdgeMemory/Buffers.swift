@@ -1,4 +1,4 @@
-public import EdgeTypes
+import EdgeTypes
 
 /// What one step is given: requests from clients and other cores, and frames between a pool's
 /// home and its slices. Reused from step to step; warm, it allocates nothing.

@@ -4,34 +4,45 @@
 public struct ByteSink: ~Copyable {
     @usableFromInline var base: UnsafeMutableRawPointer
     @usableFromInline var capacity: Int
-    public private(set) var count: Int
+    @usableFromInline var used: Int
 
     public init(capacity: Int = 4_096) {
         precondition(capacity > 0)
         base = .allocate(byteCount: capacity, alignment: 16)
         self.capacity = capacity
-        count = 0
+        used = 0
     }
+
+    @inlinable public var count: Int { used }
 
     deinit { base.deallocate() }
 
     /// The bytes, valid until the next mutation.
-    public var bytes: UnsafeRawBufferPointer {
-        // SAFETY: `base` holds `count` initialised bytes.
-        UnsafeRawBufferPointer(start: base, count: count)
+    @inlinable public var bytes: UnsafeRawBufferPointer {
+        // SAFETY: `base` holds `used` initialised bytes.
+        UnsafeRawBufferPointer(start: base, count: used)
     }
 
-    public mutating func removeAll() { count = 0 }
+    @inlinable public mutating func removeAll() { used = 0 }
+
+    /// Forgets what was written past `count`: for writers that reserve more than they use.
+    ///
+    /// - Precondition: `count` is at most what is held.
+    public mutating func truncate(to count: Int) {
+        precondition(count >= 0 && count <= used)
+        used = count
+    }
 
     /// Makes room for `size` more bytes and returns where they go; they count as written.
     ///
     /// - Returns: exactly `size` bytes, uninitialised: the caller writes them all.
+    @inlinable
     public mutating func extend(by size: Int) -> UnsafeMutableRawBufferPointer {
         precondition(size >= 0)
-        if count + size > capacity { grow(to: count + size) }
-        // SAFETY: `count + size <= capacity` now holds.
-        let region = UnsafeMutableRawBufferPointer(start: base + count, count: size)
-        count += size
+        if size > capacity - used { grow(to: used + size) }
+        // SAFETY: `used + size <= capacity` now holds.
+        let region = UnsafeMutableRawBufferPointer(start: base + used, count: size)
+        used += size
         return region
     }
 
@@ -44,11 +55,12 @@ public struct ByteSink: ~Copyable {
         region.storeBytes(of: value.littleEndian, as: type(of: value))
     }
 
-    private mutating func grow(to needed: Int) {
+    @usableFromInline
+    mutating func grow(to needed: Int) {
         var larger = capacity
         while larger < needed { larger *= 2 }
         let moved = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 16)
-        moved.copyMemory(from: base, byteCount: count)
+        moved.copyMemory(from: base, byteCount: used)
         base.deallocate()
         base = moved
         capacity = larger

@@ -1,4 +1,4 @@
-public import EdgeTypes
+import EdgeTypes
 
 /// Fast 64-bit hashes whose results are the same on every machine and in every release:
 /// placement, slices and order of tables depend on them.
@@ -61,7 +61,9 @@ public enum Hash64 {
 
 extension PoolKey {
     @inlinable
-    static func salt(_ family: PoolFamily) -> UInt64 { 0x706f_6f6c_0000_0000 | UInt64(family.rawValue) }
+    static func salt(_ family: PoolFamily) -> UInt64 {
+        0x706f_6f6c_0000_0000 | UInt64(family.rawValue)
+    }
 
     public static func of(_ family: PoolFamily, _ name: Text64) -> PoolKey {
         PoolKey(rawValue: Hash64.text(name, salt: salt(family)))
@@ -77,6 +79,12 @@ extension PoolKey {
 public enum RegionKey {
     public static func of(_ name: Text64) -> UInt32 {
         let hash = UInt32(truncatingIfNeeded: Hash64.text(name, salt: 0x7265_6769_6f6e))
+        return hash == 0 ? 1 : hash
+    }
+
+    /// The same key of raw bytes: `of(Text64(bytes)) == of(bytes: bytes)`.
+    public static func of(bytes: UnsafeRawBufferPointer) -> UInt32 {
+        let hash = UInt32(truncatingIfNeeded: Hash64.bytes(bytes, salt: 0x7265_6769_6f6e))
         return hash == 0 ? 1 : hash
     }
 }

@@ -26,6 +26,8 @@ enum SQLiteFile {
         configuration.label = "downpour.store"
         configuration.foreignKeysEnabled = false
         configuration.busyMode = .timeout(Double(options.lockWaitMs) / 1_000)
+        // A rollback that fails must be an error of the next batch, not a trap.
+        configuration.allowsUnsafeTransactions = true
         configuration.prepareDatabase { database in
             // FULL: a commit is on the disk before it returns. The watermark lets the journal
             // drop segments, so what it said once must hold after the power was cut; with NORMAL

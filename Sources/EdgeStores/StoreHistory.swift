@@ -1,6 +1,6 @@
 public import EdgeLedger
-public import EdgeTypes
 import EdgeMemory
+public import EdgeTypes
 import GRDB
 
 /// Questions about the past, answered from the store. Lags behind the nodes by the reconcilers'

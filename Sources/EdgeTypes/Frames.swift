@@ -19,8 +19,8 @@ public enum Frame: Sendable {
     case nothingToReturn(PoolKey, slice: UInt32, round: UInt32)
     case report(PoolKey, slice: UInt32, inquiry: UInt64, SliceTotals)
 
-    // Home → every core: the pool exists, and so many slices.
-    case announce(PoolDefinition)
+    // Home → every core: the pool exists, and this is how it stands.
+    case announce(PoolDefinition, PoolControl, closed: Bool)
 }
 
 /// A slice's books. `credited = held + granted + pending + returned + quarantined` always.
@@ -35,8 +35,8 @@ public struct SliceTotals: Hashable, Sendable {
     /// Stock: units reserved and not yet paid.
     public var pending: Int64 = 0
     public var returned: Int64 = 0
-    public var returnedFen: Fen = 0
     public var quarantined: Int64 = 0
+    public var quarantinedFen: Fen = 0
 
     public init() {}
 }

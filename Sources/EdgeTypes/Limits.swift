@@ -15,9 +15,9 @@ public enum Limits {
     /// Most fen in a pool: far from overflow in every sum that is made of them (10^15 yuan).
     public static let amountFen: Int64 = 100_000_000_000_000_000
     /// Most claims in one slice: their positions share 32 bits with a hash tag.
-    public static let claimsPerSlice = 50_000_000
+    public static let claimsPerSlice = 20_000_000
     /// Most packets or units a user may take of one pool.
-    public static let perUser: UInt32 = 10_000
+    public static let perUser: UInt32 = 1_000
     /// Most units of one order.
     public static let unitsPerOrder: UInt32 = 10_000
     /// Most orders on one shard.

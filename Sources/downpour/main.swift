@@ -1,2 +1,2 @@
-import NIOPosix
 import Hummingbird
+import NIOPosix

@@ -1,5 +1,4 @@
 import EdgeLedger
-import EdgeMemory
 import EdgeStores
 import EdgeTypes
 import Foundation

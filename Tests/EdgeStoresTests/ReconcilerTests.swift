@@ -52,6 +52,15 @@ final class FailingStore: LedgerStore {
     func close() { store.close() }
 }
 
+/// Holds a store's write lock.
+private func locker(_ path: String) throws -> DatabaseQueue {
+    var configuration = Configuration()
+    configuration.allowsUnsafeTransactions = true
+    let queue = try DatabaseQueue(path: path, configuration: configuration)
+    try queue.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+    return queue
+}
+
 @Suite("Reconciler")
 struct ReconcilerTests {
     private var quick: ReconcilerConfiguration {
@@ -144,8 +153,7 @@ struct ReconcilerTests {
         let lanes = History(seed: 4).sources()
         let count = lanes.reduce(0) { $0 + UInt64($1.entries.count) }
         try SQLiteStore(path: scratch.file()).close()
-        let other = try DatabaseQueue(path: scratch.file())
-        try other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+        let other = try locker(scratch.file())
         let reconciler = reconciler(scratch.file(), lanes)
         reconciler.start()
         try eventually("failing") { reconciler.status.consecutiveFailures >= 2 }
@@ -168,8 +176,7 @@ struct ReconcilerTests {
         let scratch = try Scratch()
         let lanes = History(seed: 4).sources()
         try SQLiteStore(path: scratch.file()).close()
-        let other = try DatabaseQueue(path: scratch.file())
-        try other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+        let other = try locker(scratch.file())
         let reconciler = reconciler(scratch.file(), lanes)
         reconciler.start()
         #expect(!reconciler.stop(withinMs: 50))

@@ -1,4 +1,3 @@
-import EdgeLedger
 import EdgeStores
 import Foundation
 import GRDB

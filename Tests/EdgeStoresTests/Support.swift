@@ -1,6 +1,5 @@
 import EdgeLedger
 import EdgeStores
-import EdgeTypes
 import Foundation
 import GRDB
 import StoresTestSupport

@@ -1,0 +1,230 @@
+import EdgeMemory
+import EdgeTypes
+
+/// A pool's home: what operators did to it, the units no slice holds, and what every slice was
+/// sent and has confirmed.
+///
+/// What is journaled (`apply…`) and what is not are apart: confirmations are asked for again
+/// after a restart, since every frame may come twice.
+public struct Treasury: Sendable {
+    public let definition: PoolDefinition
+    public let pool: PoolKey
+    public let createdMs: UnixMs
+    public private(set) var control: PoolControl
+    /// Units ever put in.
+    public private(set) var funded: Int64
+    /// What no slice holds, oldest first.
+    public private(set) var unleased: [UnitRange] = []
+    /// Units that came back when the pool closed.
+    public private(set) var returned: Int64 = 0
+    public private(set) var isClosed = false
+    /// Operators' request ids and what they asked for.
+    public private(set) var operatorRequests: [OperatorRequest] = []
+    public private(set) var slices: [Link]
+
+    /// What one slice was sent, and has confirmed.
+    public struct Link: Sendable {
+        public var leaseNumber: UInt32 = 0
+        public var returnNumber: UInt32 = 0
+        public var leased: Int64 = 0
+        /// It gave everything back and grants no more.
+        public var isFinal = false
+        // Not journaled.
+        /// Sent and not confirmed, oldest first.
+        public var inFlight: [Transfer] = []
+        public var hasOpened = false
+        public var confirmedVersion: UInt32 = 0
+    }
+
+    public struct OperatorRequest: Hashable, Sendable {
+        public var hash: UInt64
+        public var value: Int64
+
+        public init(hash: UInt64, value: Int64) {
+            self.hash = hash
+            self.value = value
+        }
+    }
+
+    public init(_ definition: PoolDefinition, pool: PoolKey, createdMs: UnixMs) {
+        self.definition = definition
+        self.pool = pool
+        self.createdMs = createdMs
+        control = PoolControl(version: 1, terms: definition.initial)
+        funded = definition.units
+        slices = Array(repeating: Link(), count: Int(definition.slices))
+        if definition.units > 0 { unleased = [UnitRange(start: 0, count: definition.units)] }
+    }
+
+    /// Whether every slice is open under the latest control and has what it was leased.
+    public var isSettled: Bool {
+        slices.allSatisfy {
+            $0.hasOpened && $0.inFlight.isEmpty && $0.confirmedVersion >= control.version
+        }
+    }
+
+    public func request(_ hash: UInt64) -> OperatorRequest? {
+        operatorRequests.first { $0.hash == hash }
+    }
+
+    public func state(nowMs: UnixMs) -> PoolState {
+        if isClosed { return .closed }
+        return control.state(nowMs: nowMs)
+    }
+
+    // MARK: What is journaled
+
+    public mutating func apply(_ control: PoolControl, requestHash: UInt64, value: Int64) {
+        precondition(control.version == self.control.version + 1)
+        self.control = control
+        remember(requestHash, value)
+    }
+
+    public mutating func applyFunding(_ units: Int64, requestHash: UInt64) {
+        funded += units
+        // Units of stock are alike; packets are never added.
+        unleased.append(UnitRange(start: 0, count: units))
+        remember(requestHash, units)
+    }
+
+    private mutating func remember(_ hash: UInt64, _ value: Int64) {
+        guard hash != 0 else { return }
+        operatorRequests.append(OperatorRequest(hash: hash, value: value))
+    }
+
+    /// A lease leaves the treasury: its ranges are cut off the front of `unleased`.
+    public mutating func applyLease(_ transfer: Transfer) {
+        let slice = Int(transfer.slice)
+        precondition(transfer.number == slices[slice].leaseNumber + 1)
+        for range in transfer.ranges { take(range) }
+        slices[slice].leaseNumber = transfer.number
+        slices[slice].leased += transfer.units
+        slices[slice].inFlight.append(transfer)
+    }
+
+    /// Whether a lease follows from what is here: the next number, and units to cover it.
+    public func canApplyLease(_ transfer: Transfer) -> Bool {
+        guard Int(transfer.slice) < slices.count,
+            transfer.number == slices[Int(transfer.slice)].leaseNumber + 1
+        else { return false }
+        if definition.kind == .stock {
+            return transfer.units <= unleased.reduce(0) { $0 + $1.count }
+        }
+        return transfer.ranges.allSatisfy { range in
+            unleased.contains {
+                range.start >= $0.start && range.start + range.count <= $0.start + $0.count
+            }
+        }
+    }
+
+    private mutating func take(_ range: UnitRange) {
+        if definition.kind == .stock {
+            var left = range.count
+            while left > 0 {
+                precondition(!unleased.isEmpty, "a lease exceeds the treasury")
+                let count = min(left, unleased[0].count)
+                unleased[0].count -= count
+                left -= count
+                if unleased[0].count == 0 { unleased.removeFirst() }
+            }
+            return
+        }
+        for index in unleased.indices {
+            let held = unleased[index]
+            let offset = range.start - held.start
+            guard offset >= 0 && offset + range.count <= held.count else { continue }
+            var rest: [UnitRange] = []
+            if offset > 0 { rest.append(UnitRange(start: held.start, count: offset)) }
+            let after = held.count - offset - range.count
+            if after > 0 {
+                rest.append(UnitRange(start: range.start + range.count, count: after))
+            }
+            unleased.replaceSubrange(index...index, with: rest)
+            return
+        }
+        preconditionFailure("a lease exceeds the treasury")
+    }
+
+    /// - Returns: false where the transfer came before and nothing changed.
+    @discardableResult
+    public mutating func applyReturn(_ transfer: Transfer) -> Bool {
+        let slice = Int(transfer.slice)
+        guard transfer.number == slices[slice].returnNumber + 1 else {
+            precondition(transfer.number <= slices[slice].returnNumber, "a return is missing")
+            return false
+        }
+        slices[slice].returnNumber = transfer.number
+        slices[slice].leased -= transfer.units
+        slices[slice].isFinal = slices[slice].isFinal || transfer.final
+        returned += transfer.units
+        return true
+    }
+
+    public var canClose: Bool {
+        control.closing && !isClosed && slices.allSatisfy(\.isFinal)
+    }
+
+    public mutating func applyClosed() {
+        precondition(canClose)
+        isClosed = true
+    }
+
+    // MARK: Restoring a snapshot
+
+    mutating func restore(_ control: PoolControl) { self.control = control }
+
+    mutating func restore(
+        funded: Int64, returned: Int64, isClosed: Bool, unleased: [UnitRange]
+    ) {
+        self.funded = funded
+        self.returned = returned
+        self.isClosed = isClosed
+        self.unleased = unleased
+    }
+
+    mutating func restore(_ request: OperatorRequest) { operatorRequests.append(request) }
+
+    mutating func restore(_ link: Link, _ slice: Int) { slices[slice] = link }
+
+    // MARK: What is not
+
+    public mutating func confirmOpened(_ slice: UInt32) { slices[Int(slice)].hasOpened = true }
+
+    public mutating func confirm(_ slice: UInt32, version: UInt32) {
+        let known = slices[Int(slice)].confirmedVersion
+        slices[Int(slice)].confirmedVersion = max(known, version)
+    }
+
+    public mutating func confirm(_ slice: UInt32, lease number: UInt32) {
+        slices[Int(slice)].inFlight.removeAll { $0.number <= number }
+    }
+
+    /// The first leases: the whole pool, by the regions' weights.
+    public func firstLeases(_ map: SliceMap) -> [Transfer] {
+        leases(of: map.shares(of: definition.units))
+    }
+
+    /// Leases for units of stock that were put in: evenly.
+    public func refillLeases(_ units: Int64, _ map: SliceMap) -> [Transfer] {
+        leases(of: map.shares(of: units).map { UnitRange(start: 0, count: $0.count) })
+    }
+
+    private func leases(of ranges: [UnitRange]) -> [Transfer] {
+        ranges.enumerated().compactMap { slice, range in
+            guard range.count > 0 else { return nil }
+            let start = definition.kind == .stock ? 0 : range.start
+            return Transfer(
+                pool: pool, slice: UInt32(slice), number: slices[slice].leaseNumber + 1,
+                final: false, ranges: [UnitRange(start: start, count: range.count)])
+        }
+    }
+}
+
+extension PoolControl {
+    /// Where a pool under this control stands, as long as it is not closed for good.
+    public func state(nowMs: UnixMs) -> PoolState {
+        if closing || (terms.closesMs != 0 && nowMs >= terms.closesMs) { return .closing }
+        if nowMs < terms.opensMs { return .scheduled }
+        return paused ? .paused : .open
+    }
+}

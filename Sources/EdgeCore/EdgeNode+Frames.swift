@@ -1,0 +1,296 @@
+import EdgeCluster
+import EdgeDomain
+import EdgeMemory
+import EdgeTypes
+
+/// What a pool's home and its slices say to each other. Every frame may come twice.
+extension EdgeNode {
+    mutating func send(_ frame: Frame, to shard: ShardID, into effects: inout EffectBuffer) {
+        let core = placement.core(of: shard)
+        if core == configuration.core {
+            localFrames.append(frame)
+        } else {
+            effects.frames.append(OutboundFrame(core: UInt16(core), frame: frame))
+        }
+    }
+
+    mutating func receive(_ frame: Frame, now: Instant, into effects: inout EffectBuffer) {
+        switch frame {
+        case .open(let definition, let slice, let control):
+            opened(definition, slice, control, now: now, into: &effects)
+        case .control(let key, let slice, let control):
+            controlled(key, slice, control, now: now, into: &effects)
+        case .lease(let transfer): credited(transfer, now: now, into: &effects)
+        case .returnTaken(let key, let slice, let number):
+            if let place = place(key, slice), place.isStock {
+                books[place.local].acknowledgeReturn(slot: place.slot, number: number)
+            }
+        case .inquire(let key, let slice, let inquiry):
+            report(key, slice, inquiry, into: &effects)
+        case .recall, .ask, .nothingToReturn: break
+        case .announce(let definition, let control, let closed):
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            let index = pools.add(definition, key: key, control: control)
+            if control.version >= pools[index].control.version { pools[index].control = control }
+            pools[index].isClosed = pools[index].isClosed || closed
+        case .opened, .controlled, .leaseTaken, .returned, .report:
+            receiveAtHome(frame, now: now, into: &effects)
+        }
+    }
+
+    // MARK: At a slice
+
+    private struct Place {
+        let pool: Int
+        let local: Int
+        let slot: Int
+        let isStock: Bool
+    }
+
+    private func place(_ key: PoolKey, _ slice: UInt32) -> Place? {
+        guard let pool = pools.find(key), Int(slice) < pools[pool].slots.count else { return nil }
+        let slot = Int(pools[pool].slots[Int(slice)])
+        guard slot >= 0 else { return nil }
+        let local = placement.localIndex(of: placement.shard(of: key, slice: slice))
+        return Place(
+            pool: pool, local: local, slot: slot,
+            isStock: pools[pool].definition.kind == .stock)
+    }
+
+    private mutating func opened(
+        _ definition: PoolDefinition, _ slice: UInt32, _ control: PoolControl, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        let key = PoolKey.of(definition.kind.family, definition.name)
+        if place(key, slice) == nil {
+            let shard = placement.shard(of: key, slice: slice)
+            let entry = Entry.sliceOpened(definition, slice: slice, control)
+            let header = journal(entry, shard, now: now, into: &effects)
+            openSlice(definition, key, slice, control, header)
+        }
+        send(.opened(key, slice: slice), to: placement.home(of: key), into: &effects)
+        controlled(key, slice, control, now: now, into: &effects)
+    }
+
+    mutating func openSlice(
+        _ definition: PoolDefinition, _ key: PoolKey, _ slice: UInt32, _ control: PoolControl,
+        _ header: EntryHeader
+    ) {
+        let pool = pools.add(definition, key: key, control: control)
+        let local = placement.localIndex(of: header.shard)
+        if definition.kind == .stock {
+            let applied = books[local].apply(
+                .sliceOpened(definition, slice: slice, control), header)
+            precondition(applied)
+            guard let slot = books[local].slot(of: key, slice: slice) else {
+                preconditionFailure("a slice that was just opened is not there")
+            }
+            pools[pool].slots[Int(slice)] = Int32(slot)
+        } else {
+            let slot = slices.append(
+                RainSlice(
+                    definition: definition, pool: key, slice: slice, shard: header.shard,
+                    poolIndex: pool, control: control))
+            pools[pool].slots[Int(slice)] = Int32(slot)
+        }
+    }
+
+    private mutating func controlled(
+        _ key: PoolKey, _ slice: UInt32, _ control: PoolControl, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        guard let place = place(key, slice) else { return }
+        let shard = placement.shard(of: key, slice: slice)
+        let known =
+            place.isStock
+            ? books[place.local].control(slot: place.slot) : slices[place.slot].control
+        if control.version > known.version {
+            let entry = Entry.sliceControlled(key, slice: slice, control)
+            let header = journal(entry, shard, now: now, into: &effects)
+            if place.isStock {
+                let applied = books[place.local].apply(entry, header)
+                precondition(applied)
+            } else {
+                slices[place.slot].apply(control)
+            }
+        }
+        let version = max(control.version, known.version)
+        send(
+            .controlled(key, slice: slice, version: version), to: placement.home(of: key),
+            into: &effects)
+        guard control.closing || known.closing else { return }
+        if place.isStock {
+            sealStock(place.local, place.slot, now: now, into: &effects)
+        } else {
+            sealRain(place.slot, now: now, into: &effects)
+        }
+    }
+
+    private mutating func credited(
+        _ transfer: Transfer, now: Instant, into effects: inout EffectBuffer
+    ) {
+        guard let place = place(transfer.pool, transfer.slice) else { return }
+        let shard = placement.shard(of: transfer.pool, slice: transfer.slice)
+        if place.isStock {
+            switch books[place.local].decideCredit(slot: place.slot, transfer) {
+            case .take:
+                let entry = Entry.sliceCredited(transfer)
+                let header = journal(entry, shard, now: now, into: &effects)
+                let applied = books[place.local].apply(entry, header)
+                precondition(applied)
+            case .known: break
+            case .wait, .error: return
+            }
+        } else {
+            let next = slices[place.slot].creditedNumber + 1
+            guard transfer.number <= next else { return }
+            if transfer.number == next {
+                _ = journal(.sliceCredited(transfer), shard, now: now, into: &effects)
+                slices[place.slot].credit(transfer)
+            }
+        }
+        send(
+            .leaseTaken(transfer.pool, slice: transfer.slice, number: transfer.number),
+            to: placement.home(of: transfer.pool), into: &effects)
+    }
+
+    /// A closing rain slice gives back what it holds, or says again that it did.
+    private mutating func sealRain(
+        _ slot: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let home = placement.home(of: slices[slot].pool)
+        if !slices[slot].isSealed {
+            let transfer = slices[slot].finalReturn
+            _ = journal(
+                .sliceReturned(transfer), slices[slot].shard, now: now, into: &effects)
+            slices[slot].giveBack(transfer)
+        }
+        send(.returned(slices[slot].lastReturn), to: home, into: &effects)
+    }
+
+    mutating func sealStock(
+        _ local: Int, _ slot: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let home = placement.home(of: books[local].poolKey(slot: slot))
+        if let transfer = books[local].sealing(slot: slot) {
+            let entry = Entry.sliceReturned(transfer)
+            let header = journal(entry, shards[local].id, now: now, into: &effects)
+            let applied = books[local].apply(entry, header)
+            precondition(applied)
+        }
+        if let transfer = books[local].unacknowledgedReturn(slot: slot) {
+            send(.returned(transfer), to: home, into: &effects)
+        }
+    }
+
+    private mutating func report(
+        _ key: PoolKey, _ slice: UInt32, _ inquiry: UInt64, into effects: inout EffectBuffer
+    ) {
+        guard let place = place(key, slice) else { return }
+        let totals =
+            place.isStock
+            ? books[place.local].totals(slot: place.slot) : slices[place.slot].books
+        send(
+            .report(key, slice: slice, inquiry: inquiry, totals),
+            to: placement.home(of: key), into: &effects)
+    }
+
+    // MARK: At home
+
+    private mutating func receiveAtHome(
+        _ frame: Frame, now: Instant, into effects: inout EffectBuffer
+    ) {
+        switch frame {
+        case .opened(let key, let slice):
+            guard let treasury = treasury(key, slice) else { return }
+            treasuries[treasury].confirmOpened(slice)
+        case .controlled(let key, let slice, let version):
+            guard let treasury = treasury(key, slice) else { return }
+            treasuries[treasury].confirm(slice, version: version)
+        case .leaseTaken(let key, let slice, let number):
+            guard let treasury = treasury(key, slice) else { return }
+            treasuries[treasury].confirm(slice, lease: number)
+        case .returned(let transfer): takeBack(transfer, now: now, into: &effects)
+        case .report(_, _, let id, let totals):
+            guard let index = inquiries.firstIndex(where: { $0.id == id }) else { return }
+            inquiries[index].totals.add(totals)
+            inquiries[index].missing -= 1
+            if inquiries[index].missing == 0 {
+                answer(inquiries.remove(at: index), now: now, into: &effects)
+            }
+        case .open, .control, .lease, .returnTaken, .recall, .inquire, .ask, .nothingToReturn,
+            .announce:
+            preconditionFailure("not a frame for a home")
+        }
+    }
+
+    private func treasury(_ key: PoolKey, _ slice: UInt32) -> Int? {
+        guard let pool = pools.find(key), pools[pool].treasury >= 0,
+            Int(slice) < pools[pool].slots.count
+        else { return nil }
+        return pools[pool].treasury
+    }
+
+    private mutating func takeBack(
+        _ transfer: Transfer, now: Instant, into effects: inout EffectBuffer
+    ) {
+        guard let treasury = treasury(transfer.pool, transfer.slice) else { return }
+        let home = placement.home(of: transfer.pool)
+        let link = treasuries[treasury].slices[Int(transfer.slice)]
+        guard transfer.number <= link.returnNumber + 1 else { return }
+        if transfer.number == link.returnNumber + 1 {
+            _ = journal(.poolTookBack(transfer), home, now: now, into: &effects)
+            treasuries[treasury].applyReturn(transfer)
+        }
+        send(
+            .returnTaken(transfer.pool, slice: transfer.slice, number: transfer.number),
+            to: placement.shard(of: transfer.pool, slice: transfer.slice), into: &effects)
+        guard treasuries[treasury].canClose else { return }
+        _ = journal(.poolClosed(transfer.pool), home, now: now, into: &effects)
+        treasuries[treasury].applyClosed()
+        announce(treasury, into: &effects)
+    }
+
+    /// Tells every other core of the pool; this one notes it.
+    mutating func announce(_ treasury: Int, into effects: inout EffectBuffer) {
+        let told = treasuries[treasury]
+        for core in 0..<configuration.cores where core != configuration.core {
+            effects.frames.append(
+                OutboundFrame(
+                    core: UInt16(core),
+                    frame: .announce(told.definition, told.control, closed: told.isClosed)))
+        }
+        guard let pool = pools.find(told.pool) else { return }
+        pools[pool].control = told.control
+        pools[pool].isClosed = told.isClosed
+    }
+
+    /// Sends every slice what it has not confirmed.
+    mutating func sendUnconfirmed(_ treasury: Int, into effects: inout EffectBuffer) {
+        let home = treasuries[treasury]
+        for (index, link) in home.slices.enumerated() {
+            let slice = UInt32(index)
+            let shard = placement.shard(of: home.pool, slice: slice)
+            if !link.hasOpened {
+                send(
+                    .open(home.definition, slice: slice, home.control), to: shard, into: &effects)
+            } else if link.confirmedVersion < home.control.version {
+                send(.control(home.pool, slice: slice, home.control), to: shard, into: &effects)
+            }
+            for lease in link.inFlight { send(.lease(lease), to: shard, into: &effects) }
+        }
+    }
+}
+
+extension SliceTotals {
+    mutating func add(_ other: SliceTotals) {
+        credited += other.credited
+        held += other.held
+        granted += other.granted
+        grantedFen += other.grantedFen
+        pending += other.pending
+        returned += other.returned
+        quarantined += other.quarantined
+        quarantinedFen += other.quarantinedFen
+    }
+}

@@ -1,0 +1,178 @@
+import EdgeCluster
+import EdgeDomain
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+
+/// Where one grab of a run goes, found before any of the run is applied.
+struct GrabPlan {
+    /// The slice's number here; below 0: see `Miss`.
+    var slot: Int32
+    var hash: UInt64
+
+    enum Miss {
+        static let unknownPool: Int32 = -1
+        static let notOpened: Int32 = -2
+        static let unknownRegion: Int32 = -3
+        /// −16 − core: another core's.
+        static let elsewhere: Int32 = -16
+    }
+}
+
+extension EdgeNode {
+    /// Takes the run of grabs that begins at `start`: first every table line that will be read is
+    /// asked for, then the grabs are applied one by one.
+    ///
+    /// - Returns: where the run ended, at `limit` at the latest.
+    mutating func grab(
+        _ batch: borrowing RequestBatch, from start: Int, to limit: Int, nowMs: UnixMs,
+        into effects: inout EffectBuffer
+    ) -> Int {
+        plans.removeAll(keepingCapacity: true)
+        var end = start
+        while end < limit && batch.requests[end].operation == .grab {
+            plans.append(plan(batch.requests[end]))
+            end += 1
+        }
+        for index in start..<end {
+            grab(
+                batch.requests[index], plans[index - start], nowMs: nowMs,
+                isFull: batch.storageIsFull, into: &effects)
+        }
+        return end
+    }
+
+    @inline(__always)
+    private mutating func plan(_ request: Request) -> GrabPlan {
+        if request.pool != lastPool || lastPoolIndex < 0 {
+            guard let index = pools.find(request.pool) else {
+                return GrabPlan(slot: GrabPlan.Miss.unknownPool, hash: 0)
+            }
+            lastPool = request.pool
+            lastPoolIndex = index
+        }
+        guard let slice = pools[lastPoolIndex].map.slice(of: request.user, region: request.region)
+        else {
+            return GrabPlan(slot: GrabPlan.Miss.unknownRegion, hash: 0)
+        }
+        let slot = pools[lastPoolIndex].slots[Int(slice)]
+        if slot < 0 {
+            let core = placement.core(of: placement.shard(of: request.pool, slice: slice))
+            let isHere = core == configuration.core
+            return GrabPlan(
+                slot: isHere ? GrabPlan.Miss.notOpened : GrabPlan.Miss.elsewhere - Int32(core),
+                hash: 0)
+        }
+        let hash = slices[Int(slot)].hash(request.user)
+        slices[Int(slot)].prefetch(hash)
+        return GrabPlan(slot: slot, hash: hash)
+    }
+
+    /// One grab, from request to reply: decide, journal, apply.
+    @inline(__always)
+    private mutating func grab(
+        _ request: Request, _ plan: GrabPlan, nowMs: UnixMs, isFull: Bool,
+        into effects: inout EffectBuffer
+    ) {
+        guard plan.slot >= 0 else { return missed(request, plan, into: &effects) }
+        let slot = Int(plan.slot)
+        let poolIndex = slices[slot].poolIndex
+        let local = placement.localIndex(of: slices[slot].shard)
+        let waits = !pools[poolIndex].isMemory
+        let decision = slices[slot].decide(
+            request.user, hash: plan.hash, requestHash: request.requestHash,
+            nowMs: max(nowMs, shards[local].timeMs))
+        switch decision {
+        case .grant(let packet):
+            if isFull { return refuseFull(request, waits, into: &effects) }
+            let amountFen = amount(poolIndex, packet)
+            let header = nextHeader(local, nowMs)
+            JournalCodec.encode(
+                Claim(
+                    pool: request.pool, slice: slices[slot].slice, user: request.user,
+                    packet: packet, amountFen: amountFen, requestHash: request.requestHash),
+                header: header, into: &effects.journal)
+            slices[slot].apply(
+                request.user, hash: plan.hash, requestHash: request.requestHash, packet: packet,
+                amountFen: amountFen, timeMs: header.timeMs)
+            counters.grabs[Int(Outcome.granted.rawValue)] &+= 1
+            effects.replies.append(
+                Reply(
+                    ticket: request.ticket, shape: .grab, outcome: .granted,
+                    waitsForJournal: waits, fen: amountFen, packet: packet,
+                    timeMs: header.timeMs))
+        case .repeat(let position):
+            let packet = slices[slot].packet(of: position)
+            counters.grabs[Int(Outcome.repeat.rawValue)] &+= 1
+            effects.replies.append(
+                Reply(
+                    ticket: request.ticket, shape: .grab, outcome: .repeat,
+                    waitsForJournal: waits, fen: amount(poolIndex, packet), packet: packet,
+                    timeMs: slices[slot].timeMs(of: position)))
+        case .refuse(let outcome, let timeMs):
+            counters.grabs[Int(outcome.rawValue)] &+= 1
+            effects.replies.append(
+                Reply(
+                    ticket: request.ticket, shape: .grab, outcome: outcome,
+                    waitsForJournal: waits, timeMs: timeMs))
+        case .full: refuseFull(request, waits, into: &effects)
+        case .needsRequest:
+            counters.errors &+= 1
+            effects.fail(
+                request.ticket, .badArgument, "a request id is required where LIMIT > 1",
+                waits: waits)
+        }
+    }
+
+    @inline(__always)
+    func amount(_ pool: Int, _ packet: Int64) -> Fen {
+        switch pools[pool].amounts {
+        case .some(let amounts): amounts.amount(packet)
+        case .none: 0
+        }
+    }
+
+    private mutating func missed(
+        _ request: Request, _ plan: GrabPlan, into effects: inout EffectBuffer
+    ) {
+        switch plan.slot {
+        case GrabPlan.Miss.unknownPool:
+            counters.errors &+= 1
+            effects.fail(request.ticket, .noRain, "no such rain", waits: false)
+        case GrabPlan.Miss.unknownRegion:
+            counters.errors &+= 1
+            effects.fail(request.ticket, .badArgument, "no such region", waits: false)
+        case GrabPlan.Miss.notOpened:
+            counters.errors &+= 1
+            effects.fail(request.ticket, .tryAgain, "the rain is being set up", waits: false)
+        default:
+            forward(request, nil, to: Int(GrabPlan.Miss.elsewhere - plan.slot), into: &effects)
+        }
+    }
+
+    mutating func refuseFull(
+        _ request: Request, _ waits: Bool, into effects: inout EffectBuffer
+    ) {
+        counters.errors &+= 1
+        effects.fail(
+            request.ticket, .full, "no room for new grants; nothing was applied", waits: waits)
+    }
+
+    /// A user's claims on a rain, oldest first.
+    mutating func claims(_ request: Request, into effects: inout EffectBuffer) {
+        let plan = plan(request)
+        guard plan.slot >= 0 else { return missed(request, plan, into: &effects) }
+        let slot = Int(plan.slot)
+        let pool = slices[slot].poolIndex
+        var rows: [Value] = []
+        for position in slices[slot].claims(of: request.user) {
+            let packet = slices[slot].packet(of: position)
+            rows.append(
+                .array([
+                    .integer(packet), .integer(amount(pool, packet)),
+                    .integer(slices[slot].timeMs(of: position)),
+                ]))
+        }
+        effects.answer(request.ticket, .array(rows), waits: !pools[pool].isMemory)
+    }
+}

@@ -1,0 +1,245 @@
+import EdgeCluster
+import EdgeDomain
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+
+extension EdgeNode {
+    /// One reservation, from request to reply: decide, journal, apply.
+    mutating func reserve(
+        _ request: Request, now: Instant, isFull: Bool, into effects: inout EffectBuffer
+    ) {
+        guard let place = stockPlace(request, into: &effects) else { return }
+        let (local, slot) = place
+        let nowMs = max(now.wallMs, shards[local].timeMs)
+        let decision = books[local].decideReserve(
+            slot: slot, user: request.user, quantity: request.quantity,
+            requestHash: request.requestHash, nowMs: nowMs)
+        switch decision {
+        case .reserve(let entry):
+            if isFull { return refuseFull(request, true, into: &effects) }
+            apply(.orderReserved(entry), local, now: now, into: &effects)
+            counters.orders[Int(Outcome.reserved.rawValue)] &+= 1
+            effects.replies.append(
+                Reply(
+                    ticket: request.ticket, shape: .reserve, outcome: .reserved,
+                    timeMs: entry.expiresMs, order: entry.order))
+        case .answer(let outcome, let order, let timeMs):
+            counters.orders[Int(outcome.rawValue)] &+= 1
+            effects.replies.append(
+                Reply(
+                    ticket: request.ticket, shape: .reserve, outcome: outcome, timeMs: timeMs,
+                    order: order))
+        case .error(let code): fail(request, code, into: &effects)
+        }
+    }
+
+    /// Where a request's SKU slice is; answers or forwards the request where it is not here.
+    private mutating func stockPlace(
+        _ request: Request, into effects: inout EffectBuffer
+    ) -> (local: Int, slot: Int)? {
+        guard let pool = pools.find(request.pool) else {
+            effects.fail(request.ticket, .noStock, "no such SKU")
+            return nil
+        }
+        guard let slice = pools[pool].map.slice(of: request.user, region: request.region) else {
+            effects.fail(request.ticket, .badArgument, "no such region")
+            return nil
+        }
+        let shard = placement.shard(of: request.pool, slice: slice)
+        guard isLocal(shard) else {
+            forward(request, nil, to: placement.core(of: shard), into: &effects)
+            return nil
+        }
+        let slot = Int(pools[pool].slots[Int(slice)])
+        guard slot >= 0 else {
+            effects.fail(request.ticket, .tryAgain, "the SKU is being set up")
+            return nil
+        }
+        return (placement.localIndex(of: shard), slot)
+    }
+
+    /// Payments, cancellations, refunds and look-ups of one order.
+    mutating func order(
+        _ request: Request, _ payload: Payload?, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let shard = request.order.shard
+        guard request.order.isWellFormed, Int(shard) < placement.shards else {
+            return fail(request, .noOrder, into: &effects)
+        }
+        guard isLocal(shard) else {
+            return forward(request, payload, to: placement.core(of: shard), into: &effects)
+        }
+        let local = placement.localIndex(of: shard)
+        guard let owner = books[local].owner(of: request.order),
+            !request.ownOnly || owner == request.user
+        else { return fail(request, .noOrder, into: &effects) }
+        var text = Text64()
+        if case .text(let given) = payload { text = given }
+        switch request.operation {
+        case .orderPay: pay(request, text, local, now: now, into: &effects)
+        case .orderCancel: cancel(request, local, now: now, into: &effects)
+        case .orderRefund: refund(request, text, local, now: now, into: &effects)
+        default: info(request, local, into: &effects)
+        }
+    }
+
+    private mutating func pay(
+        _ request: Request, _ payment: Text64, _ local: Int, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        let nowMs = max(now.wallMs, shards[local].timeMs)
+        let decision = books[local].decidePay(
+            order: request.order, payment: payment, amountFen: request.amountFen, nowMs: nowMs)
+        switch decision {
+        case .pay(let entry):
+            apply(.orderPaid(entry), local, now: now, into: &effects)
+            answer(request, entry.late ? .late : .paid, into: &effects)
+        case .refuse(let entry):
+            apply(.paymentRefused(entry), local, now: now, into: &effects)
+            answer(request, .refund, into: &effects)
+        case .answer(let outcome): answer(request, outcome, into: &effects)
+        case .needsUnits: preconditionFailure("every unit is leased: the treasury is dry")
+        case .error(let code): fail(request, code, into: &effects)
+        }
+    }
+
+    private mutating func cancel(
+        _ request: Request, _ local: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let nowMs = max(now.wallMs, shards[local].timeMs)
+        switch books[local].decideCancel(order: request.order, nowMs: nowMs) {
+        case .cancel(let order):
+            apply(.orderCancelled(order), local, now: now, into: &effects)
+            answer(request, .cancelled, into: &effects)
+            sealIfDone(local, order, now: now, into: &effects)
+        case .answer(let outcome): answer(request, outcome, into: &effects)
+        case .error(let code): fail(request, code, into: &effects)
+        }
+    }
+
+    private mutating func refund(
+        _ request: Request, _ id: Text64, _ local: Int, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        let decision = books[local].decideRefund(
+            order: request.order, request: id, amountFen: request.amountFen,
+            restock: request.quantity)
+        switch decision {
+        case .refund(let entry):
+            apply(.orderRefunded(entry), local, now: now, into: &effects)
+            answer(request, .refunded, into: &effects)
+        case .answer(let outcome): answer(request, outcome, into: &effects)
+        case .error(let code): fail(request, code, into: &effects)
+        }
+    }
+
+    private mutating func info(
+        _ request: Request, _ local: Int, into effects: inout EffectBuffer
+    ) {
+        guard let info = books[local].info(request.order) else {
+            return fail(request, .noOrder, into: &effects)
+        }
+        effects.answer(
+            request.ticket,
+            .map([
+                .init("order", .text(request.order.text)),
+                .init("state", .text("\(info.state)")),
+                .init("sku", .text(info.sku.description)),
+                .init("user", .text(String(info.user))),
+                .init("qty", .integer(Int64(info.quantity))),
+                .init("price", .integer(info.priceFen)),
+                .init("expires", .integer(info.expiresMs)),
+                .init("payment", info.payment.map { .text($0.description) } ?? .null),
+                .init("refunded", .integer(info.refundedFen)),
+                .init("restocked", .integer(Int64(info.restocked))),
+            ]))
+    }
+
+    /// A user's orders of a SKU.
+    mutating func orders(_ request: Request, into effects: inout EffectBuffer) {
+        guard let (local, slot) = stockPlace(request, into: &effects) else { return }
+        let rows = books[local].orders(slot: slot, user: request.user)
+        effects.answer(
+            request.ticket,
+            .array(
+                rows.map { row in
+                    .array([
+                        .text(row.order.text), .text("\(row.state)"),
+                        .integer(Int64(row.quantity)), .integer(row.expiresMs),
+                    ])
+                }))
+    }
+
+    mutating func expireOrders(_ local: Int, now: Instant, into effects: inout EffectBuffer) {
+        for _ in 0..<Self.expiriesPerStep {
+            guard let order = books[local].nextExpired(nowMs: now.wallMs) else { return }
+            apply(.orderExpired(order), local, now: now, into: &effects)
+            counters.expiredOrders &+= 1
+            sealIfDone(local, order, now: now, into: &effects)
+        }
+    }
+
+    private mutating func apply(
+        _ entry: Entry, _ local: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let header = journal(entry, shards[local].id, now: now, into: &effects)
+        let applied = books[local].apply(entry, header)
+        holdsChanged = true
+        precondition(applied, "an entry that was just decided does not apply")
+    }
+
+    /// A closing slice whose last reservation ended gives back what it holds.
+    private mutating func sealIfDone(
+        _ local: Int, _ order: OrderID, now: Instant, into effects: inout EffectBuffer
+    ) {
+        guard let slot = books[local].slot(of: order), books[local].canSeal(slot: slot) else {
+            return
+        }
+        sealStock(local, slot, now: now, into: &effects)
+    }
+
+    private mutating func answer(
+        _ request: Request, _ outcome: Outcome, into effects: inout EffectBuffer
+    ) {
+        counters.orders[Int(outcome.rawValue)] &+= 1
+        effects.replies.append(
+            Reply(ticket: request.ticket, shape: .outcome, outcome: outcome))
+    }
+
+    mutating func fail(
+        _ request: Request, _ code: ErrorCode, into effects: inout EffectBuffer
+    ) {
+        counters.errors &+= 1
+        let detail: String
+        switch code {
+        case .noRain: detail = "no such rain"
+        case .noStock: detail = "no such SKU"
+        case .noOrder: detail = "no such order"
+        case .exists: detail = "it exists with other values"
+        case .badArgument: detail = Self.badArgument(request.operation)
+        case .mismatch: detail = Self.mismatch(request.operation)
+        case .noPermission: detail = "not permitted"
+        case .tryAgain: detail = "nothing was applied; retry the same"
+        case .unknown: detail = "perhaps applied; retry with the same request id"
+        case .throttled: detail = "too many requests"
+        case .full: detail = "a limit was reached; nothing was applied"
+        }
+        effects.fail(request.ticket, code, detail)
+    }
+
+    private static func badArgument(_ operation: Operation) -> String {
+        switch operation {
+        case .reserve: "qty must be 1 to \(Limits.unitsPerOrder)"
+        case .orderRefund: "more than was paid or sold, or nothing at all"
+        default: "bad argument"
+        }
+    }
+
+    private static func mismatch(_ operation: Operation) -> String {
+        switch operation {
+        case .orderPay: "the amount is not quantity x price"
+        default: "the same request id came with other values before"
+        }
+    }
+}

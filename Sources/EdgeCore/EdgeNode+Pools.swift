@@ -1,0 +1,327 @@
+import EdgeCluster
+import EdgeDomain
+import EdgeMemory
+import EdgeTypes
+
+/// A reply that waits until every slice has confirmed a pool's latest control and leases, or,
+/// for CLOSE, until the pool stops granting everywhere.
+struct SettlingReply: Sendable {
+    var ticket: Ticket
+    var treasury: Int
+}
+
+/// A question put to every slice of a pool.
+struct Inquiry: Sendable {
+    var id: UInt64
+    var ticket: Ticket
+    var treasury: Int
+    var missing: Int
+    var totals = SliceTotals()
+}
+
+/// Operators' commands, at a pool's home.
+extension EdgeNode {
+    /// Most replies that wait for slices at once.
+    static let settlingLimit = 65_536
+
+    mutating func pool(
+        _ request: Request, _ payload: Payload?, _ batch: borrowing RequestBatch, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        let home = placement.home(of: request.pool)
+        guard isLocal(home) else {
+            return forward(request, payload, to: placement.core(of: home), into: &effects)
+        }
+        guard settling.count + inquiries.count < Self.settlingLimit else {
+            return effects.fail(request.ticket, .tryAgain, "too many commands are waiting")
+        }
+        if request.operation == .poolCreate {
+            guard case .definition(let definition, let actor) = payload else {
+                preconditionFailure("a creation without a definition")
+            }
+            if batch.storageIsFull { return refuseFull(request, true, into: &effects) }
+            return create(request, definition, actor, now: now, into: &effects)
+        }
+        guard let index = pools.find(request.pool), pools[index].treasury >= 0 else {
+            return fail(request, request.family == .rain ? .noRain : .noStock, into: &effects)
+        }
+        let treasury = pools[index].treasury
+        switch request.operation {
+        case .poolInfo: inquire(request, treasury, now: now, into: &effects)
+        case .poolWarm: awaitSettled(request, treasury)
+        case .poolRefill:
+            refill(request, payload, treasury, now: now, into: &effects)
+        default: alter(request, payload, treasury, now: now, into: &effects)
+        }
+    }
+
+    // MARK: Creation
+
+    private mutating func create(
+        _ request: Request, _ wanted: PoolDefinition, _ actor: Text64, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        var definition = wanted
+        let known = pools.find(request.pool).map { pools[$0].treasury }
+        if let known, known >= 0 {
+            let there = treasuries[known].definition
+            guard Self.isSame(there, wanted) else { return fail(request, .exists, into: &effects) }
+            return awaitSettled(request, known)
+        }
+        guard pools.count < Limits.pools else {
+            return effects.fail(request.ticket, .full, "the node knows \(Limits.pools) pools")
+        }
+        if definition.slices == 0 { definition.slices = Self.automaticSlices(definition) }
+        if let problem = PoolRules.problem(definition) {
+            return effects.fail(request.ticket, .badArgument, problem)
+        }
+        let home = placement.home(of: request.pool)
+        let header = journal(
+            .poolCreated(definition, actor: actor), home, now: now, into: &effects)
+        let treasury = addTreasury(definition, key: request.pool, createdMs: header.timeMs)
+        for lease in treasuries[treasury].firstLeases(SliceMap(definition, pool: request.pool)) {
+            _ = journal(.poolLeased(lease), home, now: now, into: &effects)
+            treasuries[treasury].applyLease(lease)
+        }
+        announce(treasury, into: &effects)
+        sendUnconfirmed(treasury, into: &effects)
+        awaitSettled(request, treasury)
+    }
+
+    /// One slice a pool, or one a region: a node on its own never leaves units stranded.
+    private static func automaticSlices(_ definition: PoolDefinition) -> UInt32 {
+        UInt32(max(1, definition.regions.count))
+    }
+
+    private static func isSame(_ there: PoolDefinition, _ wanted: PoolDefinition) -> Bool {
+        var wanted = wanted
+        if wanted.slices == 0 { wanted.slices = there.slices }
+        if !wanted.seedWasGiven {
+            wanted.seed = there.seed
+            wanted.commitment = there.commitment
+            wanted.seedWasGiven = there.seedWasGiven
+        }
+        return wanted == there
+    }
+
+    /// Makes a treasury known here; its closing time is watched from now on.
+    mutating func addTreasury(
+        _ definition: PoolDefinition, key: PoolKey, createdMs: UnixMs
+    ) -> Int {
+        let treasury = Treasury(definition, pool: key, createdMs: createdMs)
+        treasuries.append(treasury)
+        let index = pools.add(definition, key: key, control: treasury.control)
+        pools[index].treasury = treasuries.count - 1
+        watchClosing(treasuries.count - 1)
+        return treasuries.count - 1
+    }
+
+    mutating func watchClosing(_ treasury: Int) {
+        let closesMs = treasuries[treasury].control.terms.closesMs
+        guard closesMs != 0, !treasuries[treasury].control.closing else { return }
+        let place = closings.firstIndex { $0.timeMs > closesMs } ?? closings.count
+        closings.insert((timeMs: closesMs, pool: treasury), at: place)
+        holdsChanged = true
+    }
+
+    // MARK: Terms
+
+    private mutating func alter(
+        _ request: Request, _ payload: Payload?, _ treasury: Int, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        var control = treasuries[treasury].control
+        var actor = Text64()
+        if case .actor(let name) = payload { actor = name }
+        var fingerprint: Int64 = 0
+        switch request.operation {
+        case .poolAlter:
+            guard case .alteration(let opens, let closes, let limit, let name) = payload else {
+                preconditionFailure("an alteration without values")
+            }
+            actor = name
+            fingerprint = Self.fingerprint(opens, closes, limit)
+            if let seen = treasuries[treasury].request(request.requestHash) {
+                guard seen.value == fingerprint else {
+                    return fail(request, .mismatch, into: &effects)
+                }
+                return awaitSettled(request, treasury)
+            }
+            control.terms.opensMs = opens ?? control.terms.opensMs
+            control.terms.closesMs = closes ?? control.terms.closesMs
+            control.terms.limit = limit ?? control.terms.limit
+            if let problem = PoolRules.problem(control.terms) {
+                return effects.fail(request.ticket, .badArgument, problem)
+            }
+        case .poolPause: control.paused = true
+        case .poolResume: control.paused = false
+        default: control.closing = true
+        }
+        if treasuries[treasury].control.closing {
+            if request.operation == .poolClose { return awaitSettled(request, treasury) }
+            return effects.fail(request.ticket, .badArgument, "the pool is closed")
+        }
+        guard treasuries[treasury].operatorRequests.count < Limits.operatorRequestsPerPool else {
+            return effects.fail(request.ticket, .full, "too many changes of one pool")
+        }
+        if control != treasuries[treasury].control || request.operation == .poolAlter {
+            change(
+                treasury, to: control, requestHash: request.requestHash, value: fingerprint,
+                actor: actor, now: now, into: &effects)
+        }
+        awaitSettled(request, treasury)
+    }
+
+    private static func fingerprint(_ opens: UnixMs?, _ closes: UnixMs?, _ limit: UInt32?) -> Int64
+    {
+        var hash = Hash64.mix(UInt64(bitPattern: opens ?? -1), UInt64(bitPattern: closes ?? -1))
+        hash = Hash64.mix(hash, limit.map(UInt64.init) ?? .max)
+        return Int64(bitPattern: hash)
+    }
+
+    /// Journals a new control and sends it to the slices.
+    private mutating func change(
+        _ treasury: Int, to wanted: PoolControl, requestHash: UInt64, value: Int64,
+        actor: Text64, now: Instant, into effects: inout EffectBuffer
+    ) {
+        var control = wanted
+        control.version += 1
+        let key = treasuries[treasury].pool
+        _ = journal(
+            .poolControlled(
+                key, control, requestHash: requestHash, value: value, actor: actor),
+            placement.home(of: key), now: now, into: &effects)
+        let closesMs = treasuries[treasury].control.terms.closesMs
+        treasuries[treasury].apply(control, requestHash: requestHash, value: value)
+        if control.terms.closesMs != closesMs { watchClosing(treasury) }
+        announce(treasury, into: &effects)
+        sendUnconfirmed(treasury, into: &effects)
+    }
+
+    /// The closing time of a pool has come.
+    mutating func closeByItself(
+        _ treasury: Int, at timeMs: UnixMs, now: Instant, into effects: inout EffectBuffer
+    ) {
+        var control = treasuries[treasury].control
+        guard !control.closing, control.terms.closesMs == timeMs else { return }
+        control.closing = true
+        change(
+            treasury, to: control, requestHash: 0, value: 0, actor: "clock", now: now,
+            into: &effects)
+    }
+
+    private mutating func refill(
+        _ request: Request, _ payload: Payload?, _ treasury: Int, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        let definition = treasuries[treasury].definition
+        guard definition.kind == .stock else {
+            return effects.fail(request.ticket, .badArgument, "a rain takes no refill")
+        }
+        if let seen = treasuries[treasury].request(request.requestHash) {
+            guard seen.value == request.quantity else {
+                return fail(request, .mismatch, into: &effects)
+            }
+            return awaitSettled(request, treasury)
+        }
+        guard !treasuries[treasury].control.closing else {
+            return effects.fail(request.ticket, .badArgument, "the pool is closed")
+        }
+        guard request.quantity >= 1,
+            request.quantity <= Limits.unitsPerPool - treasuries[treasury].funded
+        else {
+            return effects.fail(
+                request.ticket, .badArgument,
+                "a SKU holds 1 to \(Limits.unitsPerPool) units")
+        }
+        guard treasuries[treasury].operatorRequests.count < Limits.operatorRequestsPerPool else {
+            return effects.fail(request.ticket, .full, "too many changes of one pool")
+        }
+        var actor = Text64()
+        if case .actor(let name) = payload { actor = name }
+        let home = placement.home(of: request.pool)
+        _ = journal(
+            .poolFunded(
+                request.pool, units: request.quantity, requestHash: request.requestHash,
+                actor: actor), home, now: now, into: &effects)
+        treasuries[treasury].applyFunding(request.quantity, requestHash: request.requestHash)
+        let map = SliceMap(definition, pool: request.pool)
+        for lease in treasuries[treasury].refillLeases(request.quantity, map) {
+            _ = journal(.poolLeased(lease), home, now: now, into: &effects)
+            treasuries[treasury].applyLease(lease)
+        }
+        sendUnconfirmed(treasury, into: &effects)
+        awaitSettled(request, treasury)
+    }
+
+    // MARK: Waiting for slices
+
+    private mutating func awaitSettled(_ request: Request, _ treasury: Int) {
+        settling.append(SettlingReply(ticket: request.ticket, treasury: treasury))
+    }
+
+    /// Takes the frames this step left for its own core, until there are none, and answers those
+    /// who waited for that.
+    mutating func settle(now: Instant, into effects: inout EffectBuffer) {
+        while !localFrames.isEmpty {
+            let frames = localFrames
+            localFrames.removeAll(keepingCapacity: true)
+            for frame in frames { receive(frame, now: now, into: &effects) }
+        }
+        guard !settling.isEmpty else { return }
+        settling.removeAll { reply in
+            guard treasuries[reply.treasury].isSettled else { return false }
+            effects.replies.append(Reply(ticket: reply.ticket, shape: .ok))
+            return true
+        }
+    }
+
+    // MARK: Questions
+
+    private mutating func inquire(
+        _ request: Request, _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let count = treasuries[treasury].slices.count
+        inquiries.append(
+            Inquiry(
+                id: nextInquiry, ticket: request.ticket, treasury: treasury, missing: count))
+        let key = treasuries[treasury].pool
+        for slice in 0..<UInt32(count) {
+            send(
+                .inquire(key, slice: slice, inquiry: nextInquiry),
+                to: placement.shard(of: key, slice: slice), into: &effects)
+        }
+        nextInquiry += 1
+    }
+
+    mutating func answer(_ inquiry: Inquiry, now: Instant, into effects: inout EffectBuffer) {
+        let treasury = treasuries[inquiry.treasury]
+        effects.answer(
+            inquiry.ticket, .map(PoolInfo.fields(treasury, inquiry.totals, nowMs: now.wallMs)))
+    }
+
+    /// Names after a cursor, in byte order.
+    mutating func list(
+        _ request: Request, _ payload: Payload?, now: Instant, into effects: inout EffectBuffer
+    ) {
+        guard case .listing(let after, let state) = payload else {
+            preconditionFailure("a listing without its cursor")
+        }
+        let order = pools.sorted[Int(request.family.rawValue)]
+        var place = after.isEmpty ? 0 : pools.position(after: after, family: request.family)
+        var names: [Value] = []
+        var last = Text64()
+        let most = Int(min(max(request.quantity, 1), 10_000))
+        while place < order.count && names.count < most {
+            let pool = Int(order[place])
+            place += 1
+            let current =
+                pools[pool].isClosed ? .closed : pools[pool].control.state(nowMs: now.wallMs)
+            last = pools[pool].definition.name
+            if let state, state != current { continue }
+            names.append(.text(last.description))
+        }
+        let cursor = place < order.count ? last.description : "0"
+        effects.answer(request.ticket, .array([.text(cursor), .array(names)]))
+    }
+}

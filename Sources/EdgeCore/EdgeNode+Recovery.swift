@@ -1,0 +1,198 @@
+import EdgeCluster
+import EdgeDomain
+import EdgeMemory
+import EdgeTypes
+
+/// An entry does not follow from the state before it: the journal is not the one that was
+/// written.
+public struct ReplayError: Error, Sendable, CustomStringConvertible {
+    public let header: EntryHeader
+    public let reason: String
+
+    public var description: String {
+        "shard \(header.shard), sequence \(header.sequence): \(reason)"
+    }
+}
+
+/// Restart: entries in the order of their shard's sequence, then `finishRecovery` once.
+extension EdgeNode {
+    /// The last sequence that a local shard holds.
+    public func sequence(of shard: ShardID) -> UInt64 {
+        shards[placement.localIndex(of: shard)].sequence
+    }
+
+    /// Applies a journaled claim. The fast path of a restart.
+    public mutating func replay(_ claim: Claim, _ header: EntryHeader) throws(ReplayError) {
+        let local = try follow(header)
+        guard let pool = pools.find(claim.pool), Int(claim.slice) < pools[pool].slots.count,
+            pools[pool].slots[Int(claim.slice)] >= 0, pools[pool].definition.kind != .stock
+        else { throw ReplayError(header: header, reason: "a claim on an unknown slice") }
+        let slot = Int(pools[pool].slots[Int(claim.slice)])
+        guard slices[slot].accepts(packet: claim.packet) else {
+            throw ReplayError(header: header, reason: "packet \(claim.packet) is not the next")
+        }
+        guard amount(pool, claim.packet) == claim.amountFen else {
+            throw ReplayError(
+                header: header, reason: "packet \(claim.packet) holds another amount")
+        }
+        let hash = slices[slot].hash(claim.user)
+        slices[slot].apply(
+            claim.user, hash: hash, requestHash: claim.requestHash, packet: claim.packet,
+            amountFen: claim.amountFen, timeMs: header.timeMs)
+        advance(local, header)
+    }
+
+    public mutating func replay(_ entry: Entry, _ header: EntryHeader) throws(ReplayError) {
+        if case .claim(let claim) = entry { return try replay(claim, header) }
+        let local = try follow(header)
+        switch entry {
+        case .claim: preconditionFailure("handled above")
+        case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
+            .paymentRefused:
+            guard books[local].apply(entry, header) else {
+                throw ReplayError(header: header, reason: "an order entry does not follow")
+            }
+        case .poolCreated(let definition, _):
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            _ = addTreasury(definition, key: key, createdMs: header.timeMs)
+        case .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed:
+            try replayHome(entry, header)
+        case .sliceOpened(let definition, let slice, let control):
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            openSlice(definition, key, slice, control, header)
+        case .sliceControlled(let key, let slice, _), .sliceQuarantined(let key, let slice):
+            try replaySlice(entry, key, slice, local, header)
+        case .sliceCredited(let transfer), .sliceReturned(let transfer):
+            try replaySlice(entry, transfer.pool, transfer.slice, local, header)
+        }
+        advance(local, header)
+    }
+
+    private func follow(_ header: EntryHeader) throws(ReplayError) -> Int {
+        guard Int(header.shard) < placement.shards, isLocal(header.shard) else {
+            throw ReplayError(header: header, reason: "not a shard of this core")
+        }
+        let local = placement.localIndex(of: header.shard)
+        let expected = shards[local].sequence + 1
+        guard header.sequence == expected else {
+            throw ReplayError(header: header, reason: "sequence \(expected) is missing")
+        }
+        return local
+    }
+
+    private mutating func advance(_ local: Int, _ header: EntryHeader) {
+        shards[local].sequence = header.sequence
+        shards[local].epoch = max(shards[local].epoch, header.epoch)
+        shards[local].timeMs = max(shards[local].timeMs, header.timeMs)
+    }
+
+    private mutating func replayHome(
+        _ entry: Entry, _ header: EntryHeader
+    ) throws(ReplayError) {
+        let key: PoolKey
+        switch entry {
+        case .poolControlled(let pool, _, _, _, _): key = pool
+        case .poolFunded(let pool, _, _, _): key = pool
+        case .poolLeased(let transfer), .poolTookBack(let transfer): key = transfer.pool
+        case .poolClosed(let pool): key = pool
+        default: preconditionFailure("not a home's entry")
+        }
+        guard let pool = pools.find(key), pools[pool].treasury >= 0 else {
+            throw ReplayError(header: header, reason: "an unknown pool")
+        }
+        let treasury = pools[pool].treasury
+        switch entry {
+        case .poolControlled(_, let control, let requestHash, let value, _):
+            guard control.version == treasuries[treasury].control.version + 1 else {
+                throw ReplayError(header: header, reason: "a version is missing")
+            }
+            let closesMs = treasuries[treasury].control.terms.closesMs
+            treasuries[treasury].apply(control, requestHash: requestHash, value: value)
+            if control.terms.closesMs != closesMs { watchClosing(treasury) }
+            pools[pool].control = control
+        case .poolFunded(_, let units, let requestHash, _):
+            treasuries[treasury].applyFunding(units, requestHash: requestHash)
+        case .poolLeased(let transfer):
+            guard treasuries[treasury].canApplyLease(transfer) else {
+                throw ReplayError(header: header, reason: "a lease does not follow")
+            }
+            treasuries[treasury].applyLease(transfer)
+        case .poolTookBack(let transfer): treasuries[treasury].applyReturn(transfer)
+        default:
+            guard treasuries[treasury].canClose else {
+                throw ReplayError(header: header, reason: "a pool closed before its slices")
+            }
+            treasuries[treasury].applyClosed()
+            pools[pool].isClosed = true
+        }
+    }
+
+    private mutating func replaySlice(
+        _ entry: Entry, _ key: PoolKey, _ slice: UInt32, _ local: Int, _ header: EntryHeader
+    ) throws(ReplayError) {
+        guard let pool = pools.find(key), Int(slice) < pools[pool].slots.count,
+            pools[pool].slots[Int(slice)] >= 0
+        else { throw ReplayError(header: header, reason: "an unknown slice") }
+        let slot = Int(pools[pool].slots[Int(slice)])
+        if pools[pool].definition.kind == .stock {
+            guard books[local].apply(entry, header) else {
+                throw ReplayError(header: header, reason: "a slice's entry does not follow")
+            }
+            return
+        }
+        switch entry {
+        case .sliceControlled(_, _, let control): slices[slot].apply(control)
+        case .sliceCredited(let transfer):
+            guard transfer.number == slices[slot].creditedNumber + 1 else {
+                throw ReplayError(header: header, reason: "a lease is missing")
+            }
+            slices[slot].credit(transfer)
+        case .sliceReturned(let transfer):
+            guard transfer == slices[slot].finalReturn else {
+                throw ReplayError(header: header, reason: "a return does not follow")
+            }
+            slices[slot].giveBack(transfer)
+        default: quarantine(slot)
+        }
+    }
+
+    /// Puts what a slice holds out of play. O(packets held): their amounts are summed.
+    private mutating func quarantine(_ slot: Int) {
+        let pool = slices[slot].poolIndex
+        var sumFen: Fen = 0
+        for range in slices[slot].heldRanges {
+            for packet in range.start..<(range.start + range.count) {
+                sumFen += amount(pool, packet)
+            }
+        }
+        slices[slot].quarantine(amountFen: sumFen)
+    }
+
+    /// Ends a restart: what was in memory only is taken up again, and what the crash may have
+    /// taken along is put out of play.
+    ///
+    /// - Parameter cleanStop: whether the journal proves that it is complete. Otherwise `memory`
+    ///   slices are quarantined: claims that were acknowledged may be missing from the journal,
+    ///   so none of their packets is ever granted again.
+    public mutating func finishRecovery(
+        cleanStop: Bool, now: Instant, into effects: inout EffectBuffer
+    ) {
+        if !cleanStop {
+            for slot in 0..<slices.count
+            where pools[slices[slot].poolIndex].isMemory && !slices[slot].isQuarantined
+                && !slices[slot].isSealed
+            {
+                _ = journal(
+                    .sliceQuarantined(slices[slot].pool, slice: slices[slot].slice),
+                    slices[slot].shard, now: now, into: &effects)
+                quarantine(slot)
+            }
+        }
+        for treasury in treasuries.indices {
+            announce(treasury, into: &effects)
+            if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
+        }
+        settle(now: now, into: &effects)
+        deadlineMs = .min
+    }
+}

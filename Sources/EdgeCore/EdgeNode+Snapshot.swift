@@ -1,0 +1,153 @@
+import EdgeCluster
+import EdgeDomain
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+
+/// A snapshot's bytes do not hold a shard.
+public struct SnapshotError: Error, Sendable, CustomStringConvertible {
+    public let shard: ShardID
+    public let reason: String
+
+    public var description: String { "the snapshot of shard \(shard): \(reason)" }
+}
+
+/// A shard as bytes: its treasuries, its rain slices and its stock book.
+///
+/// Definitions and controls are written as the journal writes them; the rest is flat arrays.
+extension EdgeNode {
+    private static let snapshotVersion: UInt32 = 1
+
+    /// The shards of this core.
+    public var shardIDs: [ShardID] { shards.map(\.id) }
+
+    /// What a snapshot of the shard made now stands for.
+    public func standing(of shard: ShardID) -> EntryHeader {
+        let state = shards[placement.localIndex(of: shard)]
+        return EntryHeader(
+            shard: shard, epoch: state.epoch, sequence: state.sequence, timeMs: state.timeMs)
+    }
+
+    /// Complexity: O(what the shard holds).
+    public func writeSnapshot(_ shard: ShardID, into sink: inout ByteSink) {
+        let local = placement.localIndex(of: shard)
+        let header = standing(of: shard)
+        sink.append(integer: Self.snapshotVersion)
+        sink.append(integer: UInt32(placement.shards))
+        sink.append(integer: header.epoch)
+        sink.append(integer: header.sequence)
+        sink.append(integer: header.timeMs)
+        let homes = treasuries.indices.filter { placement.home(of: treasuries[$0].pool) == shard }
+        sink.append(integer: UInt32(homes.count))
+        for index in homes {
+            Self.write(treasuries[index].definition, treasuries[index].control, 0, into: &sink)
+            treasuries[index].write(into: &sink)
+        }
+        var count: UInt32 = 0
+        for slot in 0..<slices.count where slices[slot].shard == shard { count += 1 }
+        sink.append(integer: count)
+        for slot in 0..<slices.count where slices[slot].shard == shard {
+            let pool = slices[slot].poolIndex
+            Self.write(
+                pools[pool].definition, slices[slot].control, slices[slot].slice, into: &sink)
+            slices[slot].write(into: &sink)
+        }
+        books[local].writeSnapshot(into: &sink)
+    }
+
+    /// Loads a shard of a node that was just made.
+    public mutating func loadSnapshot(
+        _ shard: ShardID, _ bytes: UnsafeRawBufferPointer
+    ) throws(SnapshotError) {
+        var reader = SnapshotReader(bytes)
+        do {
+            try load(shard, &reader)
+        } catch let error as SnapshotError {
+            throw error
+        } catch {
+            throw SnapshotError(shard: shard, reason: "damaged: \(error)")
+        }
+    }
+
+    private mutating func load(_ shard: ShardID, _ reader: inout SnapshotReader) throws {
+        let local = placement.localIndex(of: shard)
+        guard isLocal(shard), shards[local].sequence == 0 else {
+            throw SnapshotError(shard: shard, reason: "not an empty shard of this core")
+        }
+        guard try reader.integer(UInt32.self) == Self.snapshotVersion else {
+            throw SnapshotError(shard: shard, reason: "written by another version")
+        }
+        let shardCount: UInt32 = try reader.integer()
+        guard shardCount == UInt32(placement.shards) else {
+            throw SnapshotError(shard: shard, reason: "of a cluster with \(shardCount) shards")
+        }
+        let epoch: UInt32 = try reader.integer()
+        let sequence: UInt64 = try reader.integer()
+        let timeMs: UnixMs = try reader.integer()
+        let homes = try reader.count(limit: Limits.pools, itemBytes: 64)
+        for _ in 0..<homes {
+            let (definition, control, _) = try Self.read(&reader, shard)
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            let treasury = try Treasury(
+                reading: &reader, definition, pool: key, control: control)
+            restore(treasury)
+        }
+        let count = try reader.count(limit: Limits.pools * 16, itemBytes: 64)
+        let header = EntryHeader(shard: shard, epoch: epoch, sequence: sequence, timeMs: timeMs)
+        for _ in 0..<count {
+            let (definition, control, slice) = try Self.read(&reader, shard)
+            guard definition.kind != .stock else {
+                throw SnapshotError(shard: shard, reason: "a SKU among rains")
+            }
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            openSlice(definition, key, slice, control, header)
+            try slices[slices.count - 1].restore(from: &reader)
+        }
+        try books[local].loadSnapshot(reader.slice(reader.remaining))
+        adoptBook(local)
+        shards[local].epoch = epoch
+        shards[local].sequence = sequence
+        shards[local].timeMs = timeMs
+    }
+
+    private mutating func restore(_ treasury: Treasury) {
+        treasuries.append(treasury)
+        let index = pools.add(
+            treasury.definition, key: treasury.pool, control: treasury.control)
+        pools[index].treasury = treasuries.count - 1
+        pools[index].control = treasury.control
+        pools[index].isClosed = treasury.isClosed
+        watchClosing(treasuries.count - 1)
+    }
+
+    /// The pool table learns of the slices that a loaded stock book holds.
+    private mutating func adoptBook(_ local: Int) {
+        for slot in 0..<books[local].sliceCount {
+            let definition = books[local].definition(slot: slot)
+            let key = books[local].poolKey(slot: slot)
+            let pool = pools.add(
+                definition, key: key, control: books[local].control(slot: slot))
+            pools[pool].slots[Int(books[local].sliceNumber(slot: slot))] = Int32(slot)
+        }
+    }
+
+    private static func write(
+        _ definition: PoolDefinition, _ control: PoolControl, _ slice: UInt32,
+        into sink: inout ByteSink
+    ) {
+        let header = EntryHeader(shard: 0, epoch: 0, sequence: 0, timeMs: 0)
+        JournalCodec.encode(
+            .sliceOpened(definition, slice: slice, control), header: header, into: &sink)
+    }
+
+    private static func read(
+        _ reader: inout SnapshotReader, _ shard: ShardID
+    ) throws -> (PoolDefinition, PoolControl, UInt32) {
+        let frame = try JournalFrame.parse(reader.rest)
+        _ = try reader.slice(frame.length)
+        guard case .sliceOpened(let definition, let slice, let control) = try frame.entry(),
+            slice < definition.slices
+        else { throw SnapshotError(shard: shard, reason: "a pool is malformed") }
+        return (definition, control, slice)
+    }
+}

@@ -1,0 +1,174 @@
+import EdgeCluster
+import EdgeDomain
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+
+/// One core of a node: its shards, and everything that happens to them.
+///
+/// `step` is the only way in. It is given decoded requests and the time, and leaves what is to be
+/// done in an effect buffer: replies, journal entries, frames and forwards. It does no IO, reads
+/// no clock, draws no randomness, and gives the same effects wherever batches are cut. A server
+/// and a simulator run it unchanged.
+///
+/// Where to look: a grab is in `EdgeNode+Grab.swift`, a reservation and everything about orders
+/// in `EdgeNode+Orders.swift`, operators' commands in `EdgeNode+Pools.swift`.
+public struct EdgeNode: ~Copyable {
+    public let configuration: NodeConfiguration
+    let placement: Placement
+    var shards: [ShardState]
+    /// Every pool the node knows, whichever core its home is on.
+    var pools: PoolTable
+    /// The rain slices of this core's shards.
+    var slices = SlotArray<RainSlice>(capacity: 64)
+    /// Per local shard: its SKU slices and orders.
+    var books = SlotArray<StockBook>(capacity: 64)
+    /// The treasuries of pools whose home is here.
+    var treasuries: [Treasury] = []
+    /// Replies that wait until every slice of a pool has confirmed.
+    var settling: [SettlingReply] = []
+    var inquiries: [Inquiry] = []
+    var nextInquiry: UInt64 = 1
+    /// Pools by the time at which they close by themselves, soonest first.
+    var closings: [(timeMs: UnixMs, pool: Int)] = []
+    /// Frames for shards of this same core: taken before the step ends.
+    var localFrames: [Frame] = []
+    var plans: [GrabPlan] = []
+    /// When time alone brings something about next; kept until orders or closing times change.
+    var deadlineMs: UnixMs = .max
+    var holdsChanged = false
+    public internal(set) var counters = NodeCounters()
+    /// The last pool looked up: a herd asks for one.
+    var lastPool = PoolKey(rawValue: 0)
+    var lastPoolIndex = -1
+
+    /// Grabs that are prefetched together before they are applied.
+    static let prefetchWindow = 32
+    /// Orders that one step lets expire at most on one shard; the rest follow in the next.
+    static let expiriesPerStep = 256
+
+    public init(_ configuration: NodeConfiguration) {
+        self.configuration = configuration
+        placement = Placement(shards: configuration.shards, cores: configuration.cores)
+        let count = placement.shardCount(ofCore: configuration.core)
+        shards = (0..<count).map { index in
+            ShardState(id: ShardID(index * configuration.cores + configuration.core))
+        }
+        for index in 0..<count { books.append(StockBook(shard: shards[index].id)) }
+        pools = PoolTable()
+        plans.reserveCapacity(Self.prefetchWindow)
+    }
+
+    /// Takes one batch.
+    ///
+    /// Complexity: O(requests + frames + orders that expire), about 100 ns a grab.
+    public mutating func step(
+        _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
+    ) {
+        counters.steps &+= 1
+        for frame in batch.frames {
+            receive(frame, now: now, into: &effects)
+            settle(now: now, into: &effects)
+        }
+        counters.requests &+= UInt64(batch.requests.count)
+        let count = batch.requests.count
+        var index = 0
+        while index < count {
+            if batch.requests[index].operation == .grab {
+                let end = min(index + Self.prefetchWindow, count)
+                index = grab(batch, from: index, to: end, nowMs: now.wallMs, into: &effects)
+            } else {
+                dispatch(batch.requests[index], batch, now: now, into: &effects)
+                settle(now: now, into: &effects)
+                index += 1
+            }
+        }
+        if now.wallMs >= deadlineMs { expire(now: now, into: &effects) }
+        if holdsChanged { deadlineMs = earliestDeadlineMs() }
+        effects.nextDeadlineMs = deadlineMs
+    }
+
+    private mutating func dispatch(
+        _ request: Request, _ batch: borrowing RequestBatch, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        let payload = request.payload < 0 ? nil : batch.payloads[Int(request.payload)]
+        switch request.operation {
+        case .grab: preconditionFailure("grabs go in runs")
+        case .claims: claims(request, into: &effects)
+        case .reserve:
+            reserve(request, now: now, isFull: batch.storageIsFull, into: &effects)
+        case .orders: orders(request, into: &effects)
+        case .orderPay, .orderCancel, .orderRefund, .orderInfo:
+            order(request, payload, now: now, into: &effects)
+        case .poolCreate, .poolInfo, .poolWarm, .poolAlter, .poolPause, .poolResume, .poolClose,
+            .poolRefill:
+            pool(request, payload, batch, now: now, into: &effects)
+        case .poolList: list(request, payload, now: now, into: &effects)
+        case .shards: effects.fail(request.ticket, .badArgument, "not for a core")
+        }
+    }
+
+    /// Everything that the passing of time alone brings about.
+    private mutating func expire(now: Instant, into effects: inout EffectBuffer) {
+        holdsChanged = true
+        for local in 0..<books.count where books[local].nextDeadlineMs <= now.wallMs {
+            expireOrders(local, now: now, into: &effects)
+        }
+        while let first = closings.first, first.timeMs <= now.wallMs {
+            closings.removeFirst()
+            closeByItself(first.pool, at: first.timeMs, now: now, into: &effects)
+        }
+        settle(now: now, into: &effects)
+    }
+
+    private mutating func earliestDeadlineMs() -> UnixMs {
+        holdsChanged = false
+        var deadline = closings.first?.timeMs ?? .max
+        for local in 0..<books.count { deadline = min(deadline, books[local].nextDeadlineMs) }
+        return deadline
+    }
+
+    // MARK: The journal
+
+    /// The header of a shard's next entry.
+    @inline(__always)
+    mutating func nextHeader(_ local: Int, _ nowMs: UnixMs) -> EntryHeader {
+        counters.entries &+= 1
+        return shards[local].next(nowMs)
+    }
+
+    /// Journals an entry of a local shard and returns its header.
+    mutating func journal(
+        _ entry: Entry, _ shard: ShardID, now: Instant, into effects: inout EffectBuffer
+    ) -> EntryHeader {
+        let header = nextHeader(placement.localIndex(of: shard), now.wallMs)
+        JournalCodec.encode(entry, header: header, into: &effects.journal)
+        return header
+    }
+
+    func isLocal(_ shard: ShardID) -> Bool { placement.core(of: shard) == configuration.core }
+
+    mutating func forward(
+        _ request: Request, _ payload: Payload?, to core: Int, into effects: inout EffectBuffer
+    ) {
+        counters.forwards &+= 1
+        effects.forwards.append(Forward(core: UInt16(core), request: request, payload: payload))
+    }
+}
+
+/// Where a shard's history stands.
+struct ShardState: Sendable {
+    let id: ShardID
+    var epoch: UInt32 = 1
+    var sequence: UInt64 = 0
+    var timeMs: UnixMs = 0
+
+    /// The shard's time is the later of its last entry and the wall clock.
+    @inline(__always)
+    mutating func next(_ nowMs: UnixMs) -> EntryHeader {
+        sequence += 1
+        timeMs = max(timeMs, nowMs)
+        return EntryHeader(shard: id, epoch: epoch, sequence: sequence, timeMs: timeMs)
+    }
+}

@@ -1,0 +1,32 @@
+import EdgeTypes
+
+/// What a core is told when it is made.
+public struct NodeConfiguration: Sendable {
+    /// Shards of the cluster: a power of two, for good.
+    public var shards: Int
+    /// Event loops of this node, and which of them this core is.
+    public var cores: Int
+    public var core: Int
+
+    public init(shards: Int = 64, cores: Int = 1, core: Int = 0) {
+        precondition(core >= 0 && core < cores)
+        self.shards = shards
+        self.cores = cores
+        self.core = core
+    }
+}
+
+/// What a core counted since it was made.
+public struct NodeCounters: Sendable {
+    /// By the outcome's raw value: grabs, and reservations and payments.
+    public var grabs: [UInt64] = Array(repeating: 0, count: Outcome.allCases.count)
+    public var orders: [UInt64] = Array(repeating: 0, count: Outcome.allCases.count)
+    public var expiredOrders: UInt64 = 0
+    public var errors: UInt64 = 0
+    public var entries: UInt64 = 0
+    public var forwards: UInt64 = 0
+    public var steps: UInt64 = 0
+    public var requests: UInt64 = 0
+
+    public init() {}
+}

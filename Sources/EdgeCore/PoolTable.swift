@@ -1,0 +1,85 @@
+import EdgeCluster
+import EdgeDomain
+import EdgeMemory
+import EdgeTypes
+
+/// A pool as every core knows it.
+struct KnownPool: ~Copyable {
+    let definition: PoolDefinition
+    let key: PoolKey
+    let map: SliceMap
+    /// nil for stock.
+    let amounts: PacketAmounts?
+    /// Where replies about it need not wait for the journal.
+    let isMemory: Bool
+    var control: PoolControl
+    var isClosed = false
+    /// Slice → its number in this core's tables; −1 where it is not here (yet).
+    var slots: [Int32]
+    /// The number of its treasury, where its home is here; −1 elsewhere.
+    var treasury = -1
+
+    init(_ definition: PoolDefinition, key: PoolKey, control: PoolControl) {
+        self.definition = definition
+        self.key = key
+        self.control = control
+        map = SliceMap(definition, pool: key)
+        amounts = definition.kind == .stock ? nil : PacketAmounts(definition)
+        isMemory = definition.durability == .memory
+        slots = Array(repeating: -1, count: Int(definition.slices))
+    }
+}
+
+/// All pools a core knows, by key and, for listings, by name.
+struct PoolTable: ~Copyable {
+    private(set) var pools = SlotArray<KnownPool>(capacity: 8)
+    private var byKey = KeyTable()
+    /// Pool numbers per family, in order of names.
+    private(set) var sorted: [[Int32]] = [[], []]
+
+    var count: Int { pools.count }
+
+    func find(_ key: PoolKey) -> Int? { byKey.find(key.rawValue) }
+
+    subscript(index: Int) -> KnownPool {
+        @inline(__always)
+        _read { yield pools[index] }
+        @inline(__always)
+        _modify { yield &pools[index] }
+    }
+
+    /// The number of the pool; added where it was not known.
+    mutating func add(_ definition: PoolDefinition, key: PoolKey, control: PoolControl) -> Int {
+        if let known = find(key) { return known }
+        let index = pools.append(KnownPool(definition, key: key, control: control))
+        byKey.set(key.rawValue, to: index)
+        let family = Int(definition.kind.family.rawValue)
+        let place = position(after: definition.name, family: definition.kind.family)
+        sorted[family].insert(Int32(index), at: place)
+        return index
+    }
+
+    /// How many names of the family are not above `name`. O(log pools).
+    func position(after name: Text64, family: PoolFamily) -> Int {
+        let list = sorted[Int(family.rawValue)]
+        var low = 0
+        var high = list.count
+        while low < high {
+            let middle = (low + high) >> 1
+            if Self.isBelow(name, pools[Int(list[middle])].definition.name) {
+                high = middle
+            } else {
+                low = middle + 1
+            }
+        }
+        return low
+    }
+
+    /// Byte order.
+    private static func isBelow(_ a: Text64, _ b: Text64) -> Bool {
+        for index in 0..<8 where a.word(index) != b.word(index) {
+            return a.word(index).byteSwapped < b.word(index).byteSwapped
+        }
+        return a.count < b.count
+    }
+}

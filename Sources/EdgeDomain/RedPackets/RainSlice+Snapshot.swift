@@ -1,0 +1,163 @@
+import EdgeMemory
+import EdgeTypes
+
+/// A rain slice as bytes, little-endian: its books, what it holds, and its logs as they lie in
+/// memory. The index is made anew from the users. Definition and control travel beside it.
+extension RainSlice {
+    public func write(into sink: inout ByteSink) {
+        sink.append(integer: creditedNumber)
+        sink.append(integer: returnedNumber)
+        sink.append(integer: UInt8((isSealed ? 1 : 0) | (isQuarantined ? 2 : 0)))
+        for value in [
+            totals.credited, totals.held, totals.granted, totals.grantedFen, totals.returned,
+            totals.quarantined, totals.quarantinedFen,
+        ] { sink.append(integer: value) }
+        Self.write(heldRanges, into: &sink)
+        Self.write(isSealed ? lastReturn.ranges : [], into: &sink)
+        sink.append(integer: UInt32(runs.count))
+        for run in runs {
+            sink.append(integer: UInt64(run.firstClaim))
+            sink.append(integer: run.firstPacket)
+        }
+        sink.append(integer: runEnd)
+        sink.append(integer: UInt64(users.count))
+        users.write(0..<users.count, into: &sink)
+        times.write(into: &sink)
+        repeats.write(into: &sink)
+    }
+
+    /// Restores a slice that was just made.
+    ///
+    /// Complexity: O(claims).
+    /// - Throws: where the bytes end early or contradict each other.
+    public mutating func restore(
+        from reader: inout SnapshotReader
+    ) throws(SnapshotReader.Truncated) {
+        let numbers = (try reader.integer(UInt32.self), try reader.integer(UInt32.self))
+        let flags: UInt8 = try reader.integer()
+        var books = SliceTotals()
+        books.credited = try reader.integer()
+        books.held = try reader.integer()
+        books.granted = try reader.integer()
+        books.grantedFen = try reader.integer()
+        books.returned = try reader.integer()
+        books.quarantined = try reader.integer()
+        books.quarantinedFen = try reader.integer()
+        let ranges = try Self.ranges(&reader)
+        let returned = try Self.ranges(&reader)
+        let runCount = try reader.count(limit: 1 << 24, itemBytes: 16)
+        var lastRun = -1
+        for _ in 0..<runCount {
+            let first = Int(truncatingIfNeeded: try reader.integer(UInt64.self))
+            guard first > lastRun else { throw SnapshotReader.Truncated() }
+            lastRun = first
+            runs.append(GrantRun(firstClaim: first, firstPacket: try reader.integer()))
+        }
+        runEnd = try reader.integer()
+        let count = try reader.integer(UInt64.self)
+        guard count <= UInt64(Limits.claimsPerSlice), books.granted == Int64(count),
+            lastRun < Int(count), (count == 0) == runs.isEmpty
+        else { throw SnapshotReader.Truncated() }
+        users.append(contentsOf: try reader.slice(Int(count) * 8))
+        try times.restore(from: &reader, claims: Int(count))
+        try repeats.restore(from: &reader, claims: Int(count))
+        restore(
+            books: books, credited: numbers.0, returned: numbers.1, sealed: flags & 1 != 0,
+            quarantined: flags & 2 != 0, held: ranges, returnedRanges: returned)
+        guard isBalanced, isQuarantined || books.held == ranges.reduce(0, { $0 + $1.count })
+        else { throw SnapshotReader.Truncated() }
+        rebuildIndex()
+    }
+
+    /// Later claims of a user replace earlier ones, as they did when they were granted.
+    private mutating func rebuildIndex() {
+        index.reserve(users.count)
+        let window = 32
+        var start = 0
+        while start < users.count {
+            let end = min(start + window, users.count)
+            for position in start..<end { index.prefetch(hash(users[position])) }
+            for position in start..<end {
+                let user = users[position]
+                let hash = hash(user)
+                if let earlier = repeats.previous(of: position) {
+                    index.update(hash, from: earlier, to: position)
+                } else {
+                    index.insert(hash, position: position)
+                }
+            }
+            start = end
+        }
+    }
+
+    static func write(_ ranges: [UnitRange], into sink: inout ByteSink) {
+        sink.append(integer: UInt32(ranges.count))
+        for range in ranges {
+            sink.append(integer: range.start)
+            sink.append(integer: range.count)
+        }
+    }
+
+    static func ranges(
+        _ reader: inout SnapshotReader
+    ) throws(SnapshotReader.Truncated) -> [UnitRange] {
+        let count = try reader.count(limit: 1 << 20, itemBytes: 16)
+        var ranges: [UnitRange] = []
+        for _ in 0..<count {
+            let start: Int64 = try reader.integer()
+            let units: Int64 = try reader.integer()
+            guard start >= 0, units >= 0 else { throw SnapshotReader.Truncated() }
+            ranges.append(UnitRange(start: start, count: units))
+        }
+        return ranges
+    }
+}
+
+extension TimeMarks {
+    func write(into sink: inout ByteSink) {
+        sink.append(integer: UInt64(timesMs.count))
+        firstClaims.write(0..<firstClaims.count, into: &sink)
+        timesMs.write(0..<timesMs.count, into: &sink)
+    }
+
+    mutating func restore(
+        from reader: inout SnapshotReader, claims: Int
+    ) throws(SnapshotReader.Truncated) {
+        let count = try reader.integer(UInt64.self)
+        guard count <= UInt64(claims), (count == 0) == (claims == 0) else {
+            throw SnapshotReader.Truncated()
+        }
+        firstClaims.append(contentsOf: try reader.slice(Int(count) * 4))
+        timesMs.append(contentsOf: try reader.slice(Int(count) * 8))
+        if count > 0 { lastMs = timesMs[Int(count) - 1] }
+    }
+}
+
+extension RepeatLog {
+    func write(into sink: inout ByteSink) {
+        sink.append(integer: isActive ? UInt64(base) : UInt64.max)
+        sink.append(integer: UInt64(links.count))
+        links.write(0..<links.count, into: &sink)
+        requests.write(0..<requests.count, into: &sink)
+    }
+
+    mutating func restore(
+        from reader: inout SnapshotReader, claims: Int
+    ) throws(SnapshotReader.Truncated) {
+        let first = try reader.integer(UInt64.self)
+        let count = try reader.integer(UInt64.self)
+        guard first != .max else {
+            guard count == 0 else { throw SnapshotReader.Truncated() }
+            return
+        }
+        guard first <= UInt64(claims), count == UInt64(claims) - first else {
+            throw SnapshotReader.Truncated()
+        }
+        activate(at: Int(first))
+        links.append(contentsOf: try reader.slice(Int(count) * 8))
+        requests.append(contentsOf: try reader.slice(Int(count) * 8))
+        for index in 0..<links.count where Int(links[index] & 0xffff_ffff) > base + index {
+            throw SnapshotReader.Truncated()
+        }
+    }
+}

@@ -1,0 +1,338 @@
+import EdgeMemory
+import EdgeTypes
+
+/// One slice of a rain: its packets, its claims, who has what.
+///
+/// Claims are a dense log in grant order: a user is 8 bytes, the index 4 bytes a slot; the time
+/// is kept once for all claims of the same millisecond, and the packet follows from the runs of
+/// packets that were granted. Where the limit is above 1, a second log chains a user's claims
+/// and keeps their request ids.
+public struct RainSlice: ~Copyable {
+    public let pool: PoolKey
+    public let slice: UInt32
+    public let shard: ShardID
+    /// The pool's number in its core's table.
+    public let poolIndex: Int
+    public private(set) var control: PoolControl
+    /// A crash took this `memory` slice's tail along; nothing is granted any more.
+    public private(set) var isQuarantined = false
+
+    /// Keys the hash of users, so that nobody can aim for one bucket.
+    @usableFromInline let salt: UInt64
+    @usableFromInline var users = ChunkedLog<UInt64>()
+    @usableFromInline var index = ClaimIndex()
+    @usableFromInline var times = TimeMarks()
+    @usableFromInline var repeats = RepeatLog()
+
+    /// Packets it may grant, in order; the first is being granted.
+    @usableFromInline var held: [UnitRange] = []
+    @usableFromInline var headIndex = 0
+    @usableFromInline var nextPacket: Int64 = 0
+    @usableFromInline var headLeft: Int64 = 0
+    /// Which claim began which run of packets.
+    @usableFromInline var runs: [GrantRun] = []
+    /// The packet that continues the last run.
+    @usableFromInline var runEnd: Int64 = -1
+    @usableFromInline var totals = SliceTotals()
+
+    public private(set) var creditedNumber: UInt32 = 0
+    public private(set) var returnedNumber: UInt32 = 0
+    public private(set) var isSealed = false
+    private var sealing: Transfer?
+
+    @usableFromInline
+    struct GrantRun {
+        @usableFromInline var firstClaim: Int
+        @usableFromInline var firstPacket: Int64
+        @usableFromInline
+        init(firstClaim: Int, firstPacket: Int64) {
+            self.firstClaim = firstClaim
+            self.firstPacket = firstPacket
+        }
+    }
+
+    public init(
+        definition: PoolDefinition, pool: PoolKey, slice: UInt32, shard: ShardID, poolIndex: Int,
+        control: PoolControl
+    ) {
+        self.pool = pool
+        self.slice = slice
+        self.shard = shard
+        self.poolIndex = poolIndex
+        self.control = control
+        salt = definition.seed.key(5)(0)
+        // Room before the herd comes; the rest of a fair share costs two doublings at most.
+        let share = Int(definition.units) / Int(max(1, definition.slices)) + 1
+        index.reserve(min(share / 4, Limits.claimsPerSlice))
+    }
+}
+
+// MARK: The hot path
+
+/// What a grab comes to, before it is journaled.
+@frozen
+public enum GrabDecision: Sendable {
+    /// Grant this packet: the claim is to be journaled and applied.
+    case grant(packet: Int64)
+    /// This is the user's claim already.
+    case `repeat`(position: Int)
+    case refuse(Outcome, timeMs: UnixMs)
+    /// The slice's table is at its limit.
+    case full
+    /// The limit is above 1 and no request id was given.
+    case needsRequest
+}
+
+extension RainSlice {
+    @inlinable @inline(__always)
+    public func hash(_ user: UserID) -> UInt64 { Hash64.keyed(user, salt: salt) }
+
+    @inlinable @inline(__always)
+    public func prefetch(_ hash: UInt64) { index.prefetch(hash) }
+
+    /// Decides a grab; mutates nothing. Retries come first: they get their first result whatever
+    /// became of the pool since.
+    @inlinable
+    public func decide(
+        _ user: UserID, hash: UInt64, requestHash: UInt64, nowMs: UnixMs
+    ) -> GrabDecision {
+        let latest = index.find(hash) { users[$0] == user }
+        if let latest {
+            if control.terms.limit <= 1 { return .repeat(position: latest) }
+            if requestHash == 0 { return .needsRequest }
+            if let earlier = claim(of: user, from: latest, requestHash: requestHash) {
+                return .repeat(position: earlier)
+            }
+        } else if control.terms.limit > 1 && requestHash == 0 {
+            return .needsRequest
+        }
+        if isQuarantined { return .refuse(.lost, timeMs: 0) }
+        if control.closing || (control.terms.closesMs != 0 && nowMs >= control.terms.closesMs) {
+            return .refuse(.closed, timeMs: control.terms.closesMs)
+        }
+        if nowMs < control.terms.opensMs { return .refuse(.early, timeMs: control.terms.opensMs) }
+        if control.paused { return .refuse(.paused, timeMs: 0) }
+        if let latest, claimCount(latest) >= control.terms.limit {
+            return .refuse(.limit, timeMs: 0)
+        }
+        if headLeft == 0 { return .refuse(.soldOut, timeMs: 0) }
+        if users.count >= Limits.claimsPerSlice { return .full }
+        return .grant(packet: nextPacket)
+    }
+
+    /// Applies a claim that `decide` granted or the journal holds.
+    ///
+    /// - Precondition: `packet` is the next one.
+    @inlinable
+    public mutating func apply(
+        _ user: UserID, hash: UInt64, requestHash: UInt64, packet: Int64, amountFen: Fen,
+        timeMs: UnixMs
+    ) {
+        precondition(headLeft > 0 && packet == nextPacket)
+        let position = users.count
+        if packet != runEnd { runs.append(GrantRun(firstClaim: position, firstPacket: packet)) }
+        runEnd = packet + 1
+        if !repeats.isActive && control.terms.limit <= 1 {
+            index.insert(hash, position: position)
+        } else {
+            applyRepeated(user, hash: hash, requestHash: requestHash)
+        }
+        users.append(user)
+        times.append(timeMs, at: position)
+        nextPacket += 1
+        headLeft -= 1
+        totals.held -= 1
+        totals.granted += 1
+        totals.grantedFen += amountFen
+        if headLeft == 0 { takeNextRange() }
+    }
+
+    @usableFromInline
+    mutating func takeNextRange() {
+        if headIndex < held.count {
+            nextPacket = held[headIndex].start
+            headLeft = held[headIndex].count
+            headIndex += 1
+        } else {
+            held.removeAll(keepingCapacity: true)
+            headIndex = 0
+        }
+    }
+
+    /// The packet that the claim at `position` got. O(log runs).
+    @inlinable
+    public func packet(of position: Int) -> Int64 {
+        var low = 0
+        var high = runs.count
+        while high - low > 1 {
+            let middle = (low + high) >> 1
+            if runs[middle].firstClaim <= position { low = middle } else { high = middle }
+        }
+        return runs[low].firstPacket + Int64(position - runs[low].firstClaim)
+    }
+
+    /// When the claim at `position` was granted. O(log milliseconds).
+    public func timeMs(of position: Int) -> UnixMs { times.time(of: position) }
+
+    public var claimCount: Int { users.count }
+
+    public func user(of position: Int) -> UserID { users[position] }
+}
+
+// MARK: Limits above 1
+
+extension RainSlice {
+    @usableFromInline
+    func claim(of user: UserID, from latest: Int, requestHash: UInt64) -> Int? {
+        repeats.find(requestHash, from: latest)
+    }
+
+    @usableFromInline
+    func claimCount(_ latest: Int) -> UInt32 { repeats.count(at: latest) }
+
+    @usableFromInline
+    mutating func applyRepeated(_ user: UserID, hash: UInt64, requestHash: UInt64) {
+        let position = users.count
+        if !repeats.isActive { repeats.activate(at: position) }
+        let latest = index.find(hash) { users[$0] == user }
+        repeats.append(previous: latest, requestHash: requestHash)
+        if let latest {
+            index.update(hash, from: latest, to: position)
+        } else {
+            index.insert(hash, position: position)
+        }
+    }
+
+    /// The positions of a user's claims, oldest first.
+    public func claims(of user: UserID) -> [Int] {
+        let latest = index.find(hash(user)) { users[$0] == user }
+        guard var position = latest else { return [] }
+        var found = [position]
+        while let earlier = repeats.previous(of: position) {
+            found.append(earlier)
+            position = earlier
+        }
+        return found.reversed()
+    }
+
+    /// The request id's hash that the claim at `position` came with; 0: none.
+    public func requestHash(of position: Int) -> UInt64 { repeats.requestHash(of: position) }
+}
+
+// MARK: Control and transfers
+
+extension RainSlice {
+    /// Takes a newer control; an older or equal version changes nothing.
+    public mutating func apply(_ control: PoolControl) {
+        guard control.version > self.control.version else { return }
+        self.control = control
+    }
+
+    /// Takes packets from the treasury. A number that came before changes nothing.
+    public mutating func credit(_ transfer: Transfer) {
+        guard transfer.number == creditedNumber + 1 else {
+            precondition(transfer.number <= creditedNumber, "a lease is missing")
+            return
+        }
+        precondition(!isSealed)
+        creditedNumber = transfer.number
+        for range in transfer.ranges where range.count > 0 {
+            held.append(range)
+            totals.held += range.count
+            totals.credited += range.count
+        }
+        if headLeft == 0 { takeNextRange() }
+    }
+
+    /// What it holds, as ranges in order.
+    public var heldRanges: [UnitRange] {
+        var ranges: [UnitRange] = []
+        if headLeft > 0 { ranges.append(UnitRange(start: nextPacket, count: headLeft)) }
+        ranges += held[headIndex...]
+        return ranges
+    }
+
+    /// The transfer that gives everything back and ends this slice's granting.
+    public var finalReturn: Transfer {
+        Transfer(
+            pool: pool, slice: slice, number: returnedNumber + 1, final: true,
+            ranges: isQuarantined ? [] : heldRanges)
+    }
+
+    /// Gives packets back. A number that came before changes nothing.
+    public mutating func giveBack(_ transfer: Transfer) {
+        guard transfer.number == returnedNumber + 1 else {
+            precondition(transfer.number <= returnedNumber, "a return is missing")
+            return
+        }
+        returnedNumber = transfer.number
+        precondition(transfer.final, "slices return all they hold")
+        isSealed = true
+        sealing = transfer
+        guard !isQuarantined else { return }
+        precondition(transfer.ranges == heldRanges)
+        totals.returned += totals.held
+        totals.held = 0
+        headLeft = 0
+        held = []
+        headIndex = 0
+    }
+
+    /// The final return, to be sent until the home confirms it.
+    ///
+    /// - Precondition: the slice is sealed.
+    public var lastReturn: Transfer {
+        guard let sealing else { preconditionFailure("nothing was returned") }
+        return sealing
+    }
+
+    /// Whether a claim on `packet` is what can come next.
+    public func accepts(packet: Int64) -> Bool {
+        headLeft > 0 && packet == nextPacket && !isSealed && !isQuarantined
+    }
+
+    /// Ends granting for good: what the crash took along cannot be known.
+    ///
+    /// - Parameter amountFen: what `heldRanges` amount to.
+    public mutating func quarantine(amountFen: Fen) {
+        guard !isQuarantined else { return }
+        isQuarantined = true
+        totals.quarantined += totals.held
+        totals.quarantinedFen += amountFen
+        totals.held = 0
+    }
+
+    public var books: SliceTotals { totals }
+
+    mutating func restore(
+        books: SliceTotals, credited: UInt32, returned: UInt32, sealed: Bool, quarantined: Bool,
+        held ranges: [UnitRange], returnedRanges: [UnitRange]
+    ) {
+        totals = books
+        creditedNumber = credited
+        returnedNumber = returned
+        isSealed = sealed
+        isQuarantined = quarantined
+        if sealed {
+            sealing = Transfer(
+                pool: pool, slice: slice, number: returned, final: true, ranges: returnedRanges)
+        }
+        held = ranges
+        headIndex = 0
+        headLeft = 0
+        takeNextRange()
+    }
+
+    /// Whether every unit that came in is accounted for.
+    public var isBalanced: Bool {
+        totals.credited
+            == totals.held + totals.granted + totals.returned + totals.quarantined
+            && totals.granted == Int64(users.count)
+    }
+
+    /// Bytes its tables have allocated.
+    public var heldBytes: Int {
+        users.heldBytes + index.heldBytes + times.heldBytes
+            + repeats.heldBytes
+    }
+}

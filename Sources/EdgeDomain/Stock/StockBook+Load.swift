@@ -1,0 +1,276 @@
+import EdgeMemory
+import EdgeTypes
+
+extension StockBook {
+    /// Replaces the book by what `writeSnapshot` wrote of one of the same shard.
+    ///
+    /// Every length, range and sum is checked: whatever the bytes are, the book is either loaded
+    /// whole and its books hold, or an error is thrown and the book stays as it was. O(bytes).
+    public mutating func loadSnapshot(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(StockSnapshotError) {
+        guard bytes.count >= 8 else { throw .truncated }
+        let body = UnsafeRawBufferPointer(rebasing: bytes[..<(bytes.count - 8)])
+        let sum = UnsafeRawBufferPointer(rebasing: bytes[body.count...])
+        var loader = StockLoader(
+            reader: SnapshotReader(body),
+            book: StockBook(shard: shard, orderLimit: orderLimit, ledgerLimit: ledgerLimit))
+        try loader.readHead()
+        let hash = Hash64.bytes(body, salt: StockSnapshot.salt)
+        guard UInt64(littleEndian: sum.loadUnaligned(as: UInt64.self)) == hash else {
+            throw .damaged
+        }
+        try loader.readBook()
+        self = loader.finish()
+    }
+}
+
+/// Reads a snapshot into a new book.
+private struct StockLoader: ~Copyable {
+    var reader: SnapshotReader
+    var book: StockBook
+    /// Units that each order restocked, less those of the refunds read so far.
+    var restocks: [UInt16] = []
+
+    init(reader: SnapshotReader, book: consuming StockBook) {
+        self.reader = reader
+        self.book = book
+    }
+
+    consuming func finish() -> StockBook { book }
+
+    mutating func readHead() throws(StockSnapshotError) {
+        guard try integer(UInt32.self) == StockSnapshot.magic else { throw .foreign }
+        let version = try integer(UInt32.self)
+        guard version == StockSnapshot.version else { throw .unsupportedVersion(version) }
+    }
+
+    mutating func readBook() throws(StockSnapshotError) {
+        guard try integer(UInt16.self) == book.shard else { throw .inconsistent("shard") }
+        book.timeMs = try integer(Int64.self)
+        let sliceCount = try integer(UInt32.self)
+        let orderCount = try integer(UInt32.self)
+        let ledgerCount = try integer(UInt32.self)
+        guard sliceCount <= UInt32(Limits.pools), Int(orderCount) <= book.orderLimit else {
+            throw .inconsistent("counts")
+        }
+        for _ in 0..<sliceCount { try readSlice() }
+        for _ in 0..<orderCount { try readOrder() }
+        for _ in 0..<ledgerCount { try readLedger() }
+        guard reader.remaining == 0 else { throw .inconsistent("length") }
+        try check()
+    }
+
+    // MARK: Slices
+
+    mutating func readSlice() throws(StockSnapshotError) {
+        let definition = try definition()
+        let number = try integer(UInt32.self)
+        let pool = PoolKey.of(.stock, definition.name)
+        guard StockBook.isSound(definition, slice: number),
+            book.slot(of: pool, slice: number) == nil
+        else { throw .inconsistent("slice") }
+        book.addSlice(definition, number)
+        let slot = book.slices.count - 1
+        let version = try integer(UInt32.self)
+        let terms = try terms()
+        book.slices[slot].take(
+            PoolControl(
+                version: version, terms: terms, paused: try flag(), closing: try flag()))
+        book.slices[slot].credited = try units()
+        book.slices[slot].held = try units()
+        book.slices[slot].returned = try units()
+        book.slices[slot].quarantined = try units()
+        book.slices[slot].creditNumber = try integer(UInt32.self)
+        let returnNumber = try integer(UInt32.self)
+        book.slices[slot].returnNumber = returnNumber
+        book.slices[slot].returnTaken = max(returnNumber, 1) - 1
+        book.slices[slot].lastReturnUnits = try units()
+        let flags = try integer(UInt8.self)
+        guard flags < 8 else { throw .inconsistent("flags") }
+        book.slices[slot].isSealed = (flags & StockSnapshot.sealedFlag) != 0
+        book.slices[slot].isQuarantined = (flags & StockSnapshot.quarantinedFlag) != 0
+        book.slices[slot].lastReturnWasFinal = (flags & StockSnapshot.finalReturnFlag) != 0
+    }
+
+    mutating func definition() throws(StockSnapshotError) -> PoolDefinition {
+        var definition = PoolDefinition(
+            name: try text(), kind: .stock, units: try integer(Int64.self),
+            amountFen: try integer(Int64.self), minFen: try integer(Int64.self),
+            maxFen: try integer(Int64.self), holdMs: try integer(Int64.self),
+            slices: try integer(UInt32.self), regions: [], seed: .zero, seedWasGiven: false,
+            commitment: .zero, durability: .journal, initial: PoolTerms())
+        let regions = try integer(UInt8.self)
+        guard Int(regions) <= Limits.regions else { throw .inconsistent("regions") }
+        for _ in 0..<regions {
+            definition.regions.append(
+                RegionShare(name: try text(), weight: try integer(UInt32.self)))
+        }
+        definition.seed = try bits()
+        definition.seedWasGiven = try flag()
+        definition.commitment = try bits()
+        guard let durability = Durability(rawValue: try integer(UInt8.self)) else {
+            throw .inconsistent("durability")
+        }
+        definition.durability = durability
+        definition.initial = try terms()
+        return definition
+    }
+
+    // MARK: Orders and ledger
+
+    mutating func readOrder() throws(StockSnapshotError) {
+        var record = OrderRecord(
+            user: try integer(UInt64.self), expiresMs: try integer(Int64.self),
+            requestHash: try integer(UInt64.self), slot: try integer(UInt32.self),
+            previous: OrderRecord.none, quantity: try integer(UInt16.self), state: .reserved)
+        let restocked = try integer(UInt16.self)
+        guard let state = OrderState(rawValue: try integer(UInt8.self)),
+            Int(record.slot) < book.slices.count, record.quantity >= 1,
+            record.quantity <= UInt16(Limits.unitsPerOrder), restocked <= record.quantity
+        else { throw .inconsistent("order") }
+        record.state = state
+        let slot = Int(record.slot)
+        let quantity = Int64(record.quantity)
+        let (fen, overflow) = book.slices[slot].priceFen.multipliedReportingOverflow(by: quantity)
+        guard !overflow, fen <= Limits.amountFen,
+            book.slices[slot].orderedFen <= StockBook.orderedFenLimit - fen
+        else { throw .inconsistent("order") }
+        book.slices[slot].orderedFen += fen
+        var counted: UInt32 = 0
+        switch state {
+        case .reserved:
+            counted = UInt32(quantity)
+            book.slices[slot].pending += quantity
+        case .paid, .refunded:
+            counted = UInt32(record.quantity - restocked)
+            book.slices[slot].sold += Int64(counted)
+            book.slices[slot].paidFen += fen
+        case .cancelled, .expired: break
+        }
+        let isBought = state == .paid || state == .refunded
+        guard isBought || restocked == 0, book.addOrder(record, units: counted) else {
+            throw .inconsistent("order")
+        }
+        if state == .reserved { book.openHold(book.orders.count - 1) }
+        restocks.append(restocked)
+    }
+
+    mutating func readLedger() throws(StockSnapshotError) {
+        guard let kind = LedgerKind(rawValue: try integer(UInt8.self)) else {
+            throw .inconsistent("ledger kind")
+        }
+        let number = Int(try integer(UInt32.self))
+        let amountFen = try integer(Int64.self)
+        let restocked = try integer(UInt16.self)
+        let text = try text()
+        guard number < book.orders.count,
+            book.ledgerRecord(number, text, isRefund: kind == .refund) == nil
+        else { throw .inconsistent("ledger order") }
+        switch kind {
+        case .payment: try readPayment(number, amountFen, restocked)
+        case .refused:
+            guard book.orders[number].state != .reserved, restocked == 0,
+                amountFen == book.totalFen(number)
+            else { throw .inconsistent("refused payment") }
+            book.refusedCount += 1
+        case .refund: try readRefund(number, amountFen, restocked)
+        }
+        guard book.refusedCount + book.refundCount <= book.ledgerLimit else {
+            throw .inconsistent("ledger length")
+        }
+        book.addToLedger(kind, number, text, amountFen, restocked)
+    }
+
+    mutating func readPayment(
+        _ number: Int, _ amountFen: Fen, _ restocked: UInt16
+    ) throws(StockSnapshotError) {
+        let record = book.orders[number]
+        guard record.state == .paid || record.state == .refunded,
+            record.payment == OrderRecord.none, restocked == 0,
+            amountFen == book.totalFen(number)
+        else { throw .inconsistent("payment") }
+        book.orders[number].payment = UInt32(book.ledger.count)
+    }
+
+    mutating func readRefund(
+        _ number: Int, _ amountFen: Fen, _ restocked: UInt16
+    ) throws(StockSnapshotError) {
+        let record = book.orders[number]
+        guard record.payment != OrderRecord.none, restocked <= restocks[number] else {
+            throw .inconsistent("refund")
+        }
+        let payment = book.ledger[Int(record.payment)]
+        guard amountFen >= 0, amountFen <= payment.amountFen - payment.refundedFen else {
+            throw .inconsistent("refund")
+        }
+        restocks[number] -= restocked
+        book.ledger[Int(record.payment)].refundedFen += amountFen
+        book.ledger[Int(record.payment)].restocked += restocked
+        book.slices[Int(record.slot)].refundedFen += amountFen
+        book.refundCount += 1
+    }
+
+    /// What only the whole can tell.
+    func check() throws(StockSnapshotError) {
+        for number in 0..<book.orders.count {
+            let record = book.orders[number]
+            let isBought = record.state == .paid || record.state == .refunded
+            guard isBought == (record.payment != OrderRecord.none), restocks[number] == 0 else {
+                throw .inconsistent("payment of an order")
+            }
+            if !isBought { continue }
+            let payment = book.ledger[Int(record.payment)]
+            let isBack = payment.refundedFen == payment.amountFen
+            guard isBack == (record.state == .refunded) || payment.amountFen == 0 else {
+                throw .inconsistent("refunds of an order")
+            }
+        }
+        for slot in 0..<book.slices.count {
+            let slice = book.slices[slot]
+            guard slice.booksHold, !slice.isSealed || slice.openOrders == 0,
+                !slice.isQuarantined || slice.held == 0
+            else { throw .inconsistent("books of a slice") }
+        }
+    }
+
+    // MARK: Values
+
+    mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
+        _ type: T.Type
+    ) throws(StockSnapshotError) -> T {
+        do { return try reader.integer(type) } catch { throw .truncated }
+    }
+
+    mutating func units() throws(StockSnapshotError) -> Int64 {
+        let units = try integer(Int64.self)
+        guard units >= 0, units <= StockBook.creditedLimit else { throw .inconsistent("units") }
+        return units
+    }
+
+    mutating func flag() throws(StockSnapshotError) -> Bool {
+        let byte = try integer(UInt8.self)
+        guard byte <= 1 else { throw .inconsistent("flag") }
+        return byte == 1
+    }
+
+    mutating func bits() throws(StockSnapshotError) -> Bits256 {
+        Bits256(
+            try integer(UInt64.self), try integer(UInt64.self), try integer(UInt64.self),
+            try integer(UInt64.self))
+    }
+
+    mutating func terms() throws(StockSnapshotError) -> PoolTerms {
+        PoolTerms(
+            opensMs: try integer(Int64.self), closesMs: try integer(Int64.self),
+            limit: try integer(UInt32.self))
+    }
+
+    mutating func text() throws(StockSnapshotError) -> Text64 {
+        let count = Int(try integer(UInt8.self))
+        let bytes: UnsafeRawBufferPointer
+        do { bytes = try reader.slice(count) } catch { throw .truncated }
+        guard let text = Text64(bytes), !text.isEmpty else { throw .inconsistent("text") }
+        return text
+    }
+}

@@ -1,0 +1,150 @@
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+import Glibc
+import Synchronization
+
+/// A node's data directory: `boot`, `lock`, `journal/` and `snapshots/`. Whoever holds this object
+/// holds the directory's lock.
+///
+/// The order of a start: `open`, load snapshots, `recover`, `beginBoot`, one `makeWriter` a core.
+public final class JournalDirectory: Sendable {
+    public let path: String
+    public let identity: JournalIdentity
+    public let configuration: JournalConfiguration
+    public let snapshots: SnapshotStore
+    let system: JournalSystem
+    let journalPath: String
+    private let lock: File
+    /// The boot number last persisted.
+    private let lastBoot: Mutex<UInt32>
+    /// Compression and retention take turns.
+    let maintenance = Monitor()
+
+    static let bootMagic: UInt64 = 0x544f_4f42_4e57_4f44
+
+    /// Opens or creates the directory (its parent must exist) and locks it.
+    ///
+    /// Errors: `locked` where another process has it, `foreign` where it belongs to another node,
+    /// `readOnly`, `permissionDenied`, `notADirectory`, `noSpace`, `damaged`.
+    public init(
+        path: String, identity: JournalIdentity,
+        configuration: JournalConfiguration = JournalConfiguration(), system: JournalSystem = .live
+    ) throws(JournalError) {
+        configuration.check()
+        self.path = path
+        self.identity = identity
+        self.configuration = configuration
+        self.system = system
+        journalPath = path + "/journal"
+        try Directory.make(path)
+        lock = try JournalDirectory.takeLock(path + "/lock")
+        try Directory.make(journalPath)
+        try Directory.make(path + "/snapshots")
+        try Directory.synchronize(path)
+        snapshots = try SnapshotStore(directory: path + "/snapshots", identity: identity)
+        let boot = try JournalDirectory.readBoot(path, identity: identity)
+        lastBoot = Mutex(boot ?? 0)
+        if boot == nil {
+            guard try SegmentCatalog(journalPath).names.isEmpty else {
+                throw .damaged(JournalDamage(path + "/boot", 0, .missingFile))
+            }
+            try persist(boot: 0)
+        }
+    }
+
+    private static func takeLock(_ path: String) throws(JournalError) -> File {
+        let file = try File(path, O_RDWR | O_CREAT)
+        let holder = RawBuffer(capacity: 64)
+        defer { withExtendedLifetime(holder) {} }
+        if flock(file.descriptor, LOCK_EX | LOCK_NB) != 0 {
+            guard errno == EWOULDBLOCK else { throw .from(errno, "flock", path) }
+            holder.count = try file.read(into: holder.region, at: 0)
+            let text = String(decoding: holder.bytes, as: UTF8.self)
+            throw .locked(path: path, holder: text.isEmpty ? "another process" : text)
+        }
+        try file.truncate(to: 0)
+        holder.region.copyBytes(from: "process \(getpid())".utf8)
+        holder.count = "process \(getpid())".utf8.count
+        do throws(JournalError) {
+            try file.write(holder.bytes, at: 0)
+        } catch .noSpace {
+            // The name is only for people; the lock is held without it.
+        }
+        return file
+    }
+
+    private static func readBoot(_ path: String, identity: JournalIdentity)
+        throws(JournalError) -> UInt32?
+    {
+        let name = path + "/boot"
+        guard Directory.exists(name) else { return nil }
+        let buffer = RawBuffer(capacity: 64)
+        defer { withExtendedLifetime(buffer) {} }
+        buffer.count = try File(name, O_RDONLY).read(into: buffer.region, at: 0)
+        let bytes = buffer.bytes
+        guard bytes.count == 40, bytes.get(0, UInt64.self) == bootMagic,
+            Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[12...]))
+                == bytes.get(8, UInt32.self)
+        else { throw .damaged(JournalDamage(name, 0, .badHeader)) }
+        let version = bytes.get(12, UInt32.self)
+        guard version == 1 else { throw .unsupportedFormat(path: name, version: version) }
+        let found = JournalIdentity(cluster: bytes.get(24), node: bytes.get(32))
+        guard found == identity else {
+            throw .foreign(path: path, expected: identity, found: found)
+        }
+        return bytes.get(16, UInt32.self)
+    }
+
+    private func persist(boot: UInt32) throws(JournalError) {
+        let buffer = RawBuffer(capacity: 40)
+        defer { withExtendedLifetime(buffer) {} }
+        buffer.count = 40
+        let region = buffer.region
+        region.put(JournalDirectory.bootMagic, at: 0)
+        region.put(UInt32(1), at: 12)
+        region.put(boot, at: 16)
+        region.put(UInt32(0), at: 20)
+        region.put(identity.cluster, at: 24)
+        region.put(identity.node, at: 32)
+        region.put(Checksum.crc32c(UnsafeRawBufferPointer(rebasing: buffer.bytes[12...])), at: 8)
+        try Directory.replace("boot", in: path, with: buffer.bytes)
+    }
+
+    /// Begins a new boot: its number is durable when this returns. After `recover`.
+    public func beginBoot() throws(JournalError) -> UInt32 {
+        let newest = try SegmentCatalog(journalPath).newestBoot
+        let boot = max(newest, lastBoot.withLock { $0 }) + 1
+        try persist(boot: boot)
+        lastBoot.withLock { $0 = boot }
+        return boot
+    }
+
+    // MARK: Reading
+
+    /// All lanes that have segments, in replay order.
+    public func lanes() throws(JournalError) -> [JournalLane] {
+        try SegmentCatalog(journalPath).lanes.map(\.lane)
+    }
+
+    /// Reads a lane from its oldest segment on. nil where there is no such lane.
+    ///
+    /// - Parameter covered: entries up to here are left out, segments of nothing else not read.
+    public func reader(
+        of lane: JournalLane, covered: ShardSequences = ShardSequences()
+    ) throws(JournalError) -> LaneReader? {
+        let names = try SegmentCatalog(journalPath).lanes.first { $0.lane == lane }?.names
+        guard let first = names?.first else { return nil }
+        return reader(from: .start(of: first), covered: covered)
+    }
+
+    /// Goes on where another reader's `cursor` was. What came before is not checked again: the
+    /// first entry of each shard may have any sequence.
+    public func reader(
+        from cursor: JournalCursor, covered: ShardSequences = ShardSequences()
+    ) -> LaneReader {
+        LaneReader(
+            directory: journalPath, identity: identity, cursor: cursor,
+            tracker: ShardTracker(covered: covered, isPartial: true))
+    }
+}

@@ -1,0 +1,141 @@
+public import EdgeTypes
+import EdgeWire
+
+/// One sequence number per shard.
+public struct ShardSequences: Hashable, Sendable {
+    private var values: [UInt64]
+
+    /// All 0: nothing.
+    public init() { values = [UInt64](repeating: 0, count: Limits.shards) }
+
+    /// - Precondition: `shard < Limits.shards`.
+    public subscript(shard: ShardID) -> UInt64 {
+        get { values[Int(shard)] }
+        set { values[Int(shard)] = newValue }
+    }
+
+    /// The lower of the two, shard by shard.
+    public func lowered(to other: ShardSequences) -> ShardSequences {
+        var result = self
+        for shard in 0..<values.count {
+            result.values[shard] = min(values[shard], other.values[shard])
+        }
+        return result
+    }
+}
+
+/// Follows every shard's sequence and epoch through a journal, and what one segment holds.
+struct ShardTracker {
+    private struct State {
+        var last: UInt64 = 0
+        /// First entry in the segment of `mark`.
+        var first: UInt64 = 0
+        var covered: UInt64 = 0
+        var epoch: UInt32 = 0
+        var mark: UInt32 = 0
+    }
+
+    enum Verdict: Equatable {
+        case new
+        /// At or below what the snapshot holds.
+        case covered
+        case broken(JournalDamage.Reason)
+    }
+
+    private var states: [State]
+    private var mark: UInt32 = 1
+    private var touched: [ShardID] = []
+    /// Whether the beginning is not there to be seen: any first sequence of a shard will do.
+    private let isPartial: Bool
+
+    /// - Parameter covered: entries up to here are known elsewhere (in a snapshot).
+    init(covered: ShardSequences = ShardSequences(), isPartial: Bool = false) {
+        self.isPartial = isPartial
+        states = [State](repeating: State(), count: Limits.shards)
+        for shard in 0..<Limits.shards { states[shard].covered = covered[ShardID(shard)] }
+        touched.reserveCapacity(Limits.shards)
+    }
+
+    var touchedCount: Int { touched.count }
+
+    func isTouched(_ shard: ShardID) -> Bool { states[Int(shard)].mark == mark }
+
+    /// The last sequence of every shard, what is covered included.
+    var lastSequences: ShardSequences {
+        var result = ShardSequences()
+        for shard in 0..<states.count {
+            result[ShardID(shard)] = max(states[shard].last, states[shard].covered)
+        }
+        return result
+    }
+
+    func epoch(_ shard: ShardID) -> UInt32 { states[Int(shard)].epoch }
+
+    /// Goes on after `sequences`, as a writer does after recovery.
+    mutating func resume(after sequences: ShardSequences) {
+        for shard in 0..<states.count { states[shard].last = sequences[ShardID(shard)] }
+    }
+
+    mutating func beginSegment() {
+        mark &+= 1
+        touched.removeAll(keepingCapacity: true)
+    }
+
+    /// Judges and notes the next entry. Entries must be contiguous; only where all that is
+    /// missing is covered may some be missing (retention took their segment). O(1).
+    mutating func accept(shard: ShardID, epoch: UInt32, sequence: UInt64) -> Verdict {
+        guard Int(shard) < states.count else { return .broken(.impossibleShard(shard)) }
+        let state = states[Int(shard)]
+        if let reason = check(state, shard, epoch: epoch, first: sequence) {
+            return .broken(reason)
+        }
+        if state.mark != mark {
+            states[Int(shard)].mark = mark
+            states[Int(shard)].first = sequence
+            touched.append(shard)
+        }
+        states[Int(shard)].last = sequence
+        states[Int(shard)].epoch = epoch
+        return sequence <= state.covered ? .covered : .new
+    }
+
+    private func check(
+        _ state: State, _ shard: ShardID, epoch: UInt32, first: UInt64
+    ) -> JournalDamage.Reason? {
+        if first != state.last &+ 1, first == 0 || state.last != 0 || !isPartial {
+            let next = max(state.last, state.covered) &+ 1
+            if first == 0 || first <= state.last || first > next {
+                return .sequence(shard: shard, expected: next, found: first)
+            }
+        }
+        if epoch < state.epoch { return .epochWentBack(shard: shard, from: state.epoch, to: epoch) }
+        return nil
+    }
+
+    /// Whether a segment with these ranges holds nothing new.
+    func covers(_ ranges: [SealedRange]) -> Bool {
+        ranges.allSatisfy { $0.last <= states[Int($0.shard)].covered }
+    }
+
+    /// Notes a segment that is not read, since all of it is covered.
+    mutating func skip(_ ranges: [SealedRange]) -> JournalDamage.Reason? {
+        for range in ranges {
+            let state = states[Int(range.shard)]
+            if let reason = check(state, range.shard, epoch: range.epoch, first: range.first) {
+                return reason
+            }
+            states[Int(range.shard)].last = range.last
+            states[Int(range.shard)].epoch = range.epoch
+        }
+        return nil
+    }
+
+    /// What the segment holds so far, by shard.
+    func ranges() -> [SealedRange] {
+        touched.sorted().map { shard in
+            let state = states[Int(shard)]
+            return SealedRange(
+                shard: shard, epoch: state.epoch, first: state.first, last: state.last)
+        }
+    }
+}

@@ -1,0 +1,381 @@
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+public import NIOCore
+import Synchronization
+
+/// One event loop's share of a node: its core, the connections it holds, and its mail.
+///
+/// A tick gathers the requests of every connection that was readable, steps the core once, hands
+/// the journal its entries, writes each connection's answers with one call, and posts what is
+/// for other loops. Everything here runs on `eventLoop`, but what says otherwise.
+public class ServerLoop: @unchecked Sendable {
+    // SAFETY: all mutable state is confined to `eventLoop`; the mail box and the commit position
+    // guard themselves.
+    public let index: UInt16
+    public let eventLoop: any EventLoop
+    public let shared: ServerShared
+    final let limits: ServerLimits
+    final let journal: (any LoopJournal)?
+
+    final var batch = RequestBatch()
+    final var effects = EffectBuffer()
+    final var now = Instant(wallMs: 0)
+    /// Commands are decoded into it, one at a time.
+    final var arguments = RESPArguments()
+    final var statistics = LoopStatistics()
+
+    // Answers on their way into a connection's output: one connection's run at a time.
+    final var sink = ByteSink(capacity: 64 * 1_024)
+    final var body = ByteSink(capacity: 4 * 1_024)
+    private final var run: ClientConnection?
+    private final var runNeeds: UInt64 = 0
+    private final var spareBuffers: [ByteBuffer] = []
+    private final var dirty: [ClientConnection] = []
+    private final var waiting: [ClientConnection] = []
+    private final var resumable: [ClientConnection] = []
+
+    // Connections by slot.
+    final var table: [ClientConnection?] = []
+    private final var generations: [UInt16] = []
+    private final var freeSlots: [UInt32] = []
+    final var live = 0
+    final var emptied: EventLoopPromise<Void>?
+
+    // The journal's positions: given out last, committed last.
+    private final var submitted: UInt64 = 0
+    final var committed: UInt64 = 0
+    private let reported = Atomic<UInt64>(0)
+    private let isCommitScheduled = Atomic<Bool>(false)
+    private final var isHeldBack = false
+
+    // Mail.
+    final let mailbox = Mailbox()
+    final var peers: [ServerLoop] = []
+    final var outgoing: [Mail] = []
+    final var incoming = Mail()
+    final var forwardsInFlight = 0
+    final var heldReplies: [Held<RemoteReply>] = []
+    final var heldFrames: [Held<OutboundFrame>] = []
+
+    private final var isTickScheduled = false
+    private final var tickTask: (@Sendable () -> Void)!
+    private final var commitTask: (@Sendable () -> Void)!
+    private final var deadlineMs: UnixMs = .max
+    private final var deadlineTimer: Scheduled<Void>?
+    private final var sweepTimer: RepeatedTask?
+
+    final var respUserBuckets: UserBuckets
+    final var httpUserBuckets: UserBuckets
+    final lazy var httpTexts = HTTPTexts(shared.settings)
+
+    /// - Parameter journal: nil where nothing is durable: then no answer waits.
+    public init(
+        index: UInt16, eventLoop: any EventLoop, shared: ServerShared,
+        journal: (any LoopJournal)?
+    ) {
+        self.index = index
+        self.eventLoop = eventLoop
+        self.shared = shared
+        self.journal = journal
+        limits = shared.settings.limits
+        respUserBuckets = UserBuckets(limits.respUserRate, users: limits.ratedUsers)
+        httpUserBuckets = UserBuckets(limits.httpUserRate, users: limits.ratedUsers)
+        now = shared.settings.clock()
+        tickTask = { [unowned self] in tick() }
+        commitTask = { [unowned self] in takeCommit() }
+    }
+
+    /// Steps the core with the batch. The one call that knows what the core is.
+    func stepCore(now: Instant) { preconditionFailure("a loop without a core") }
+
+    // MARK: ticks
+
+    /// Makes sure that a tick follows once every readable connection has been read.
+    @inline(__always)
+    final func scheduleTick() {
+        if isTickScheduled { return }
+        isTickScheduled = true
+        eventLoop.execute(tickTask)
+    }
+
+    private final func tick() {
+        isTickScheduled = false
+        now = shared.settings.clock()
+        statistics.ticks &+= 1
+        takeMail()
+        if !batch.isEmpty || now.wallMs >= deadlineMs { step() }
+        resumeReaders()
+        flushDirty()
+        postMail()
+        if !batch.isEmpty { scheduleTick() }
+    }
+
+    /// Steps without a request.
+    final func forceStep() {
+        now = shared.settings.clock()
+        step()
+        flushDirty()
+        postMail()
+    }
+
+    /// Steps early where one tick has read more than a step should hold.
+    @inline(__always)
+    final func stepIfFull() {
+        guard batch.requests.count >= limits.requestsPerStep else { return }
+        now = shared.settings.clock()
+        step()
+    }
+
+    private final func step() {
+        batch.storageIsFull = journal?.isFull ?? false
+        statistics.steps &+= 1
+        statistics.requests &+= UInt64(batch.requests.count)
+        stepCore(now: now)
+        batch.removeAll()
+        if effects.journal.count > 0 {
+            if let journal {
+                let position = journal.submit(&effects.journal)
+                precondition(position >= submitted && effects.journal.count == 0)
+                submitted = position
+            } else {
+                effects.journal.removeAll()
+            }
+        }
+        deliverReplies()
+        routeEffects(needs: submitted > committed ? submitted : 0)
+        let next = effects.nextDeadlineMs
+        effects.nextDeadlineMs = .max
+        effects.removeAll()
+        setDeadline(next)
+        if let journal, journal.isOverBacklog { holdBack() }
+    }
+
+    private final func deliverReplies() {
+        let position = submitted > committed ? submitted : 0
+        let count = effects.replies.count
+        var index = 0
+        while index < count {
+            let reply = effects.replies[index]
+            index &+= 1
+            let body = reply.body >= 0 ? effects.bodies[Int(reply.body)] : nil
+            let needs = reply.waitsForJournal ? position : 0
+            if reply.ticket.core == self.index {
+                deliver(reply, body: body, needs: needs)
+            } else {
+                sendBack(RemoteReply(reply: reply, body: body), needs: needs)
+            }
+        }
+        closeRun()
+    }
+
+    @inline(__always)
+    final func deliver(_ reply: Reply, body: Value?, needs: UInt64) {
+        let slot = Int(reply.ticket.connection)
+        // A connection that closed meanwhile, or its slot's next holder: nobody to tell.
+        guard slot < table.count, let connection = table[slot],
+            connection.generation == reply.ticket.generation
+        else { return }
+        connection.deliver(reply, body: body, needs: needs)
+    }
+
+    private final func setDeadline(_ next: UnixMs) {
+        guard next != deadlineMs || deadlineTimer == nil else { return }
+        deadlineTimer?.cancel()
+        deadlineTimer = nil
+        deadlineMs = next
+        guard next != .max else { return }
+        let delay = min(max(0, next - now.wallMs), 60_000)
+        deadlineTimer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(delay)) {
+            [unowned self] in
+            deadlineTimer = nil
+            tick()
+            // The wall clock may lag behind the timer, or the delay have been cut short.
+            if deadlineMs != .max, deadlineTimer == nil { setDeadline(deadlineMs) }
+        }
+    }
+
+    // MARK: runs of answers
+
+    /// Makes `sink` the place for `connection`'s next answers.
+    @inline(__always)
+    final func openRun(_ connection: ClientConnection, needs: UInt64) {
+        if run === connection, runNeeds == needs { return }
+        closeRun()
+        run = connection
+        runNeeds = needs
+    }
+
+    final func closeRun() {
+        guard let connection = run else { return }
+        run = nil
+        connection.accept(sink.bytes, needs: runNeeds)
+        sink.removeAll()
+    }
+
+    @inline(__always)
+    final func markDirty(_ connection: ClientConnection) {
+        dirty.append(connection)
+        scheduleTick()
+    }
+
+    private final func flushDirty() {
+        closeRun()
+        var index = 0
+        while index < dirty.count {
+            dirty[index].flush()
+            index &+= 1
+        }
+        dirty.removeAll(keepingCapacity: true)
+    }
+
+    final func waitForCommit(_ connection: ClientConnection) { waiting.append(connection) }
+
+    final func mayResume(_ connection: ClientConnection) {
+        resumable.append(connection)
+        scheduleTick()
+    }
+
+    private final func resumeReaders() {
+        guard !resumable.isEmpty else { return }
+        // Those that are blocked again meanwhile wait for the next tick.
+        var connections: [ClientConnection] = []
+        swap(&connections, &resumable)
+        for connection in connections { connection.resume() }
+    }
+
+    final func takeBuffer() -> ByteBuffer {
+        spareBuffers.popLast() ?? ByteBufferAllocator().buffer(capacity: 4_096)
+    }
+
+    /// Keeps a buffer for the next connection: idle connections hold none.
+    final func giveBack(_ buffer: consuming ByteBuffer) {
+        guard spareBuffers.count < 256, buffer.capacity <= 64 * 1_024 else { return }
+        buffer.clear()
+        spareBuffers.append(buffer)
+    }
+
+    // MARK: the journal
+
+    /// Tells the loop that everything up to `position` is durable. From any thread; wakes the
+    /// loop at most once for all the commits that it has not looked at.
+    public final func journalCommitted(upTo position: UInt64) {
+        reported.max(position, ordering: .releasing)
+        if isCommitScheduled.exchange(true, ordering: .acquiringAndReleasing) { return }
+        eventLoop.execute(commitTask)
+    }
+
+    private final func takeCommit() {
+        isCommitScheduled.store(false, ordering: .sequentiallyConsistent)
+        committed = reported.load(ordering: .sequentiallyConsistent)
+        var connections: [ClientConnection] = []
+        swap(&connections, &waiting)
+        closeRun()
+        for connection in connections { connection.release() }
+        releaseHeld()
+        postMail()
+        if let journal, isHeldBack, !journal.isOverBacklog {
+            isHeldBack = false
+            for connection in table { connection?.endHold() }
+        }
+        connections.removeAll(keepingCapacity: true)
+        if waiting.isEmpty { swap(&connections, &waiting) }
+    }
+
+    private final func holdBack() {
+        guard !isHeldBack else { return }
+        isHeldBack = true
+        statistics.holds &+= 1
+        for connection in table { connection?.hold() }
+    }
+
+    // MARK: connections
+
+    /// Gives a connection its slot. It must be removed once.
+    final func add(_ connection: ClientConnection) {
+        let slot: UInt32
+        if let free = freeSlots.popLast() {
+            slot = free
+            generations[Int(slot)] &+= 1
+        } else {
+            slot = UInt32(table.count)
+            table.append(nil)
+            generations.append(0)
+        }
+        table[Int(slot)] = connection
+        connection.slot = slot
+        connection.generation = generations[Int(slot)]
+        live += 1
+        statistics.accepted &+= 1
+        startSweeping()
+        if isHeldBack { connection.hold() }
+    }
+
+    final func remove(_ connection: ClientConnection) {
+        precondition(table[Int(connection.slot)] === connection)
+        if run === connection { closeRun() }
+        table[Int(connection.slot)] = nil
+        freeSlots.append(connection.slot)
+        live -= 1
+        if live == 0 {
+            emptied?.succeed()
+            emptied = nil
+        }
+    }
+
+    private final func startSweeping() {
+        guard sweepTimer == nil else { return }
+        sweepTimer = eventLoop.scheduleRepeatedTask(
+            initialDelay: .milliseconds(500), delay: .milliseconds(500)
+        ) { [unowned self] _ in
+            now = shared.settings.clock()
+            let nowMs = Int64(now.monotonicNs / 1_000_000)
+            for connection in table { connection?.sweep(nowMs: nowMs) }
+        }
+    }
+
+    /// Milliseconds of the monotonic clock, as of this tick.
+    final var nowMs: Int64 { Int64(now.monotonicNs / 1_000_000) }
+}
+
+/// What a loop has done, since it started.
+public struct LoopStatistics: Sendable {
+    public var ticks: UInt64 = 0
+    public var steps: UInt64 = 0
+    /// Requests that reached the core.
+    public var requests: UInt64 = 0
+    public var accepted: UInt64 = 0
+    /// Connections closed because they did not read, or were silent for too long.
+    public var cutOff: UInt64 = 0
+    /// Requests refused by a rate limit.
+    public var throttled: UInt64 = 0
+    public var protocolErrors: UInt64 = 0
+    /// Times that reading stopped for the journal's backlog.
+    public var holds: UInt64 = 0
+    /// Connections open now.
+    public var connections = 0
+
+    public init() {}
+}
+
+/// Something that may leave once a position is committed.
+struct Held<Item> {
+    var needs: UInt64
+    var item: Item
+}
+
+/// A loop with its core.
+public final class CoreLoop<Core: SteppingCore & ~Copyable>: ServerLoop, @unchecked Sendable {
+    // SAFETY: as the loop itself: the core is touched on `eventLoop` only.
+    public var core: Core
+
+    public init(
+        index: UInt16, eventLoop: any EventLoop, shared: ServerShared,
+        journal: (any LoopJournal)?, core: consuming Core
+    ) {
+        self.core = core
+        super.init(index: index, eventLoop: eventLoop, shared: shared, journal: journal)
+    }
+
+    override func stepCore(now: Instant) { core.step(batch, now: now, into: &effects) }
+}

@@ -1,0 +1,1 @@
+"""Measures Downpour and its peers side by side. See bench/README.md."""
