@@ -127,6 +127,12 @@ public final class JournalDirectory: Sendable {
         try SegmentCatalog(journalPath).lanes.map(\.lane)
     }
 
+    /// The numbers of a lane's segments, in order.
+    public func segments(of lane: JournalLane) throws(JournalError) -> [UInt32] {
+        let names = try SegmentCatalog(journalPath).lanes.first { $0.lane == lane }?.names
+        return names?.map(\.index) ?? []
+    }
+
     /// Reads a lane from its oldest segment on. nil where there is no such lane.
     ///
     /// - Parameter covered: entries up to here are left out, segments of nothing else not read.

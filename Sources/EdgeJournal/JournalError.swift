@@ -62,7 +62,7 @@ public struct JournalDamage: Hashable, Sendable {
         case compression(String)
     }
 
-    init(_ file: String, _ offset: UInt64, _ reason: Reason) {
+    public init(_ file: String, _ offset: UInt64, _ reason: Reason) {
         self.file = file
         self.offset = offset
         self.reason = reason

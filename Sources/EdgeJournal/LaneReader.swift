@@ -31,6 +31,11 @@ public struct JournalCursor: Hashable, Sendable {
         index > 0 && position == 0 && offset == UInt64(SegmentHeader.bytes)
     }
 
+    /// The beginning of a segment, wherever in its lane that is.
+    public static func start(of lane: JournalLane, segment index: UInt32) -> JournalCursor {
+        start(of: SegmentName(lane: lane, index: index))
+    }
+
     static func start(of name: SegmentName) -> JournalCursor {
         JournalCursor(
             lane: name.lane, index: name.index, offset: UInt64(SegmentHeader.bytes), position: 0,

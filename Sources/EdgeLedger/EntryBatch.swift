@@ -103,6 +103,9 @@ public struct EntryBatch: Sendable {
     public var isEmpty: Bool { ranges.isEmpty }
     public var isFull: Bool { weight >= capacity }
 
+    /// About how many more claims it takes.
+    public var room: Int { max(0, capacity - weight) }
+
     /// Time of its first entries; nil where it is empty.
     public var oldestMs: UnixMs? {
         switch (claims.first?.timeMs, others.first?.header.timeMs) {

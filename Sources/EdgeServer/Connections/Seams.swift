@@ -16,8 +16,10 @@ public protocol SteppingCore: ~Copyable {
 public protocol LoopJournal: AnyObject, Sendable {
     /// Takes the entries of one step over and empties `entries`. Never blocks.
     ///
+    /// - Parameter needsSync: whether an answer waits for everything submitted so far; otherwise
+    ///   it may become durable lazily. `entries` may be empty to say so later.
     /// - Returns: the position that is committed once these are: it only grows, and is above 0.
-    func submit(_ entries: inout ByteSink) -> UInt64
+    func submit(_ entries: inout ByteSink, needsSync: Bool) -> UInt64
     /// Whether so much waits to be written that clients should not be read from. It must fall
     /// by commits alone: each commit looks again.
     var isOverBacklog: Bool { get }

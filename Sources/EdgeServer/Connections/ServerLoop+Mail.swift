@@ -93,6 +93,9 @@ extension ServerLoop {
         let frames = heldFrames.prefix { $0.needs <= committed }.count
         for held in heldFrames.prefix(frames) { post(held.item) }
         heldFrames.removeFirst(frames)
+        let answers = heldAnswers.prefix { $0.needs <= committed }.count
+        for held in heldAnswers.prefix(answers) { finishAsk(held.item) }
+        heldAnswers.removeFirst(answers)
     }
 
     func postMail() {

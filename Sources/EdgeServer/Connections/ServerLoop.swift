@@ -44,6 +44,8 @@ public class ServerLoop: @unchecked Sendable {
 
     // The journal's positions: given out last, committed last.
     private final var submitted: UInt64 = 0
+    /// Up to here the journal was told that somebody waits.
+    private final var wanted: UInt64 = 0
     final var committed: UInt64 = 0
     private let reported = Atomic<UInt64>(0)
     private let isCommitScheduled = Atomic<Bool>(false)
@@ -55,6 +57,10 @@ public class ServerLoop: @unchecked Sendable {
     final var outgoing: [Mail] = []
     final var incoming = Mail()
     final var forwardsInFlight = 0
+    /// Questions of the admin plane, by position.
+    final var asks: [UInt32: CheckedContinuation<CoreAnswer, Never>] = [:]
+    final var nextAsk: UInt32 = 0
+    final var heldAnswers: [Held<HeldAnswer>] = []
     final var heldReplies: [Held<RemoteReply>] = []
     final var heldFrames: [Held<OutboundFrame>] = []
 
@@ -133,15 +139,7 @@ public class ServerLoop: @unchecked Sendable {
         statistics.requests &+= UInt64(batch.requests.count)
         stepCore(now: now)
         batch.removeAll()
-        if effects.journal.count > 0 {
-            if let journal {
-                let position = journal.submit(&effects.journal)
-                precondition(position >= submitted && effects.journal.count == 0)
-                submitted = position
-            } else {
-                effects.journal.removeAll()
-            }
-        }
+        submitEntries()
         deliverReplies()
         routeEffects(needs: submitted > committed ? submitted : 0)
         let next = effects.nextDeadlineMs
@@ -149,6 +147,19 @@ public class ServerLoop: @unchecked Sendable {
         effects.removeAll()
         setDeadline(next)
         if let journal, journal.isOverBacklog { holdBack() }
+    }
+
+    private final func submitEntries() {
+        guard let journal else { return effects.journal.removeAll() }
+        let isWaitedFor = !effects.frames.isEmpty || effects.replies.contains(where: \.waitsForJournal)
+        let hasEntries = effects.journal.count > 0
+        // An answer may have read what was left to become durable lazily.
+        let isOwed = isWaitedFor && submitted > max(committed, wanted)
+        guard hasEntries || isOwed else { return }
+        let position = journal.submit(&effects.journal, needsSync: isWaitedFor)
+        precondition(position >= submitted && effects.journal.count == 0)
+        submitted = position
+        if isWaitedFor { wanted = position }
     }
 
     private final func deliverReplies() {
@@ -172,6 +183,7 @@ public class ServerLoop: @unchecked Sendable {
     @inline(__always)
     final func deliver(_ reply: Reply, body: Value?, needs: UInt64) {
         let slot = Int(reply.ticket.connection)
+        if reply.ticket.connection == Self.askSlot { return answerAsk(reply, body, needs) }
         // A connection that closed meanwhile, or its slot's next holder: nobody to tell.
         guard slot < table.count, let connection = table[slot],
             connection.generation == reply.ticket.generation

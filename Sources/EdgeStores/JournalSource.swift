@@ -1,0 +1,149 @@
+public import EdgeJournal
+public import EdgeLedger
+import EdgeTypes
+import EdgeWire
+import Foundation
+
+/// One lane of a node's journal, as the reconciler and the audit read it.
+///
+/// Used from one thread at a time. Memory: the reader's buffer, and the few entries that a full
+/// batch did not take.
+public final class JournalSource: EntrySource {
+    public let lane: String
+    private let directory: JournalDirectory
+    private let journalLane: JournalLane
+    /// How far the lane is durable; nil for a lane that nobody writes to any more.
+    private let committed: (@Sendable () -> UInt64)?
+    private var reader: ReaderBox?
+    /// Entries that were read and not taken, and the segment that reading began in.
+    private var overflow: [(EntryHeader, Entry)] = []
+    private var overflowSegment: UInt32 = 0
+    private var hasEnded = false
+
+    /// A place for a reader, which cannot be copied.
+    private final class ReaderBox {
+        var reader: LaneReader
+        init(_ reader: consuming LaneReader) { self.reader = reader }
+    }
+
+    /// - Parameter committed: asked at each read, for the lane of a running writer.
+    public init(
+        directory: JournalDirectory, lane: JournalLane, committed: (@Sendable () -> UInt64)? = nil
+    ) {
+        self.directory = directory
+        self.committed = committed
+        journalLane = lane
+        self.lane = "\(lane.boot)-\(lane.core)"
+    }
+
+    /// Every lane of a journal that nobody writes to.
+    public static func all(of directory: JournalDirectory) throws(JournalError) -> [JournalSource] {
+        try directory.lanes().map { JournalSource(directory: directory, lane: $0) }
+    }
+
+    /// The segment alone: where a batch ended inside of it the watermarks tell.
+    public var cursor: SourceCursor {
+        guard overflow.isEmpty else { return SourceCursor(segment: UInt64(overflowSegment), offset: 0) }
+        return SourceCursor(segment: UInt64(reader?.reader.cursor.index ?? 0), offset: 0)
+    }
+
+    public func seek(_ cursor: SourceCursor?) throws(SourceError) {
+        reader = nil
+        hasEnded = false
+        overflow = []
+        let segments: [UInt32]
+        do {
+            segments = try directory.segments(of: journalLane)
+        } catch { throw Self.wrap(error) }
+        guard let first = segments.first else {
+            hasEnded = true
+            return
+        }
+        var start = first
+        if let cursor, let index = UInt32(exactly: cursor.segment), segments.contains(index) {
+            start = index
+        }
+        reader = ReaderBox(
+            directory.reader(from: .start(of: journalLane, segment: start)))
+    }
+
+    public func read(into batch: inout EntryBatch) throws(SourceError) -> Bool {
+        try drainOverflow(into: &batch)
+        guard overflow.isEmpty else { return true }
+        if reader == nil, !hasEnded { try seek(nil) }
+        guard let reader, !hasEnded else { return batch.isFull }
+        overflowSegment = reader.reader.cursor.index
+        var refusal: WatermarkRefusal?
+        while !batch.isFull {
+            let status: LaneStatus
+            do throws(JournalError) {
+                // Claims are 64 bytes and more: hardly more than the batch takes.
+                let byteLimit = max(4 << 10, min(256 << 10, batch.room * 64))
+                status = try reader.reader.read(upTo: committed?(), byteLimit: byteLimit) {
+                    frame throws(JournalError) in
+                    guard refusal == nil else { return }
+                    do {
+                        try self.offer(frame, to: &batch)
+                    } catch let error as WatermarkRefusal {
+                        refusal = error
+                    } catch let error as JournalDecodeError {
+                        throw .damaged(
+                            JournalDamage(self.lane, 0, .undecodable(error)))
+                    } catch {
+                        preconditionFailure("\(error)")
+                    }
+                }
+            } catch { throw Self.wrap(error) }
+            if let refusal { throw .refused(refusal) }
+            switch status {
+            case .more: continue
+            case .caughtUp: return batch.isFull
+            case .ended, .tail:
+                hasEnded = true
+                return batch.isFull
+            }
+        }
+        return true
+    }
+
+    private func drainOverflow(into batch: inout EntryBatch) throws(SourceError) {
+        var taken = 0
+        defer { overflow.removeFirst(taken) }
+        while taken < overflow.count {
+            do {
+                let (header, entry) = overflow[taken]
+                if case .full = try batch.append(header, entry) { return }
+            } catch { throw .refused(error) }
+            taken += 1
+        }
+    }
+
+    private func offer(_ frame: JournalFrame, to batch: inout EntryBatch) throws {
+        let header = frame.header
+        if overflow.isEmpty {
+            if let claim = frame.claim {
+                if case .full = try batch.append(header, claim: claim) {
+                    overflow.append((header, .claim(claim)))
+                }
+                return
+            }
+            let entry = try frame.entry()
+            if case .full = try batch.append(header, entry) { overflow.append((header, entry)) }
+            return
+        }
+        overflow.append((header, try frame.entry()))
+    }
+
+    private static func wrap(_ error: JournalError) -> SourceError {
+        if case .damaged = error { return .damaged("\(error)") }
+        return .io("\(error)")
+    }
+
+    /// Entries are 40 bytes and more, claims 64: an estimate for gauges.
+    public func backlog() -> UInt64 {
+        guard let committed else { return UInt64(overflow.count) }
+        let place = reader?.reader.cursor.position ?? 0
+        let end = committed()
+        return UInt64(overflow.count) + (end > place ? (end - place) / 64 : 0)
+    }
+}
