@@ -19,7 +19,8 @@ struct ReconcilerRun {
     private var isSynchronised = false
     /// The kept cursors led to a gap: lanes are read from their start.
     private var ignoresCursors = false
-    private var lastAppliedMs: Int64 = 0
+    /// When lag was first seen that is there still; or the time of the entries applied last.
+    private var laggingSinceMs: Int64?
 
     init(
         configuration: ReconcilerConfiguration, signal: ReconcilerSignal,
@@ -64,8 +65,12 @@ struct ReconcilerRun {
         }
         turn += 1
         guard !batch.isEmpty, let store else {
+            let skipped = batch.skipped
             publishLag()
-            publish { $0.state = .running }
+            publish { status in
+                status.state = .running
+                status.skippedEntries = skipped
+            }
             return wasFull
         }
         publishLag()
@@ -75,7 +80,7 @@ struct ReconcilerRun {
     }
 
     private mutating func applied() {
-        lastAppliedMs = batch.ranges.map(\.to.timeMs).max() ?? lastAppliedMs
+        laggingSinceMs = batch.ranges.map(\.to.timeMs).max()
         let count = UInt64(batch.count)
         let marks = batch.marks
         let skipped = batch.skipped
@@ -156,10 +161,16 @@ struct ReconcilerRun {
 
     // MARK: Lag
 
-    private func publishLag() {
+    private mutating func publishLag() {
         let waiting = sources.reduce(UInt64(batch.count)) { $0 &+ $1.backlog() }
-        let oldest = batch.oldestMs ?? (lastAppliedMs > 0 ? lastAppliedMs : Self.nowMs())
-        let lagMs = waiting == 0 ? 0 : max(0, Self.nowMs() - oldest)
+        let nowMs = Self.nowMs()
+        if waiting == 0 {
+            laggingSinceMs = nil
+        } else if laggingSinceMs == nil {
+            laggingSinceMs = nowMs
+        }
+        // What waits unread is younger than what was applied last.
+        let lagMs = waiting == 0 ? 0 : max(0, nowMs - (batch.oldestMs ?? laggingSinceMs ?? nowMs))
         publish { status in
             status.lagEntries = waiting
             status.lagMs = lagMs

@@ -139,6 +139,9 @@ enum SQLiteFile {
     ) throws {
         for (index, migration) in migrations.enumerated() {
             precondition(migration.number == index + 1, "migrations are numbered from 1")
+            // A store that is up to date opens without the write lock.
+            let reached = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+            if reached >= migration.number { continue }
             try database.inTransaction(.immediate) {
                 // Read again under the lock: another process may be migrating too.
                 let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0

@@ -33,6 +33,21 @@ public final class MemoryLane: Sendable {
     }
 }
 
+extension [MemoryLane] {
+    /// Where each shard is once everything committed is applied.
+    public var marks: WatermarkTable {
+        var table = WatermarkTable()
+        for lane in self {
+            for item in lane.entries.prefix(lane.committed) {
+                table[item.header.shard] = Watermark(
+                    epoch: item.header.epoch, sequence: item.header.sequence,
+                    timeMs: item.header.timeMs)
+            }
+        }
+        return table
+    }
+}
+
 /// Reads a `MemoryLane` as a reconciler would read a journal.
 public struct MemorySource: EntrySource {
     private let source: MemoryLane
