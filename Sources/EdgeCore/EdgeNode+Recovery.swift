@@ -168,6 +168,18 @@ extension EdgeNode {
         slices[slot].quarantine(amountFen: sumFen)
     }
 
+    /// What the other cores of this node must know of the pools whose home is here.
+    public var announcements: [Frame] {
+        treasuries.map { .announce($0.definition, $0.control, closed: $0.isClosed) }
+    }
+
+    /// Takes another core's announcement before anything is served.
+    public mutating func adopt(_ announcement: Frame) {
+        guard case .announce = announcement else { preconditionFailure("an announcement") }
+        var effects = EffectBuffer(capacity: 1)
+        receive(announcement, now: Instant(wallMs: 0), into: &effects)
+    }
+
     /// Ends a restart: what was in memory only is taken up again, and what the crash may have
     /// taken along is put out of play.
     ///

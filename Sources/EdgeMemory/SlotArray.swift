@@ -47,4 +47,11 @@ public struct SlotArray<Element: ~Copyable>: ~Copyable {
         count += 1
         return count - 1
     }
+
+    /// Takes the last element out.
+    public mutating func removeLast() -> Element {
+        precondition(count > 0)
+        count -= 1
+        return (base + count).move()
+    }
 }

@@ -115,6 +115,25 @@ public final class StoreHistory: Sendable {
         }
     }
 
+    /// A pool's claims above a grant id, in order, at most `limit`.
+    public func claims(
+        ofPool pool: String, after grantID: Int64, limit: Int = 10_000
+    ) throws(StoreError) -> [ClaimRow] {
+        let rows = try fetch(
+            """
+            SELECT pool, user, packet, amount, granted_at, grant_id FROM claims
+            WHERE grant_id > ?1 AND pool = ?2 ORDER BY grant_id LIMIT ?3
+            """, [grantID, pool, limit])
+        var claims: [ClaimRow] = []
+        for row in rows {
+            claims.append(
+                ClaimRow(
+                    pool: row[0], user: try Self.user(row, 1), packet: row[2],
+                    amountFen: row[3], grantedMs: row[4], grantID: row[5]))
+        }
+        return claims
+    }
+
     /// An order by its id. O(log n).
     public func order(_ order: OrderID) throws(StoreError) -> OrderRecord? {
         try orders("WHERE order_id = ?1") { $0.bind(1, OrderIDText.text(order)) }.first
@@ -164,6 +183,18 @@ public final class StoreHistory: Sendable {
 
     private static func value(_ user: UserID) -> DatabaseValue {
         Int64(exactly: user)?.databaseValue ?? String(user).databaseValue
+    }
+
+    /// The inverse of `value`: users above 2^63 − 1 are kept as their decimal digits.
+    private static func user(_ row: Row, _ column: Int) throws(StoreError) -> UserID {
+        let value: DatabaseValue = row[column]
+        if let number = Int64.fromDatabaseValue(value), let user = UserID(exactly: number) {
+            return user
+        }
+        guard let digits = String.fromDatabaseValue(value), let user = UserID(digits) else {
+            throw .corrupt("a claim without a user")
+        }
+        return user
     }
 
     private func fetch(

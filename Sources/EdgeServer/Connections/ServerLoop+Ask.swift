@@ -1,6 +1,6 @@
 import EdgeMemory
 public import EdgeTypes
-public import NIOCore
+import NIOCore
 
 /// How a core answered, once it was durable.
 public enum CoreAnswer: Sendable {

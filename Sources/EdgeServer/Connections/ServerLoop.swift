@@ -44,6 +44,8 @@ public class ServerLoop: @unchecked Sendable {
 
     // The journal's positions: given out last, committed last.
     private final var submitted: UInt64 = 0
+    /// What the journal must hold for everything that the core has done.
+    final var lastPosition: UInt64 { submitted }
     /// Up to here the journal was told that somebody waits.
     private final var wanted: UInt64 = 0
     final var committed: UInt64 = 0
@@ -139,6 +141,11 @@ public class ServerLoop: @unchecked Sendable {
         statistics.requests &+= UInt64(batch.requests.count)
         stepCore(now: now)
         batch.removeAll()
+        execute()
+    }
+
+    /// Does what a step left to do.
+    final func execute() {
         submitEntries()
         deliverReplies()
         routeEffects(needs: submitted > committed ? submitted : 0)
@@ -160,6 +167,15 @@ public class ServerLoop: @unchecked Sendable {
         precondition(position >= submitted && effects.journal.count == 0)
         submitted = position
         if isWaitedFor { wanted = position }
+    }
+
+    /// Has everything that was submitted made durable now. From any thread.
+    final func demandSync() -> EventLoopFuture<Void> {
+        eventLoop.submit { [unowned self] in
+            guard let journal, submitted > max(committed, wanted) else { return }
+            _ = journal.submit(&effects.journal, needsSync: true)
+            wanted = submitted
+        }
     }
 
     private final func deliverReplies() {

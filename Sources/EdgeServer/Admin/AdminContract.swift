@@ -1,0 +1,158 @@
+/// The admin API's contract, OpenAPI 3.1.
+enum AdminContract {
+    static let yaml = """
+        openapi: 3.1.0
+        info:
+          title: Downpour admin API
+          version: "1"
+          description: >-
+            Operators' commands. Amounts are in fen, times in Unix milliseconds. Errors are
+            RFC 9457 problem+json.
+        servers:
+          - url: http://127.0.0.1:7603
+        security:
+          - bearer: []
+          - {}
+        components:
+          securitySchemes:
+            bearer: {type: http, scheme: bearer}
+          parameters:
+            id: {name: id, in: path, required: true, schema: {type: string, maxLength: 64}}
+            key:
+              name: Idempotency-Key
+              in: header
+              required: true
+              schema: {type: string, maxLength: 64}
+          responses:
+            problem:
+              description: What is wrong.
+              content:
+                application/problem+json:
+                  schema: {type: object}
+            done:
+              description: Done, and durable.
+              content:
+                application/json:
+                  schema: {type: object}
+        paths:
+          /healthz:
+            get: {responses: {"200": {description: The process lives.}}}
+          /readyz:
+            get:
+              responses:
+                "200": {description: It may get traffic.}
+                "503": {$ref: "#/components/responses/problem"}
+          /metrics:
+            get: {responses: {"200": {description: Prometheus text.}}}
+          /v1/status:
+            get: {responses: {"200": {$ref: "#/components/responses/done"}}}
+          /v1/audit:
+            post:
+              summary: Compare the journal with the store.
+              responses: {"200": {$ref: "#/components/responses/done"}}
+        \(pool("rains", "id", "amount", "count", "seed: {type: string}"))
+        \(pool("stock", "sku", "units", "price", "hold: {type: integer}"))
+          /v1/stock/{id}/refill:
+            post:
+              parameters:
+                - {$ref: "#/components/parameters/id"}
+                - {$ref: "#/components/parameters/key"}
+              requestBody:
+                content:
+                  application/json:
+                    schema: {type: object, properties: {units: {type: integer}}}
+              responses: {"200": {$ref: "#/components/responses/done"}}
+          /v1/orders/{id}:
+            get:
+              parameters: [{$ref: "#/components/parameters/id"}]
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "404": {$ref: "#/components/responses/problem"}
+        \(order("pay", "payment: {type: string}, fen: {type: integer}"))
+        \(order("cancel", ""))
+        \(order("refund", "request: {type: string}, fen: {type: integer}, restock: {type: integer}"))
+
+        """
+
+    private static func order(_ action: String, _ properties: String) -> String {
+        """
+          /v1/orders/{id}/\(action):
+            post:
+              parameters: [{$ref: "#/components/parameters/id"}]
+              requestBody:
+                content:
+                  application/json:
+                    schema: {type: object, properties: {\(properties)}}
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "404": {$ref: "#/components/responses/problem"}
+                "422": {$ref: "#/components/responses/problem"}
+        """
+    }
+
+    private static func pool(
+        _ path: String, _ id: String, _ first: String, _ second: String, _ more: String
+    ) -> String {
+        var text = """
+              /v1/\(path):
+                get:
+                  parameters:
+                    - {name: cursor, in: query, schema: {type: string}}
+                    - {name: count, in: query, schema: {type: integer}}
+                    - {name: state, in: query, schema: {type: string}}
+                  responses: {"200": {$ref: "#/components/responses/done"}}
+                post:
+                  summary: Create it; the same again changes nothing.
+                  requestBody:
+                    content:
+                      application/json:
+                        schema:
+                          type: object
+                          required: [\(id), \(first)]
+                          properties:
+                            \(id): {type: string}
+                            \(first): {type: integer}
+                            \(second): {type: integer}
+                            \(more)
+                            opens: {type: integer}
+                            closes: {type: integer}
+                            limit: {type: integer}
+                            slices: {type: integer}
+                            durability: {type: string, enum: [memory, journal, replicated]}
+                            regions: {type: object}
+                  responses:
+                    "200": {$ref: "#/components/responses/done"}
+                    "400": {$ref: "#/components/responses/problem"}
+                    "409": {$ref: "#/components/responses/problem"}
+              /v1/\(path)/{id}:
+                get:
+                  parameters: [{$ref: "#/components/parameters/id"}]
+                  responses:
+                    "200": {$ref: "#/components/responses/done"}
+                    "404": {$ref: "#/components/responses/problem"}
+                patch:
+                  summary: Alter opens, closes or limit.
+                  parameters:
+                    - {$ref: "#/components/parameters/id"}
+                    - {$ref: "#/components/parameters/key"}
+                  responses: {"200": {$ref: "#/components/responses/done"}}
+              /v1/\(path)/{id}/claims:
+                get:
+                  parameters:
+                    - {$ref: "#/components/parameters/id"}
+                    - {name: user, in: query, schema: {type: string}}
+                    - {name: cursor, in: query, schema: {type: integer}}
+                  responses: {"200": {$ref: "#/components/responses/done"}}
+            """
+        for action in ["warm", "pause", "resume", "close"] {
+            text += """
+
+                  /v1/\(path)/{id}/\(action):
+                    post:
+                      parameters: [{$ref: "#/components/parameters/id"}]
+                      responses: {"200": {$ref: "#/components/responses/done"}}
+                """
+        }
+        return text
+    }
+}

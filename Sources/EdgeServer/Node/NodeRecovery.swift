@@ -1,0 +1,73 @@
+import EdgeCore
+import EdgeJournal
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+
+/// The node cannot start from what is on disk.
+public struct RecoveryFailure: Error, CustomStringConvertible {
+    public let description: String
+}
+
+/// Brings the cores back from snapshots and journal, whatever the number of cores was before.
+///
+/// Used once, by one thread. Complexity: O(snapshots + journal after them).
+final class NodeRecovery {
+    var cores: SlotArray<EdgeNode>
+    private(set) var snapshots = 0
+    private let shards: Int
+
+    init(shards: Int, cores count: Int) {
+        self.shards = shards
+        cores = SlotArray(capacity: count)
+        for core in 0..<count {
+            cores.append(EdgeNode(NodeConfiguration(shards: shards, cores: count, core: core)))
+        }
+    }
+
+    func run(_ directory: JournalDirectory) throws -> RecoveryReport {
+        let covered = try loadSnapshots(directory)
+        let report = try directory.recover(covered: covered) { frame throws(JournalError) in
+            guard let failure = self.replay(frame) else { return }
+            // Nothing on disk is touched: the journal is kept as it was found.
+            throw .damaged(JournalDamage("the journal", 0, .contradiction(failure)))
+        }
+        let count = cores.count
+        for core in 0..<count {
+            for announcement in cores[core].announcements {
+                for other in 0..<count where other != core { cores[other].adopt(announcement) }
+            }
+        }
+        return report
+    }
+
+    private func loadSnapshots(_ directory: JournalDirectory) throws -> ShardSequences {
+        var covered = ShardSequences()
+        for shard in try directory.snapshots.shards() {
+            guard Int(shard) < shards else { throw RecoveryFailure(description: tooManyShards) }
+            guard let snapshot = try directory.snapshots.load(shard) else { continue }
+            try cores[Int(shard) % cores.count].loadSnapshot(shard, snapshot.content.bytes)
+            covered[shard] = snapshot.header.sequence
+            snapshots += 1
+        }
+        return covered
+    }
+
+    private var tooManyShards: String { "the data is of a cluster with more than \(shards) shards" }
+
+    /// - Returns: why the entry cannot be; nil where it was applied.
+    private func replay(_ frame: JournalFrame) -> String? {
+        guard Int(frame.shard) < shards else { return tooManyShards }
+        let core = Int(frame.shard) % cores.count
+        do {
+            if let claim = frame.claim {
+                try cores[core].replay(claim, frame.header)
+            } else {
+                try cores[core].replay(try frame.entry(), frame.header)
+            }
+        } catch {
+            return "shard \(frame.shard), sequence \(frame.sequence): \(error)"
+        }
+        return nil
+    }
+}

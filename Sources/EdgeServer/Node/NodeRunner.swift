@@ -1,0 +1,236 @@
+import EdgeCore
+import EdgeJournal
+import EdgeMemory
+public import EdgeLedger
+public import EdgeStores
+public import EdgeTypes
+import Foundation
+public import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// One running node: its journal, its cores on their loops, its listeners and its reconciler.
+///
+/// Start: lock the directory, load snapshots, replay the journal, begin a boot, start a writer a
+/// core, finish recovery, start the reconciler, listen. Stop: the same backwards.
+public final class NodeRunner: Sendable {
+    public let options: NodeOptions
+    public let loops: [NodeLoop]
+    public let shared: ServerShared
+    let directory: JournalDirectory
+    let writers: [LoopWriter]
+    let group: MultiThreadedEventLoopGroup
+    public let reconciler: Reconciler?
+    public let tls: TLSHolder?
+    private let listeners = Mutex<ClientListeners?>(nil)
+    private let snapshotted: Mutex<ShardSequences>
+    let log: Logger
+
+    public static let version = "0.1.0"
+    /// After a restart that replayed more than this, the state is saved before serving.
+    static let snapshotAfterEntries: UInt64 = 1_000_000
+
+    public init(_ options: NodeOptions, log: Logger) async throws {
+        self.options = options
+        self.log = log
+        var configuration = JournalConfiguration()
+        configuration.segmentBytes = options.segmentBytes
+        let directory = try JournalDirectory(
+            path: options.dataDirectory, identity: JournalIdentity(cluster: 0, node: 0),
+            configuration: configuration)
+        self.directory = directory
+        let recovery = NodeRecovery(shards: options.shards, cores: options.cores)
+        let report = try recovery.run(directory)
+        let boot = try directory.beginBoot()
+        shared = ServerShared(try Self.settings(options))
+        shared.setReady(false)
+        tls = try options.tlsCertificate.map {
+            try TLSHolder(certificatePath: $0, keyPath: options.tlsKey ?? "")
+        }
+        group = MultiThreadedEventLoopGroup(numberOfThreads: options.cores)
+        let relays = (0..<options.cores).map { _ in CommitRelay() }
+        let writers = try (0..<options.cores).map { core in
+            LoopWriter(
+                try directory.makeWriter(
+                    boot: boot, core: UInt16(core), cores: UInt16(options.cores),
+                    resuming: report.sequences,
+                    onCommit: { [relay = relays[core]] in relay.committed($0) }))
+        }
+        self.writers = writers
+        var loops: [NodeLoop] = []
+        var iterator = group.makeIterator()
+        for core in (0..<options.cores).reversed() {
+            guard let eventLoop = iterator.next() else { preconditionFailure("a loop a core") }
+            loops.append(
+                NodeLoop(
+                    index: UInt16(core), eventLoop: eventLoop, shared: shared,
+                    journal: writers[core], core: recovery.cores.removeLast()))
+        }
+        loops.reverse()
+        ServerLoop.connect(loops)
+        self.loops = loops
+        reconciler = try Self.reconciler(options, directory, writers)
+        let wake = reconciler.map { reconciler in { @Sendable in reconciler.wake() } }
+        for core in 0..<options.cores { relays[core].connect(loops[core], wake: wake) }
+        var saved = ShardSequences()
+        for shard in try directory.snapshots.shards() {
+            saved[shard] = try directory.snapshots.coveredSequences(keeping: 1)[shard]
+        }
+        snapshotted = Mutex(saved)
+        for loop in loops { try await loop.finishRecovery(cleanStop: report.wasClean).get() }
+        Self.report(report, recovery.snapshots, log)
+        if report.entries > Self.snapshotAfterEntries { try await saveSnapshots() }
+        reconciler?.start()
+    }
+
+    private static func report(_ report: RecoveryReport, _ snapshots: Int, _ log: Logger) {
+        log.info(
+            "recovered",
+            metadata: [
+                "entries": "\(report.entries)", "covered": "\(report.coveredEntries)",
+                "snapshots": "\(snapshots)", "clean": "\(report.wasClean)",
+            ])
+        for cut in report.cuts {
+            log.warning(
+                "cut a torn tail: an unfinished write that nobody was told of",
+                metadata: [
+                    "file": "\(cut.file)", "offset": "\(cut.offset)", "bytes": "\(cut.bytes)",
+                ])
+        }
+    }
+
+    private static func settings(_ options: NodeOptions) throws -> ServerShared.Settings {
+        var profile = NodeProfile(name: options.name, version: version)
+        profile.durability = options.durability
+        profile.startedMs = SystemClock.now().wallMs
+        var settings = ServerShared.Settings(profile: profile)
+        settings.limits = options.limits
+        settings.corsOrigins = options.corsOrigins
+        if let users = options.respUsers { settings.respUsers = try RESPUser.parse(users) }
+        if let keys = options.tokenKeys {
+            settings.tokens = try TokenVerifier(ring: keys)
+        } else {
+            settings.acceptsUserHeader = options.insecure
+        }
+        return settings
+    }
+
+    private static func reconciler(
+        _ options: NodeOptions, _ directory: JournalDirectory, _ writers: [LoopWriter]
+    ) throws -> Reconciler? {
+        guard let path = try storePath(options) else { return nil }
+        return Reconciler(
+            openSources: { try sources(directory, writers) },
+            openStore: { try SQLiteStore(path: path) })
+    }
+
+    /// Where the embedded store is; nil where there is none (`DOWNPOUR_STORE_URL=none`).
+    public static func storePath(_ options: NodeOptions) throws -> String? {
+        guard let url = options.storeURL else { return options.dataDirectory + "/store.sqlite" }
+        if url == "none" { return nil }
+        switch try StoreURL(url) {
+        case .sqlite(let path): return path
+        }
+    }
+
+    /// Every lane of the journal, the running ones as far as they are durable.
+    static func sources(
+        _ directory: JournalDirectory, _ writers: [LoopWriter]
+    ) throws -> [any EntrySource] {
+        try directory.lanes().map { lane in
+            guard let writer = writers.first(where: { $0.lane == lane }) else {
+                return JournalSource(directory: directory, lane: lane)
+            }
+            return JournalSource(
+                directory: directory, lane: lane, committed: { writer.committedPosition })
+        }
+    }
+
+    // MARK: Serving
+
+    /// Binds the client listeners.
+    public func listen() async throws -> (http: SocketAddress?, resp: SocketAddress?) {
+        let started = try await ClientListeners.start(
+            group: group, loops: loops, resp: options.resp, http: options.http, tls: tls)
+        listeners.withLock { $0 = started }
+        shared.setReady(true)
+        return (started.httpAddress, started.respAddress)
+    }
+
+    /// Asks whichever core owns what is asked for; the answer is durable.
+    public func ask(_ request: Request, payload: Payload?) async -> CoreAnswer {
+        await loops[0].ask(request, payload: payload)
+    }
+
+    /// `/readyz` turns 503 while everything is still served.
+    public func beginDrain() { listeners.withLock { $0 }?.beginDrain() }
+
+    /// Closes listeners and connections, saves what is in memory, notes the clean stop.
+    ///
+    /// - Returns: whether the journal's end is clean and the store has everything.
+    public func stop() async throws -> Bool {
+        try await listeners.withLock { $0 }?.close(grace: .seconds(5))
+        try await saveSnapshots()
+        var isClean = true
+        for writer in writers { isClean = writer.stop() && isClean }
+        let reconciler = reconciler
+        let hasAll = reconciler?.stop() ?? true
+        try await group.shutdownGracefully()
+        return isClean && hasAll
+    }
+
+    // MARK: Snapshots
+
+    /// Saves every shard that has changed since it was saved last, one at a time.
+    public func saveSnapshots() async throws {
+        for (core, loop) in loops.enumerated() {
+            let saved = snapshotted.withLock { $0 }
+            for shard in try await loop.shards(above: saved).get() {
+                let copy = try await loop.snapshot(shard).get()
+                try await waitForCommit(of: copy.position, core)
+                let header = SnapshotHeader(
+                    shard: shard, epoch: copy.header.epoch, sequence: copy.header.sequence,
+                    lane: writers[core].lane, position: copy.position)
+                try directory.snapshots.save(
+                    header, committed: writers[core].committedPosition,
+                    content: copy.content.bytes)
+                snapshotted.withLock { $0[shard] = copy.header.sequence }
+            }
+        }
+        try directory.snapshots.removeOld(keeping: 2)
+    }
+
+    private func waitForCommit(of position: UInt64, _ core: Int) async throws {
+        let writer = writers[core]
+        guard writer.committedPosition < position else { return }
+        try await loops[core].demandSync().get()
+        while writer.committedPosition < position { try await Task.sleep(for: .milliseconds(1)) }
+    }
+}
+
+// MARK: The store
+
+extension NodeRunner {
+    /// Committed entries that the store lacks, about.
+    public var unreconciled: UInt64 { reconciler?.status.lagEntries ?? 0 }
+
+    /// Compares the journal with the store as of the store's watermarks. Blocks a thread of its
+    /// own, not the loops.
+    public func audit(_ storePath: String) async throws -> AuditReport {
+        let directory = directory
+        let writers = writers
+        return try await withCheckedThrowingContinuation { continuation in
+            let thread = Thread {
+                continuation.resume(
+                    with: Result {
+                        try StoreAudit.run(
+                            storePath: storePath,
+                            sources: try NodeRunner.sources(directory, writers))
+                    })
+            }
+            thread.stackSize = 8 << 20
+            thread.start()
+        }
+    }
+}
