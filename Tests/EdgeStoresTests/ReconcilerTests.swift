@@ -249,6 +249,38 @@ struct ReconcilerTests {
         #expect(try audit(scratch.file(), mine).isClean)
     }
 
+    @Test("Lanes of earlier starts are shipped to their end before those that go on from them")
+    func generations() throws {
+        let scratch = try Scratch()
+        var shape = History.Shape()
+        shape.lanes = 1
+        let entries = History(seed: 10, shape: shape).lanes[0]
+        // Three starts of a process with 3, 1 and 2 cores.
+        var lanes: [MemoryLane] = []
+        for (start, cores) in [(0, 3), (1, 1), (2, 2)] {
+            let third = entries.count / 3
+            let part = entries[(start * third)..<(start == 2 ? entries.count : (start + 1) * third)]
+            for core in 0..<cores {
+                lanes.append(
+                    MemoryLane(
+                        name: "\(start)-\(core)",
+                        entries: part.filter { Int($0.header.shard) % cores == core },
+                        generation: UInt32(start)))
+            }
+        }
+        lanes.swapAt(0, 5)
+        lanes.swapAt(1, 3)
+        let reconciler = reconciler(scratch.file(), lanes)
+        reconciler.start()
+        try eventually("caught up") {
+            reconciler.status.appliedEntries == UInt64(entries.count)
+        }
+        #expect(reconciler.stop())
+        #expect(reconciler.status.lastError == nil)
+        let report = try audit(scratch.file(), lanes)
+        #expect(report.isClean && report.entries == Int64(entries.count), "\(report)")
+    }
+
     @Test("A gap in the journal stops the shipping before it, with its place")
     func gap() throws {
         let scratch = try Scratch()
