@@ -33,12 +33,17 @@ extension SourceError: CustomStringConvertible {
     }
 }
 
-/// One lane of committed entries: the journal of one core.
+/// One lane of committed entries: the journal of one core from one start of its process.
 ///
-/// Used from one thread. Entries of a shard are all in one lane, in sequence.
+/// Used from one thread. Entries of a shard lie in sequence in one lane of each generation, and go
+/// on in a lane of a later one.
 public protocol EntrySource {
     /// Names the lane for good, at this node: cursors are kept under it.
     var lane: String { get }
+
+    /// Grows with each start of the process. Lanes of earlier generations have ended: they are
+    /// read to their end before any of a later one.
+    var generation: UInt32 { get }
 
     /// Where the next read starts. Entries before it have been offered to a batch and not
     /// answered `full`.

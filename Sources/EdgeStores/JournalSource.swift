@@ -10,6 +10,7 @@ import Foundation
 /// batch did not take.
 public final class JournalSource: EntrySource {
     public let lane: String
+    public var generation: UInt32 { journalLane.boot }
     private let directory: JournalDirectory
     private let journalLane: JournalLane
     /// How far the lane is durable; nil for a lane that nobody writes to any more.

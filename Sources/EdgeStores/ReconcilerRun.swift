@@ -12,14 +12,17 @@ struct ReconcilerRun {
     private var sources: [any EntrySource] = []
     private var store: (any LedgerStore)?
     private var batch: EntryBatch
-    /// The lane to read first: each in turn, so that none starves.
+    /// The cursors that the store has, where they are known.
+    private var savedCursors: [SourceCursor?] = []
+    /// Which lane of a generation is read first.
     private var turn = 0
     private var failures = 0
     /// The batch holds what the store needs next, or nothing.
     private var isSynchronised = false
     /// The kept cursors led to a gap: lanes are read from their start.
     private var ignoresCursors = false
-    private var lastAppliedMs: Int64 = 0
+    /// When lag was first seen that is there still; or the time of the entries applied last.
+    private var laggingSinceMs: Int64?
 
     init(
         configuration: ReconcilerConfiguration, signal: ReconcilerSignal,
@@ -58,24 +61,45 @@ struct ReconcilerRun {
     /// - Returns: whether there may be more.
     private mutating func round() throws -> Bool {
         try synchronise()
-        var wasFull = batch.isFull
-        for step in sources.indices where !wasFull {
-            wasFull = try sources[(turn + step) % sources.count].read(into: &batch)
-        }
-        turn += 1
+        let wasFull = try fill()
         guard !batch.isEmpty, let store else {
+            let skipped = batch.skipped
             publishLag()
-            publish { $0.state = .running }
+            publish { status in
+                status.state = .running
+                status.skippedEntries = skipped
+            }
             return wasFull
         }
         publishLag()
-        try store.apply(batch, cursors: sources.map { ($0.lane, $0.cursor) })
+        let moved = sources.indices.filter { sources[$0].cursor != savedCursors[$0] }
+        try store.apply(batch, cursors: moved.map { (sources[$0].lane, sources[$0].cursor) })
+        for index in moved { savedCursors[index] = sources[index].cursor }
         applied()
         return wasFull
     }
 
+    /// Reads lanes of the earliest generation first, each to its end before the next generation;
+    /// those of one generation in turns, so that none starves.
+    private mutating func fill() throws -> Bool {
+        turn &+= 1
+        var start = 0
+        while start < sources.count, !batch.isFull {
+            var end = start
+            while end < sources.count, sources[end].generation == sources[start].generation {
+                end += 1
+            }
+            for step in 0..<(end - start) {
+                let index = start + (turn + step) % (end - start)
+                if try sources[index].read(into: &batch) { return true }
+            }
+            start = end
+        }
+        return batch.isFull
+    }
+
     private mutating func applied() {
-        lastAppliedMs = batch.ranges.map(\.to.timeMs).max() ?? lastAppliedMs
+        laggingSinceMs = batch.ranges.map(\.to.timeMs).max()
         let count = UInt64(batch.count)
         let marks = batch.marks
         let skipped = batch.skipped
@@ -95,11 +119,14 @@ struct ReconcilerRun {
 
     /// Goes to where the store is, where that is not known.
     private mutating func synchronise() throws {
-        if sources.isEmpty { sources = try openSources() }
+        if sources.isEmpty {
+            sources = try openSources().sorted { $0.generation < $1.generation }
+        }
         let store = try self.store ?? openStore()
         self.store = store
         guard !isSynchronised else { return }
         let marks = try store.watermarks()
+        savedCursors = Array(repeating: nil, count: sources.count)
         for index in sources.indices {
             let kept = ignoresCursors ? nil : try store.cursor(lane: sources[index].lane)
             try sources[index].seek(kept)
@@ -156,10 +183,16 @@ struct ReconcilerRun {
 
     // MARK: Lag
 
-    private func publishLag() {
+    private mutating func publishLag() {
         let waiting = sources.reduce(UInt64(batch.count)) { $0 &+ $1.backlog() }
-        let oldest = batch.oldestMs ?? (lastAppliedMs > 0 ? lastAppliedMs : Self.nowMs())
-        let lagMs = waiting == 0 ? 0 : max(0, Self.nowMs() - oldest)
+        let nowMs = Self.nowMs()
+        if waiting == 0 {
+            laggingSinceMs = nil
+        } else if laggingSinceMs == nil {
+            laggingSinceMs = nowMs
+        }
+        // What waits unread is younger than what was applied last.
+        let lagMs = waiting == 0 ? 0 : max(0, nowMs - (batch.oldestMs ?? laggingSinceMs ?? nowMs))
         publish { status in
             status.lagEntries = waiting
             status.lagMs = lagMs

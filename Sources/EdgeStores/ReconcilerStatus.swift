@@ -35,8 +35,10 @@ public struct ReconcilerStatus: Sendable {
 
 /// How a reconciler paces itself.
 public struct ReconcilerConfiguration: Sendable {
-    /// Most entries of one transaction: the memory it holds, some 100 bytes each.
-    public var batchEntries = 16_384
+    /// Most entries of one transaction: the memory it holds, 130 bytes a claim, some 400 for
+    /// others. Few reach it unless the store lags; then a page of the file is written once for
+    /// many claims (1,024 shards: 1.6 µs of CPU a claim, against 2.9 at 16,384).
+    public var batchEntries = 65_536
     /// After a wake-up it waits so long for more entries, so that the store syncs its disk for
     /// many at once. A batch that is full goes at once.
     public var gatherMs = 20

@@ -26,6 +26,8 @@ enum SQLiteFile {
         configuration.label = "downpour.store"
         configuration.foreignKeysEnabled = false
         configuration.busyMode = .timeout(Double(options.lockWaitMs) / 1_000)
+        // A rollback that fails must be an error of the next batch, not a trap.
+        configuration.allowsUnsafeTransactions = true
         configuration.prepareDatabase { database in
             // FULL: a commit is on the disk before it returns. The watermark lets the journal
             // drop segments, so what it said once must hold after the power was cut; with NORMAL
@@ -137,6 +139,9 @@ enum SQLiteFile {
     ) throws {
         for (index, migration) in migrations.enumerated() {
             precondition(migration.number == index + 1, "migrations are numbered from 1")
+            // A store that is up to date opens without the write lock.
+            let reached = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+            if reached >= migration.number { continue }
             try database.inTransaction(.immediate) {
                 // Read again under the lock: another process may be migrating too.
                 let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0

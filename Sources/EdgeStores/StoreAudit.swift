@@ -29,7 +29,8 @@ public struct AuditOptions: Sendable {
 public enum StoreAudit {
     /// - Parameters:
     ///   - storePath: the file of the store.
-    ///   - sources: every lane of the journal. They are read from their start, possibly again.
+    ///   - sources: every lane of the journal, in any order. They are read from their start,
+    ///     possibly again.
     ///   - progress: called now and then with the number of entries read.
     /// - Throws: `StoreError`, `SourceError`. What does not agree is in the report.
     public static func run(
@@ -68,7 +69,7 @@ final class AuditPass {
         _ database: Database, _ sources: [any EntrySource], _ options: AuditOptions
     ) throws {
         self.database = database
-        self.sources = sources
+        self.sources = sources.sorted { $0.generation < $1.generation }
         self.options = options
         marks = try SQLiteRows.watermarks(database)
         let rows = try Int.fetchOne(database, sql: "SELECT count(*) FROM claims") ?? 0

@@ -1,4 +1,5 @@
 import EdgeLedger
+import EdgeMemory
 import EdgeStores
 import EdgeTypes
 import Foundation

@@ -52,6 +52,15 @@ final class FailingStore: LedgerStore {
     func close() { store.close() }
 }
 
+/// Holds a store's write lock.
+private func locker(_ path: String) throws -> DatabaseQueue {
+    var configuration = Configuration()
+    configuration.allowsUnsafeTransactions = true
+    let queue = try DatabaseQueue(path: path, configuration: configuration)
+    try queue.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+    return queue
+}
+
 @Suite("Reconciler")
 struct ReconcilerTests {
     private var quick: ReconcilerConfiguration {
@@ -144,8 +153,7 @@ struct ReconcilerTests {
         let lanes = History(seed: 4).sources()
         let count = lanes.reduce(0) { $0 + UInt64($1.entries.count) }
         try SQLiteStore(path: scratch.file()).close()
-        let other = try DatabaseQueue(path: scratch.file())
-        try other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+        let other = try locker(scratch.file())
         let reconciler = reconciler(scratch.file(), lanes)
         reconciler.start()
         try eventually("failing") { reconciler.status.consecutiveFailures >= 2 }
@@ -153,7 +161,8 @@ struct ReconcilerTests {
         #expect(status.state == .failing)
         #expect(status.lastError?.contains("locked") == true)
         #expect(status.lagEntries == count)
-        #expect(status.lagMs > 0)
+        #expect(status.watermarks == WatermarkTable())
+        try eventually("lag ages") { reconciler.status.lagMs > 0 }
         #expect(status.appliedEntries == 0)
         try other.writeWithoutTransaction { try $0.execute(sql: "COMMIT") }
         try other.close()
@@ -168,8 +177,7 @@ struct ReconcilerTests {
         let scratch = try Scratch()
         let lanes = History(seed: 4).sources()
         try SQLiteStore(path: scratch.file()).close()
-        let other = try DatabaseQueue(path: scratch.file())
-        try other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+        let other = try locker(scratch.file())
         let reconciler = reconciler(scratch.file(), lanes)
         reconciler.start()
         #expect(!reconciler.stop(withinMs: 50))
@@ -182,12 +190,11 @@ struct ReconcilerTests {
         let scratch = try Scratch()
         let lanes = History(seed: 5).sources()
         let count = lanes.reduce(0) { $0 + Int64($1.entries.count) }
+        let marks = lanes.marks
         let both = (0..<2).map { _ in reconciler(scratch.file(), lanes) }
         for reconciler in both { reconciler.start() }
         try eventually("caught up") {
-            both.allSatisfy {
-                $0.status.lagEntries == 0 && $0.status.appliedBatches + $0.status.skippedEntries > 0
-            }
+            both.allSatisfy { $0.status.watermarks == marks }
         }
         for reconciler in both { #expect(reconciler.stop()) }
         let applied = both.reduce(0) { $0 + Int64($1.status.appliedEntries) }
@@ -240,6 +247,38 @@ struct ReconcilerTests {
         #expect(reconciler.status.lastError?.contains("two histories") == true)
         #expect(!reconciler.stop(withinMs: 0))
         #expect(try audit(scratch.file(), mine).isClean)
+    }
+
+    @Test("Lanes of earlier starts are shipped to their end before those that go on from them")
+    func generations() throws {
+        let scratch = try Scratch()
+        var shape = History.Shape()
+        shape.lanes = 1
+        let entries = History(seed: 10, shape: shape).lanes[0]
+        // Three starts of a process with 3, 1 and 2 cores.
+        var lanes: [MemoryLane] = []
+        for (start, cores) in [(0, 3), (1, 1), (2, 2)] {
+            let third = entries.count / 3
+            let part = entries[(start * third)..<(start == 2 ? entries.count : (start + 1) * third)]
+            for core in 0..<cores {
+                lanes.append(
+                    MemoryLane(
+                        name: "\(start)-\(core)",
+                        entries: part.filter { Int($0.header.shard) % cores == core },
+                        generation: UInt32(start)))
+            }
+        }
+        lanes.swapAt(0, 5)
+        lanes.swapAt(1, 3)
+        let reconciler = reconciler(scratch.file(), lanes)
+        reconciler.start()
+        try eventually("caught up") {
+            reconciler.status.appliedEntries == UInt64(entries.count)
+        }
+        #expect(reconciler.stop())
+        #expect(reconciler.status.lastError == nil)
+        let report = try audit(scratch.file(), lanes)
+        #expect(report.isClean && report.entries == Int64(entries.count), "\(report)")
     }
 
     @Test("A gap in the journal stops the shipping before it, with its place")

@@ -1,3 +1,4 @@
+import EdgeLedger
 import EdgeStores
 import Foundation
 import GRDB

@@ -1,5 +1,6 @@
 import EdgeLedger
 import EdgeStores
+import EdgeTypes
 import Foundation
 import GRDB
 import StoresTestSupport

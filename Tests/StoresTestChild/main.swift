@@ -19,6 +19,7 @@ let reconciler = Reconciler(
     configuration: configuration, openSources: { lanes.map { MemorySource($0) } },
     openStore: { try SQLiteStore(path: path) })
 reconciler.start()
+let marks = lanes.marks
 var told: UInt64 = 0
 while true {
     let status = reconciler.status
@@ -30,7 +31,7 @@ while true {
         say("error \(error)")
         exit(1)
     }
-    if status.lagEntries == 0, told > 0 || status.skippedEntries > 0 { break }
+    if status.watermarks == marks { break }
     usleep(200)
 }
 guard reconciler.stop() else { exit(1) }

@@ -18,10 +18,14 @@ public struct LaneEntry: Sendable, Hashable {
 public final class MemoryLane: Sendable {
     public let name: String
     public let entries: [LaneEntry]
+    public let generation: UInt32
     private let state: Mutex<Int>
 
-    public init(name: String, entries: [LaneEntry], committed: Int? = nil) {
+    public init(
+        name: String, entries: [LaneEntry], committed: Int? = nil, generation: UInt32 = 1
+    ) {
         self.name = name
+        self.generation = generation
         self.entries = entries
         state = Mutex(committed ?? entries.count)
     }
@@ -30,6 +34,21 @@ public final class MemoryLane: Sendable {
 
     public func commit(upTo count: Int) {
         state.withLock { $0 = min(max($0, count), entries.count) }
+    }
+}
+
+extension [MemoryLane] {
+    /// Where each shard is once everything committed is applied.
+    public var marks: WatermarkTable {
+        var table = WatermarkTable()
+        for lane in self {
+            for item in lane.entries.prefix(lane.committed) {
+                table[item.header.shard] = Watermark(
+                    epoch: item.header.epoch, sequence: item.header.sequence,
+                    timeMs: item.header.timeMs)
+            }
+        }
+        return table
     }
 }
 
@@ -47,6 +66,7 @@ public struct MemorySource: EntrySource {
     }
 
     public var lane: String { source.name }
+    public var generation: UInt32 { source.generation }
     public var cursor: SourceCursor { SourceCursor(segment: 0, offset: UInt64(position)) }
 
     public mutating func seek(_ cursor: SourceCursor?) throws(SourceError) {
