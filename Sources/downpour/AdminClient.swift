@@ -70,7 +70,8 @@ struct AdminClient: Sendable {
 
     static func escaped(_ text: String) -> String {
         text.addingPercentEncoding(
-            withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~:"))) ?? text
+            withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~:")))
+            ?? text
     }
 }
 

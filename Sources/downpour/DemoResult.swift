@@ -68,7 +68,9 @@ struct DemoResult {
         for (outcome, count) in counts("outcomes").sorted(by: { $0.value > $1.value }) {
             lines.append("  \(Self.pad(outcome, 9)) \(Self.left(Self.grouped(Int64(count)), 11))")
         }
-        lines.append("  paid out  \(Self.yuan(fen)), returned \(Self.yuan(rain.integer("returnedFen") ?? 0))")
+        lines.append(
+            "  paid out  \(Self.yuan(fen)), returned \(Self.yuan(rain.integer("returnedFen") ?? 0))"
+        )
         lines += ["", "Amounts"] + plot
         let latency = (load["latencyUs"] as? [NSNumber] ?? []).map { $0.doubleValue / 1_000 }
         if latency.count == 5 {
@@ -96,7 +98,9 @@ struct DemoResult {
 
     /// A histogram of amounts, as wide as the terminal.
     private var plot: [String] {
-        let rows = (load["amounts"] as? [[NSNumber]] ?? []).map { ($0[0].int64Value, $0[1].intValue) }
+        let rows = (load["amounts"] as? [[NSNumber]] ?? []).map {
+            ($0[0].int64Value, $0[1].intValue)
+        }
         guard let most = rows.map(\.0).max(), most > 0 else { return ["  nothing was granted"] }
         let bins = 16
         var counts = [Int](repeating: 0, count: bins)

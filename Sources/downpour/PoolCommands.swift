@@ -1,7 +1,6 @@
 import ArgumentParser
 import Foundation
 
-
 /// `warm`, `pause`, `resume`, `close`: one word about one pool.
 func act(_ options: AdminOptions, _ family: String, _ id: String, _ action: String) async throws {
     let path = "/v1/\(family)/\(AdminClient.escaped(id))/\(action)"

@@ -139,7 +139,9 @@ struct RESPPipe: ~Copyable {
         } else {
             var isNegative = false
             for byte in input[(parsed + 1)..<end] {
-                if byte == UInt8(ascii: "-") { isNegative = true } else {
+                if byte == UInt8(ascii: "-") {
+                    isNegative = true
+                } else {
                     number = number * 10 + Int64(byte &- 48)
                 }
             }

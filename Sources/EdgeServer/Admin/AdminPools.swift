@@ -35,7 +35,8 @@ struct AdminPoolAPI: Sendable {
     private static let actorField = HTTPField.Name("X-Actor")
 
     private func ticketless(
-        _ operation: EdgeTypes.Operation, _ name: Text64, requestHash: UInt64 = 0, quantity: Int64 = 0,
+        _ operation: EdgeTypes.Operation, _ name: Text64, requestHash: UInt64 = 0,
+        quantity: Int64 = 0,
         user: UserID = 0
     ) -> Core {
         Core(
@@ -209,8 +210,9 @@ struct AdminPoolAPI: Sendable {
         }
         var state: PoolState?
         if let text = query["state"] {
-            guard let known = (0...4).compactMap({ PoolState(rawValue: $0) })
-                .first(where: { "\($0)" == text })
+            guard
+                let known = (0...4).compactMap({ PoolState(rawValue: $0) })
+                    .first(where: { "\($0)" == text })
             else { throw AdminProblem.badRequest("no such state") }
             state = known
         }
