@@ -150,7 +150,9 @@ extension EdgeNode {
             control.terms.opensMs = opens ?? control.terms.opensMs
             control.terms.closesMs = closes ?? control.terms.closesMs
             control.terms.limit = limit ?? control.terms.limit
-            if let problem = PoolRules.problem(control.terms) {
+            if let problem = PoolRules.problem(
+                control.terms, treasuries[treasury].definition.kind)
+            {
                 return effects.fail(request.ticket, .badArgument, problem)
             }
         case .poolPause: control.paused = true

@@ -14,7 +14,7 @@ enum PoolRules {
         if definition.regions.count > 1 && Int(definition.slices) < definition.regions.count {
             return "fewer slices than regions"
         }
-        if let problem = problem(definition.initial) { return problem }
+        if let problem = problem(definition.initial, definition.kind) { return problem }
         guard definition.durability != .replicated else {
             return "durability replicated needs a cluster: this node is on its own"
         }
@@ -39,14 +39,13 @@ enum PoolRules {
         return nil
     }
 
-    static func problem(_ terms: PoolTerms) -> String? {
+    static func problem(_ terms: PoolTerms, _ kind: PoolKind) -> String? {
         guard terms.opensMs >= 0 && terms.closesMs >= 0 else { return "times must not be negative" }
         guard terms.closesMs == 0 || terms.closesMs > terms.opensMs else {
             return "CLOSES must come after OPENS"
         }
-        guard terms.limit >= 1 && terms.limit <= Limits.perUser else {
-            return "LIMIT must be 1 to \(Limits.perUser)"
-        }
+        let most = kind == .stock ? Limits.perUser : Limits.packetsPerUser
+        guard terms.limit >= 1 && terms.limit <= most else { return "LIMIT must be 1 to \(most)" }
         return nil
     }
 }

@@ -16,8 +16,10 @@ public enum Limits {
     public static let amountFen: Int64 = 100_000_000_000_000_000
     /// Most claims in one slice: their positions share 32 bits with a hash tag.
     public static let claimsPerSlice = 20_000_000
-    /// Most packets or units a user may take of one pool.
-    public static let perUser: UInt32 = 1_000
+    /// Most units of a SKU a user may hold.
+    public static let perUser: UInt32 = 10_000
+    /// Most packets of a rain a user may take: a retry looks through all of them.
+    public static let packetsPerUser: UInt32 = 1_000
     /// Most units of one order.
     public static let unitsPerOrder: UInt32 = 10_000
     /// Most orders on one shard.
