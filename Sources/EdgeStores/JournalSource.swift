@@ -44,7 +44,9 @@ public final class JournalSource: EntrySource {
 
     /// The segment alone: where a batch ended inside of it the watermarks tell.
     public var cursor: SourceCursor {
-        guard overflow.isEmpty else { return SourceCursor(segment: UInt64(overflowSegment), offset: 0) }
+        guard overflow.isEmpty else {
+            return SourceCursor(segment: UInt64(overflowSegment), offset: 0)
+        }
         return SourceCursor(segment: UInt64(reader?.reader.cursor.index ?? 0), offset: 0)
     }
 

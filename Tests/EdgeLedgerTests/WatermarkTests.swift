@@ -20,7 +20,8 @@ struct WatermarkTests {
             shard: 2, from: from, to: Watermark(epoch: 1, sequence: 9, timeMs: 20))
         try WatermarkRule.check(range, store: from)
         let others = [
-            Watermark(epoch: 1, sequence: 4, timeMs: 10), Watermark(epoch: 1, sequence: 6, timeMs: 10),
+            Watermark(epoch: 1, sequence: 4, timeMs: 10),
+            Watermark(epoch: 1, sequence: 6, timeMs: 10),
             Watermark(epoch: 2, sequence: 5, timeMs: 10), .origin,
         ]
         for store in others {
@@ -58,7 +59,8 @@ struct WatermarkTests {
         #expect(try batch.append(header(1), claim: claim) == .skipped)
         #expect(try batch.append(header(2), claim: claim) == .skipped)
         #expect(try batch.append(header(3), claim: claim) == .taken)
-        #expect(try batch.append(header(1, shard: 9), .orderExpired(OrderID(rawValue: 1))) == .taken)
+        #expect(
+            try batch.append(header(1, shard: 9), .orderExpired(OrderID(rawValue: 1))) == .taken)
         #expect(try batch.append(header(4), claim: claim) == .full)
         #expect(batch.count == 2 && batch.skipped == 2)
         #expect(batch.ranges.map(\.shard) == [3, 9])
@@ -98,7 +100,8 @@ struct WatermarkTests {
         }
     }
 
-    @Test("An entry's id holds its shard and sequence", arguments: [0, 1, 255, 16_383] as [ShardID])
+    @Test(
+        "An entry's id holds its shard and sequence", arguments: [0, 1, 255, 16_383] as [ShardID])
     func ids(shard: ShardID) {
         for sequence in [1, 77, (1 << 48) - 1] as [UInt64] {
             let id = EntryID.of(shard: shard, sequence: sequence)

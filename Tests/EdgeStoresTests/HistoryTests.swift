@@ -38,7 +38,9 @@ struct HistoryTests {
         let lanes = History(seed: 7).sources()
         var forward = LedgerFold()
         var backward = LedgerFold()
-        for lane in lanes { for item in lane.entries { try forward.apply(item.header, item.entry) } }
+        for lane in lanes {
+            for item in lane.entries { try forward.apply(item.header, item.entry) }
+        }
         // Lanes hold every slice's opening, so the other order is as good, but for entries of a
         // home in one lane, which come after slices of another.
         for lane in lanes.reversed() {

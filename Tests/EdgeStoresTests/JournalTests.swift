@@ -10,7 +10,8 @@ import Testing
 
 @Suite("Journal to store")
 struct JournalTests {
-    @Test("What journals of several starts hold arrives while the last is written, and audits clean")
+    @Test(
+        "What journals of several starts hold arrives while the last is written, and audits clean")
     func throughFiles() throws {
         let scratch = try Scratch()
         var shape = History.Shape()

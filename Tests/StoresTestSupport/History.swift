@@ -1,5 +1,5 @@
-public import EdgeTypes
 import EdgeMemory
+public import EdgeTypes
 
 /// A random history that obeys every rule: rains and SKUs over several shards and lanes, with
 /// leases, claims, orders in every state, refusals, refunds, refills, pauses and closings.

@@ -121,7 +121,9 @@ let shards = arguments.count > 3 ? Int(arguments[3]) ?? 64 : 64
 let entries = arguments.count > 4 ? Int(arguments[4]) ?? 16_384 : 16_384
 // Equal shares, so that every slice is granted to its last packet.
 let even = claims / shards * shards
-for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: arguments[1] + suffix) }
+for suffix in ["", "-wal", "-shm"] {
+    try? FileManager.default.removeItem(atPath: arguments[1] + suffix)
+}
 
 try measure("source alone", even) {
     var source = BenchSource(claims: even, shards: shards)
