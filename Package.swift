@@ -117,7 +117,7 @@ if !coreOnly {
         .executableTarget(
             name: "downpour",
             dependencies: [
-                "EdgeServer", "EdgeStores", "EdgeJournal", "EdgeLedger", "EdgeDomain",
+                "EdgeServer", "EdgeCore", "EdgeStores", "EdgeJournal", "EdgeLedger", "EdgeDomain",
                 "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),

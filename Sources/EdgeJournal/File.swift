@@ -7,8 +7,9 @@ struct File: ~Copyable, Sendable {
 
     init(_ path: String, _ flags: Int32, mode: mode_t = 0o640) throws(JournalError) {
         var descriptor: Int32
-        repeat { descriptor = open(path, flags | O_CLOEXEC, mode) } while
-            descriptor < 0 && errno == EINTR
+        repeat {
+            descriptor = open(path, flags | O_CLOEXEC, mode)
+        } while descriptor < 0 && errno == EINTR
         guard descriptor >= 0 else { throw .from(errno, "open", path) }
         self.descriptor = descriptor
         self.path = path

@@ -88,7 +88,8 @@ extension JournalDirectory {
     }
 
     private func checkIndices(_ names: [SegmentName]) throws(JournalError) {
-        for (previous, next) in zip(names, names.dropFirst()) where next.index != previous.index + 1 {
+        for (previous, next) in zip(names, names.dropFirst()) where next.index != previous.index + 1
+        {
             let missing = SegmentName(lane: previous.lane, index: previous.index + 1)
             throw .damaged(JournalDamage(journalPath + "/" + missing.fileName, 0, .missingFile))
         }

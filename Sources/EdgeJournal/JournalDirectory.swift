@@ -53,6 +53,11 @@ public final class JournalDirectory: Sendable {
         }
     }
 
+    deinit {
+        // A child process that is just being started may still hold a copy of the descriptor.
+        flock(lock.descriptor, LOCK_UN)
+    }
+
     private static func takeLock(_ path: String) throws(JournalError) -> File {
         let file = try File(path, O_RDWR | O_CREAT)
         let holder = RawBuffer(capacity: 64)
@@ -124,7 +129,7 @@ public final class JournalDirectory: Sendable {
 
     /// All lanes that have segments, in replay order.
     public func lanes() throws(JournalError) -> [JournalLane] {
-        try SegmentCatalog(journalPath).lanes.map(\.lane)
+        try catalog().lanes.map(\.lane)
     }
 
     /// The numbers of a lane's segments, in order.
@@ -139,9 +144,16 @@ public final class JournalDirectory: Sendable {
     public func reader(
         of lane: JournalLane, covered: ShardSequences = ShardSequences()
     ) throws(JournalError) -> LaneReader? {
-        let names = try SegmentCatalog(journalPath).lanes.first { $0.lane == lane }?.names
+        let names = try catalog().lanes.first { $0.lane == lane }?.names
         guard let first = names?.first else { return nil }
         return reader(from: .start(of: first), covered: covered)
+    }
+
+    /// Listed while nobody replaces files: a listing may miss both of a file's names otherwise.
+    private func catalog() throws(JournalError) -> SegmentCatalog {
+        maintenance.lock()
+        defer { maintenance.unlock() }
+        return try SegmentCatalog(journalPath)
     }
 
     /// Goes on where another reader's `cursor` was. What came before is not checked again: the

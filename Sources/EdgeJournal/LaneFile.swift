@@ -125,7 +125,8 @@ final class LaneFile {
             var at = 0
             while at < bytes.count {
                 let length = Int(bytes.get(at + 4, UInt32.self))
-                audit.note(UnsafeRawBufferPointer(rebasing: bytes[at..<(at + length)]), isEntry: true)
+                audit.note(
+                    UnsafeRawBufferPointer(rebasing: bytes[at..<(at + length)]), isEntry: true)
                 at += length
             }
         }
@@ -189,8 +190,9 @@ final class LaneFile {
     /// Seals the segment and goes on in `next`; what was written before is durable then.
     ///
     /// - Returns: the sealed file's path and size, to be trimmed.
-    func rotate(to next: consuming PreparedSegment) throws(JournalError) -> (path: String, size: Int)
-    {
+    func rotate(to next: consuming PreparedSegment) throws(JournalError) -> (
+        path: String, size: Int
+    ) {
         let path = segment.file.path
         let size = try seal(.rotated)
         segment = next

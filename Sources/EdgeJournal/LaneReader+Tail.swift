@@ -9,7 +9,8 @@ extension LaneReader {
     /// durable: a later record of this segment says so (each names the offset below which all
     /// was synced when it was written), or the lane went on in another segment.
     /// - Returns: bytes from the cursor to the last that is not zero.
-    func judgeTail(_ source: SegmentSource, _ damage: JournalDamage) throws(JournalError) -> UInt64 {
+    func judgeTail(_ source: SegmentSource, _ damage: JournalDamage) throws(JournalError) -> UInt64
+    {
         var last = cursor.offset
         var at = cursor.offset
         while at < UInt64(source.size) {

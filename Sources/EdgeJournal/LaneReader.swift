@@ -325,7 +325,9 @@ struct SegmentAudit {
 
     func contradiction(with seal: SealRecord, ranges: [SealedRange]) -> String? {
         guard isWhole else { return nil }
-        if seal.entries != entries { return "the seal counts \(seal.entries) entries, not \(entries)" }
+        if seal.entries != entries {
+            return "the seal counts \(seal.entries) entries, not \(entries)"
+        }
         if seal.digest != digest { return "the seal's digest differs" }
         if seal.ranges != ranges { return "the seal's list of shards differs" }
         return nil

@@ -102,7 +102,9 @@ final class SegmentSource {
     /// next call, and as long as this object and the buffer it was opened with.
     func window(at offset: Int, length: Int) throws(JournalError) -> UnsafeRawBufferPointer {
         let length = min(length, max(0, size - offset))
-        if let image { return UnsafeRawBufferPointer(rebasing: image.bytes[offset...].prefix(length)) }
+        if let image {
+            return UnsafeRawBufferPointer(rebasing: image.bytes[offset...].prefix(length))
+        }
         precondition(length <= buffer.region.count)
         let target = UnsafeMutableRawBufferPointer(rebasing: buffer.region[..<length])
         buffer.count = try file.read(into: target, at: offset)

@@ -36,7 +36,9 @@ enum Zstd {
     }
 
     private static func check(_ code: Int) throws(Failure) {
-        if ZSTD_isError(code) != 0 { throw Failure(detail: String(cString: ZSTD_getErrorName(code))) }
+        if ZSTD_isError(code) != 0 {
+            throw Failure(detail: String(cString: ZSTD_getErrorName(code)))
+        }
     }
 }
 

@@ -17,24 +17,29 @@ public struct Text64: Sendable {
     }
 
     /// - Returns: nil where `bytes` holds more than 64.
+    ///
+    /// Each word is gathered apart and stored once: reading words back while they are being
+    /// filled, through `word` and `setWord`, is miscompiled by Swift 6.3.1 at -O (bytes after a
+    /// zero byte were lost).
     public init?(_ bytes: some Sequence<UInt8>) {
         self.init()
+        var gathered: UInt64 = 0
         for byte in bytes {
             guard count < 64 else { return nil }
-            append(byte)
+            gathered |= UInt64(byte) << ((UInt64(count) & 7) * 8)
+            count += 1
+            if count & 7 == 0 {
+                setWord(Int(count >> 3) - 1, gathered)
+                gathered = 0
+            }
         }
+        if count & 7 != 0 { setWord(Int(count >> 3), gathered) }
     }
 
     /// - Precondition: at most 64 bytes of UTF-8.
     public init(_ text: String) {
         guard let made = Text64(text.utf8) else { preconditionFailure("text over 64 bytes") }
         self = made
-    }
-
-    private mutating func append(_ byte: UInt8) {
-        let index = Int(count >> 3)
-        setWord(index, word(index) | (UInt64(byte) << ((UInt64(count) & 7) * 8)))
-        count += 1
     }
 
     public func word(_ index: Int) -> UInt64 {

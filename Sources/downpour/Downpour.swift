@@ -9,8 +9,8 @@ struct Downpour: AsyncParsableCommand {
         abstract: "Red packet rains and flash sales from memory, durable and audited.",
         version: NodeRunner.version,
         subcommands: [
-            NodeCommand.self, DemoCommand.self, RainCommand.self, StockCommand.self,
-            OrderCommand.self, PoolCommand.self, AuditCommand.self, LoadWorker.self,
+            NodeCommand.self, RainCommand.self, StockCommand.self, OrderCommand.self,
+            PoolCommand.self, AuditCommand.self, DemoCommand.self, LoadWorker.self,
         ])
 }
 

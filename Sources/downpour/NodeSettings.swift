@@ -90,8 +90,9 @@ struct NodeSettings {
         try take("tls-key") { options.tlsKey = $0 }
         try take("drain") { options.drainMs = try Self.durationMs($0) }
         try take("log-level") {
-            guard ["trace", "debug", "info", "notice", "warning", "error", "critical"]
-                .contains($0)
+            guard
+                ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+                    .contains($0)
             else { throw Complaint("trace, debug, info, notice, warning, error or critical") }
             options.logLevel = $0
         }

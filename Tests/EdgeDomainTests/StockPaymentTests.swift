@@ -75,6 +75,24 @@ struct StockPaymentTests {
         sound()
     }
 
+    @Test("ids whose hashes agree in the index are told apart by their text")
+    func idsThatCollide() {
+        let slot = shop.open()
+        let order = shop.order(slot)
+        _ = shop.cancel(order)
+        let header = EntryHeader(shard: 3, epoch: 1, sequence: 1, timeMs: shop.nowMs)
+        var payment = Text64(String(repeating: "x", count: 64))
+        // So many that several pairs agree in 32 bits of hash; they differ in the last word only.
+        var refused = 0
+        for number in 0..<200_000 as Range<UInt64> {
+            payment.words.7 = 0x3030_3030_0000_0000 | number
+            let decision = shop.book.decidePay(
+                order: order, payment: payment, amountFen: -1, nowMs: shop.nowMs)
+            if case .refuse(let entry) = decision, shop.book.apply(entry, header) { refused += 1 }
+        }
+        #expect(refused == 200_000)
+    }
+
     @Test("unknown orders take no payment")
     func unknown() {
         _ = shop.open()

@@ -99,16 +99,20 @@ enum Sample {
         let entry: Entry =
             switch number % 7 {
             case 0: .orderExpired(order)
-            case 1: .orderPaid(
-                OrderPaid(order: order, payment: Text64("pay-\(hash)"), amountFen: 7, late: true))
-            case 2: .poolLeased(
-                Transfer(
-                    pool: pool, slice: 1, number: 2, final: false,
-                    ranges: [UnitRange(start: 0, count: Int64(hash % 100))]))
-            default: .claim(
-                Claim(
-                    pool: pool, slice: 3, user: number, packet: Int64(hash % 1_000),
-                    amountFen: 11, requestHash: number % 2))
+            case 1:
+                .orderPaid(
+                    OrderPaid(
+                        order: order, payment: Text64("pay-\(hash)"), amountFen: 7, late: true))
+            case 2:
+                .poolLeased(
+                    Transfer(
+                        pool: pool, slice: 1, number: 2, final: false,
+                        ranges: [UnitRange(start: 0, count: Int64(hash % 100))]))
+            default:
+                .claim(
+                    Claim(
+                        pool: pool, slice: 3, user: number, packet: Int64(hash % 1_000),
+                        amountFen: 11, requestHash: number % 2))
             }
         return (header, entry)
     }

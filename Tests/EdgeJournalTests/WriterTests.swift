@@ -125,7 +125,8 @@ struct WriterTests {
                     totals[shard] += 1
                     let header = EntryHeader(
                         shard: ShardID(shard), epoch: 1, sequence: totals[shard], timeMs: 1)
-                    JournalCodec.encode(.poolClosed(PoolKey(rawValue: 1)), header: header, into: &sink)
+                    JournalCodec.encode(
+                        .poolClosed(PoolKey(rawValue: 1)), header: header, into: &sink)
                 }
                 let (writer, gate) = writers[shard % Int(cores)]
                 gate.wait(for: writer.submit(&sink, needsSync: true))

@@ -97,8 +97,10 @@ struct TimingWheelTests {
         wheel.insert(0, deadlineMs: noon + 3 * hour)
         let first = Self.drain(&wheel, noon + 2 * hour)
         // Back by two hours: a hold of a minute, set now, lies before what the wheel has seen.
+        // The soonest is neither first nor last.
         wheel.insert(1, deadlineMs: noon + 60_000)
         wheel.insert(2, deadlineMs: noon + 30_000)
+        wheel.insert(3, deadlineMs: noon + 60_000)
         let bound = wheel.nextDeadlineMs
         let second = Self.drain(&wheel, noon + 29_999)
         let third = Self.drain(&wheel, noon + 30_064)
@@ -107,7 +109,7 @@ struct TimingWheelTests {
         let sixth = Self.drain(&wheel, noon + 3 * hour + 64)
         #expect(first == [] && second == [])
         #expect(bound <= noon + 30_000)
-        #expect(third == [2] && fourth == [1] && fifth == [] && sixth == [0])
+        #expect(third == [2] && fourth.sorted() == [1, 3] && fifth == [] && sixth == [0])
     }
 
     @Test("a jump of hours over a full wheel takes bounded steps, and all of them end")
@@ -163,8 +165,10 @@ struct TimingWheelTests {
                 } else {
                     nowMs += Int64(random.next(below: span / 4))
                 }
+                // Not every change of the clock is followed by a look at the wheel.
+                if random.next(below: 4) == 0 { break }
                 let bound = wheel.nextDeadlineMs
-                let due = Self.drain(&wheel, nowMs)
+                let due = Self.drain(&wheel, nowMs, calls: 20_000)
                 #expect(due.isEmpty || bound <= nowMs)
                 for id in due {
                     let deadlineMs = deadlines.removeValue(forKey: id)

@@ -46,7 +46,7 @@ func append(_ path: String, shards: Int) throws(JournalError) {
         }
         writer.submit(&sink, needsSync: true)
         batch = Int(Hash64.mix(total, 99) % 300) + 1
-        while writer.backlogBytes > 1 << 20 { sched_yield() }
+        while writer.backlogBytes > 16 << 10 { sched_yield() }
     }
 }
 

@@ -109,14 +109,15 @@ extension StockBook {
     @usableFromInline
     mutating func apply(_ entry: OrderRefunded, _ header: EntryHeader) -> Bool {
         guard let number = number(entry.order), !entry.request.isEmpty, permits(entry, number),
-            refusedCount + refundCount < ledgerLimit,
-            ledgerRecord(number, entry.request, isRefund: true) == nil
+            refusedCount + refundCount < ledgerLimit
         else { return false }
+        let key = ledgerKey(number, entry.request, isRefund: true)
+        guard ledgerRecord(number, entry.request, isRefund: true, key) == nil else { return false }
         noteTime(header)
         let slot = Int(orders[number].slot)
         let payment = Int(orders[number].payment)
         let restocked = UInt16(entry.restock)
-        addToLedger(.refund, number, entry.request, entry.amountFen, restocked)
+        addToLedger(.refund, number, entry.request, entry.amountFen, restocked, key)
         refundCount += 1
         ledger[payment].refundedFen += entry.amountFen
         ledger[payment].restocked += restocked

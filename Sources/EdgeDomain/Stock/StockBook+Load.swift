@@ -164,9 +164,12 @@ private struct StockLoader: ~Copyable {
         let amountFen = try integer(Int64.self)
         let restocked = try integer(UInt16.self)
         let text = try text()
-        guard number < book.orders.count,
-            book.ledgerRecord(number, text, isRefund: kind == .refund) == nil
-        else { throw .inconsistent("ledger order") }
+        guard number < book.orders.count else { throw .inconsistent("ledger order") }
+        let isRefund = kind == .refund
+        let key = book.ledgerKey(number, text, isRefund: isRefund)
+        guard book.ledgerRecord(number, text, isRefund: isRefund, key) == nil else {
+            throw .inconsistent("ledger id")
+        }
         switch kind {
         case .payment: try readPayment(number, amountFen, restocked)
         case .refused:
@@ -179,7 +182,7 @@ private struct StockLoader: ~Copyable {
         guard book.refusedCount + book.refundCount <= book.ledgerLimit else {
             throw .inconsistent("ledger length")
         }
-        book.addToLedger(kind, number, text, amountFen, restocked)
+        book.addToLedger(kind, number, text, amountFen, restocked, key)
     }
 
     mutating func readPayment(

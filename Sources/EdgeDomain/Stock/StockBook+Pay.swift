@@ -71,9 +71,12 @@ extension StockBook {
     public mutating func apply(_ entry: OrderPaid, _ header: EntryHeader) -> Bool {
         guard let number = number(entry.order), !entry.payment.isEmpty,
             orders[number].state == (entry.late ? .expired : .reserved),
-            entry.amountFen == totalFen(number),
-            ledgerRecord(number, entry.payment, isRefund: false) == nil
+            entry.amountFen == totalFen(number)
         else { return false }
+        let key = ledgerKey(number, entry.payment, isRefund: false)
+        guard ledgerRecord(number, entry.payment, isRefund: false, key) == nil else {
+            return false
+        }
         let slot = Int(orders[number].slot)
         let units = Int64(orders[number].quantity)
         if entry.late {
@@ -93,7 +96,7 @@ extension StockBook {
         slices[slot].paidFen += entry.amountFen
         orders[number].state = .paid
         orders[number].payment = UInt32(ledger.count)
-        addToLedger(.payment, number, entry.payment, entry.amountFen, 0)
+        addToLedger(.payment, number, entry.payment, entry.amountFen, 0, key)
         precondition(slices[slot].booksHold)
         return true
     }
@@ -105,32 +108,35 @@ extension StockBook {
     public mutating func apply(_ entry: PaymentRefused, _ header: EntryHeader) -> Bool {
         guard let number = number(entry.order), !entry.payment.isEmpty,
             orders[number].state != .reserved, entry.amountFen == totalFen(number),
-            refusedCount + refundCount < ledgerLimit,
-            ledgerRecord(number, entry.payment, isRefund: false) == nil
+            refusedCount + refundCount < ledgerLimit
         else { return false }
+        let key = ledgerKey(number, entry.payment, isRefund: false)
+        guard ledgerRecord(number, entry.payment, isRefund: false, key) == nil else {
+            return false
+        }
         noteTime(header)
-        addToLedger(.refused, number, entry.payment, entry.amountFen, 0)
+        addToLedger(.refused, number, entry.payment, entry.amountFen, 0, key)
         refusedCount += 1
         return true
     }
 
     // MARK: The ledger of payments and refunds
 
+    /// Hash of an id of an order: the chain has one multiplication a word.
     @inlinable
     func ledgerKey(_ number: Int, _ text: Text64, isRefund: Bool) -> UInt64 {
         let salt = slices[Int(orders[number].slot)].salt
-        var hash = Hash64.keyed(UInt64(number) << 1 | (isRefund ? 1 : 0), salt: salt)
-        let words = text.words
+        var hash = Hash64.keyed((UInt64(number) << 1) | (isRefund ? 1 : 0), salt: salt)
         let count = Self.wordCount(text.count)
-        hash = Hash64.keyed(words.0, salt: hash)
-        if count > 1 { hash = Hash64.keyed(words.1, salt: hash) }
-        if count > 2 { hash = Hash64.keyed(words.2, salt: hash) }
-        if count > 3 { hash = Hash64.keyed(words.3, salt: hash) }
-        if count > 4 { hash = Hash64.keyed(words.4, salt: hash) }
-        if count > 5 { hash = Hash64.keyed(words.5, salt: hash) }
-        if count > 6 { hash = Hash64.keyed(words.6, salt: hash) }
-        if count > 7 { hash = Hash64.keyed(words.7, salt: hash) }
-        return hash
+        hash = Hash64.mix(hash, text.words.0)
+        if count > 1 { hash = Hash64.mix(hash, text.words.1) }
+        if count > 2 { hash = Hash64.mix(hash, text.words.2) }
+        if count > 3 { hash = Hash64.mix(hash, text.words.3) }
+        if count > 4 { hash = Hash64.mix(hash, text.words.4) }
+        if count > 5 { hash = Hash64.mix(hash, text.words.5) }
+        if count > 6 { hash = Hash64.mix(hash, text.words.6) }
+        if count > 7 { hash = Hash64.mix(hash, text.words.7) }
+        return Hash64.keyed(hash, salt: UInt64(text.count))
     }
 
     @inlinable
@@ -139,7 +145,15 @@ extension StockBook {
     /// The record of a payment or a refund of an order, by its id; nil where there is none.
     @inlinable
     func ledgerRecord(_ number: Int, _ text: Text64, isRefund: Bool) -> Int? {
-        var probe = ledgerIndex.probe(ledgerKey(number, text, isRefund: isRefund))
+        ledgerRecord(number, text, isRefund: isRefund, ledgerKey(number, text, isRefund: isRefund))
+    }
+
+    /// As above, where the caller has the key already.
+    @inlinable
+    func ledgerRecord(
+        _ number: Int, _ text: Text64, isRefund: Bool, _ key: UInt64
+    ) -> Int? {
+        var probe = ledgerIndex.probe(key)
         while let position = ledgerIndex.next(&probe) {
             let record = ledger[position]
             if Int(record.order) == number && (record.kind == .refund) == isRefund
@@ -156,34 +170,32 @@ extension StockBook {
         guard record.textCount == text.count else { return false }
         let count = Self.wordCount(text.count)
         let first = Int(record.text)
-        let words = text.words
-        if count > 0 && texts[first] != words.0 { return false }
-        if count > 1 && texts[first + 1] != words.1 { return false }
-        if count > 2 && texts[first + 2] != words.2 { return false }
-        if count > 3 && texts[first + 3] != words.3 { return false }
-        if count > 4 && texts[first + 4] != words.4 { return false }
-        if count > 5 && texts[first + 5] != words.5 { return false }
-        if count > 6 && texts[first + 6] != words.6 { return false }
-        if count > 7 && texts[first + 7] != words.7 { return false }
+        if count > 0 && texts[first] != text.words.0 { return false }
+        if count > 1 && texts[first + 1] != text.words.1 { return false }
+        if count > 2 && texts[first + 2] != text.words.2 { return false }
+        if count > 3 && texts[first + 3] != text.words.3 { return false }
+        if count > 4 && texts[first + 4] != text.words.4 { return false }
+        if count > 5 && texts[first + 5] != text.words.5 { return false }
+        if count > 6 && texts[first + 6] != text.words.6 { return false }
+        if count > 7 && texts[first + 7] != text.words.7 { return false }
         return true
     }
 
     @inlinable
     mutating func addToLedger(
-        _ kind: LedgerKind, _ number: Int, _ text: Text64, _ amountFen: Fen, _ restocked: UInt16
+        _ kind: LedgerKind, _ number: Int, _ text: Text64, _ amountFen: Fen, _ restocked: UInt16,
+        _ key: UInt64
     ) {
-        let key = ledgerKey(number, text, isRefund: kind == .refund)
         let first = UInt32(texts.count)
         let count = Self.wordCount(text.count)
-        let words = text.words
-        if count > 0 { texts.append(words.0) }
-        if count > 1 { texts.append(words.1) }
-        if count > 2 { texts.append(words.2) }
-        if count > 3 { texts.append(words.3) }
-        if count > 4 { texts.append(words.4) }
-        if count > 5 { texts.append(words.5) }
-        if count > 6 { texts.append(words.6) }
-        if count > 7 { texts.append(words.7) }
+        if count > 0 { texts.append(text.words.0) }
+        if count > 1 { texts.append(text.words.1) }
+        if count > 2 { texts.append(text.words.2) }
+        if count > 3 { texts.append(text.words.3) }
+        if count > 4 { texts.append(text.words.4) }
+        if count > 5 { texts.append(text.words.5) }
+        if count > 6 { texts.append(text.words.6) }
+        if count > 7 { texts.append(text.words.7) }
         ledgerIndex.insert(key, ledger.count)
         ledger.append(
             LedgerRecord(

@@ -91,7 +91,8 @@ enum MetricsText {
             text.add(
                 "downpour_requests_total", "counter", "Requests that reached the core.", label,
                 Double(counters.requests))
-            text.add("downpour_steps_total", "counter", "Steps of the core.", label,
+            text.add(
+                "downpour_steps_total", "counter", "Steps of the core.", label,
                 Double(counters.steps))
             text.add(
                 "downpour_journal_entries_total", "counter", "Entries journaled.", label,
@@ -103,7 +104,8 @@ enum MetricsText {
                 "downpour_journal_backlog_bytes", "gauge", "Bytes not yet written.", label,
                 Double(runner.writers[core].backlog))
             text.add(
-                "downpour_journal_full", "gauge", "1 while new grants are refused for want of disk.",
+                "downpour_journal_full", "gauge",
+                "1 while new grants are refused for want of disk.",
                 label, runner.writers[core].isFull ? 1 : 0)
             text.add(
                 "downpour_connections", "gauge", "Client connections.", label,

@@ -2,6 +2,7 @@ import EdgeMemory
 import EdgeStores
 import EdgeTypes
 import EdgeWire
+import Foundation
 import HTTPTypes
 import Hummingbird
 
@@ -34,7 +35,8 @@ struct AdminPoolAPI: Sendable {
     private static let actorField = HTTPField.Name("X-Actor")
 
     private func ticketless(
-        _ operation: Operation, _ name: Text64, requestHash: UInt64 = 0, quantity: Int64 = 0,
+        _ operation: EdgeTypes.Operation, _ name: Text64, requestHash: UInt64 = 0,
+        quantity: Int64 = 0,
         user: UserID = 0
     ) -> Core {
         Core(
@@ -51,7 +53,8 @@ struct AdminPoolAPI: Sendable {
     }
 
     private func name(_ context: BasicRequestContext) throws -> Text64 {
-        let id = try context.parameters.require("id")
+        let raw = try context.parameters.require("id")
+        let id = raw.removingPercentEncoding ?? raw
         guard let name = Text64(id.utf8), !name.isEmpty else {
             throw AdminProblem.badRequest("ids are 1-64 of A-Z a-z 0-9 . _ : -")
         }
@@ -69,7 +72,7 @@ struct AdminPoolAPI: Sendable {
     }
 
     func ask(
-        _ operation: Operation, _ request: Incoming, _ context: BasicRequestContext
+        _ operation: EdgeTypes.Operation, _ request: Incoming, _ context: BasicRequestContext
     ) async throws -> Response {
         let core = ticketless(operation, try name(context))
         return try AdminJSON.response(
@@ -207,8 +210,9 @@ struct AdminPoolAPI: Sendable {
         }
         var state: PoolState?
         if let text = query["state"] {
-            guard let known = (0...4).compactMap({ PoolState(rawValue: $0) })
-                .first(where: { "\($0)" == text })
+            guard
+                let known = (0...4).compactMap({ PoolState(rawValue: $0) })
+                    .first(where: { "\($0)" == text })
             else { throw AdminProblem.badRequest("no such state") }
             state = known
         }

@@ -1,7 +1,7 @@
 import EdgeCore
 import EdgeJournal
-import EdgeMemory
 public import EdgeLedger
+import EdgeMemory
 public import EdgeStores
 public import EdgeTypes
 import Foundation

@@ -1,0 +1,74 @@
+import ArgumentParser
+import EdgeJournal
+import EdgeLedger
+import EdgeServer
+import EdgeStores
+import EdgeTypes
+import Foundation
+
+/// Compares a journal with its store, to the fen.
+struct AuditCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "audit", abstract: "Compare journal and store, to the fen.",
+        discussion: """
+            With --data, the files of a node that does not run; otherwise a running node is asked.
+            """)
+
+    @Option(help: "The data directory of a stopped node.") var data: String?
+    @Option(help: "Its store, where that is not in the data directory (sqlite:PATH).")
+    var store: String?
+    @OptionGroup var options: AdminOptions
+
+    func run() async throws {
+        let isClean: Bool
+        if let data {
+            isClean = try offline(data)
+        } else {
+            let answer = try await options.client.require(
+                "POST", "/v1/audit", timeoutSeconds: 600)
+            isClean = answer.integer("clean") == 1
+            if options.json { Console.say(answer.text) } else { print(answer) }
+        }
+        if !isClean { throw Exit.failed }
+    }
+
+    private func offline(_ path: String) throws -> Bool {
+        let report: AuditReport
+        do {
+            guard FileManager.default.fileExists(atPath: path + "/journal") else {
+                Console.note("downpour audit: no journal in \(path)")
+                throw Exit.badInput
+            }
+            var file = path + "/store.sqlite"
+            if let store, case .sqlite(let other) = try StoreURL(store) { file = other }
+            let directory = try JournalDirectory(
+                path: path, identity: JournalIdentity(cluster: 0, node: 0))
+            report = try StoreAudit.run(
+                storePath: file, sources: try JournalSource.all(of: directory))
+        } catch let error as JournalError {
+            Console.note("downpour audit: \(error)")
+            throw Exit.failed
+        } catch let error as StoreError {
+            Console.note("downpour audit: \(error)")
+            throw Exit.failed
+        } catch let error as SourceError {
+            Console.note("downpour audit: \(error)")
+            throw Exit.failed
+        }
+        if options.json {
+            Console.say(JSONText.of(AuditJSON.of(report)))
+        } else {
+            Console.say(report.description)
+        }
+        return report.isClean
+    }
+
+    private func print(_ answer: AdminClient.Answer) {
+        for finding in answer["findings"] as? [String] ?? [] { Console.say(finding) }
+        let verdict = answer.integer("clean") == 1 ? "clean" : "NOT CLEAN"
+        Console.say(
+            "\(verdict): \(answer.integer("claims") ?? 0) claims of "
+                + "\(answer.integer("claimsFen") ?? 0) fen, \(answer.integer("orders") ?? 0) "
+                + "orders, \(answer.integer("entries") ?? 0) entries compared")
+    }
+}
