@@ -129,6 +129,10 @@ if !coreOnly {
             ],
             swiftSettings: strict),
 
+        .executableTarget(
+            name: "downpour-store-bench",
+            dependencies: ["EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes"],
+            path: "bench/Stores", swiftSettings: strict),
         .target(
             name: "StoresTestSupport",
             dependencies: ["EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes"],
@@ -139,8 +143,8 @@ if !coreOnly {
         .testTarget(
             name: "EdgeStoresTests",
             dependencies: [
-                "EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes", "StoresTestSupport",
-                "StoresTestChild", .product(name: "GRDB", package: "GRDB.swift"),
+                "EdgeStores", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes",
+                "StoresTestSupport", "StoresTestChild", .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: strict),
     ]

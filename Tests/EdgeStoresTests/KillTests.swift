@@ -16,22 +16,22 @@ struct KillTests {
         let scratch = try Scratch()
         var kills = 0
         var midway = 0
-        while kills < 12 {
+        while kills < 30 {
             let child = try Child(scratch.file(), seed)
-            let lines = 1 + random.below(12)
+            let lines = 1 + random.below(6)
             guard child.read(lines) == lines else { break }
             kill(child.process.processIdentifier, SIGKILL)
             child.process.waitUntilExit()
             #expect(child.process.terminationReason == .uncaughtSignal)
             kills += 1
             // What is there must be a prefix of the history, rows and watermarks together.
-            if kills % 4 == 0 {
+            if kills % 10 == 5 {
                 let report = try audit(scratch.file(), Child.lanes(seed))
                 #expect(report.isClean, "seed \(seed), after \(kills) kills: \(report)")
                 if report.entries < Child.count(seed) { midway += 1 }
             }
         }
-        #expect(kills >= 10, "the history is long enough for all kills")
+        #expect(kills == 30, "the history is long enough for all kills")
         #expect(midway >= 2, "kills came before the end")
         let last = try Child(scratch.file(), seed)
         _ = last.read(.max)
