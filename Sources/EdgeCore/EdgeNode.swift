@@ -105,7 +105,6 @@ public struct EdgeNode: ~Copyable {
             .poolRefill:
             pool(request, payload, batch, now: now, into: &effects)
         case .poolList: list(request, payload, now: now, into: &effects)
-        case .shards: effects.fail(request.ticket, .badArgument, "not for a core")
         }
     }
 

@@ -17,7 +17,6 @@ public enum Operation: UInt8, Sendable, CaseIterable {
     case poolClose
     case poolRefill
     case poolList
-    case shards
 }
 
 /// One request, decoded: plain values, nothing allocated. What is longer (definitions, payment

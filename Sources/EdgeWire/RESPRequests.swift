@@ -82,9 +82,7 @@ public enum RESPRequests {
             case "rain", "stock":
                 return try pool(command, bytes, arguments, ticket: ticket, actor: actor)
             case "order": return try order(command, bytes, arguments, ticket: ticket)
-            default:
-                guard command == .shards else { return .local(command) }
-                return .request(Request(ticket: ticket, operation: .shards))
+            default: return .local(command)
             }
         } catch {
             return .refused(error)

@@ -31,10 +31,7 @@ public protocol LoopJournal: AnyObject, Sendable {
 public struct NodeProfile: Sendable {
     public var name: String
     public var version: String
-    public var httpAddress = ""
-    public var respAddress = ""
-    public var busAddress = ""
-    public var adminAddress = ""
+    public var shards = 64
     public var startedMs: UnixMs = 0
     /// What a pool gets whose creator does not say.
     public var durability = Durability.journal

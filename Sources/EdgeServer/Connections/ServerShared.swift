@@ -22,12 +22,27 @@ public final class ServerShared: Sendable {
     }
 
     public let settings: Settings
+    /// Where clients and operators reach the node; known once it listens.
+    public struct Addresses: Sendable {
+        public var http = ""
+        public var resp = ""
+        public var admin = ""
+
+        public init() {}
+    }
+
+    private let told = Mutex(Addresses())
     let connections = Atomic<Int>(0)
     let isReady = Atomic<Bool>(true)
     let isClosing = Atomic<Bool>(false)
     private let nextConnectionID = Atomic<UInt64>(1)
 
     public init(_ settings: Settings) { self.settings = settings }
+
+    public var addresses: Addresses {
+        get { told.withLock { $0 } }
+        set { told.withLock { $0 = newValue } }
+    }
 
     /// What `/readyz` says: false while joining or draining.
     public func setReady(_ ready: Bool) { isReady.store(ready, ordering: .relaxed) }

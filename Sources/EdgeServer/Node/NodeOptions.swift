@@ -47,8 +47,8 @@ public struct NodeOptions: Sendable {
         }
         if drainMs < 0 || drainMs > 3_600_000 { found.append("--drain: 0s to 1h") }
         if !["text", "json"].contains(logFormat) { found.append("--log-format: json or text") }
-        if segmentBytes < 1 << 16 || segmentBytes > 1 << 30 || segmentBytes % 4_096 != 0 {
-            found.append("--segment-bytes: 64 KiB to 1 GiB, a multiple of 4096")
+        if segmentBytes < 1 << 17 || segmentBytes > 1 << 30 || segmentBytes % 4_096 != 0 {
+            found.append("--segment-bytes: 128 KiB to 1 GiB, a multiple of 4096")
         }
         found += openListeners()
         return found

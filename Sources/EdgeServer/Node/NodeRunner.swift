@@ -35,7 +35,7 @@ public final class NodeRunner: Sendable {
         self.options = options
         self.log = log
         var configuration = JournalConfiguration()
-        configuration.segmentBytes = options.segmentBytes
+        configuration.segmentBytes = Self.segmentBytes(options)
         let directory = try JournalDirectory(
             path: options.dataDirectory, identity: JournalIdentity(cluster: 0, node: 0),
             configuration: configuration)
@@ -100,9 +100,24 @@ public final class NodeRunner: Sendable {
         }
     }
 
+    /// Segments as asked for, or smaller where the disk could not hold a few of them.
+    private static func segmentBytes(_ options: NodeOptions) -> Int {
+        var status = statvfs()
+        let parent = (options.dataDirectory as NSString).deletingLastPathComponent
+        let places: [String] = [options.dataDirectory, parent.isEmpty ? "." : parent]
+        let path = places.first { place in statvfs(place, &status) == 0 }
+        guard path != nil else { return options.segmentBytes }
+        let free = Int(clamping: UInt64(status.f_bavail) * UInt64(status.f_frsize))
+        let share = free / (8 * options.cores)
+        var size = options.segmentBytes
+        while size > share && size >= 256 << 10 { size = (size / 2) & ~4_095 }
+        return size
+    }
+
     private static func settings(_ options: NodeOptions) throws -> ServerShared.Settings {
         var profile = NodeProfile(name: options.name, version: version)
         profile.durability = options.durability
+        profile.shards = options.shards
         profile.startedMs = SystemClock.now().wallMs
         var settings = ServerShared.Settings(profile: profile)
         settings.limits = options.limits

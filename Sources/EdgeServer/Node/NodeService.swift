@@ -16,6 +16,13 @@ public enum NodeService {
         let runner = try await NodeRunner(options, log: log)
         let addresses = try await runner.listen()
         let admin = try await AdminServer.start(runner)
+        runner.shared.addresses = {
+            var told = ServerShared.Addresses()
+            told.http = text(addresses.http)
+            told.resp = text(addresses.resp)
+            told.admin = text(admin.address)
+            return told
+        }()
         let signals = await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint)
         try writeReadyFile(options, addresses, admin.address)
         log.info(

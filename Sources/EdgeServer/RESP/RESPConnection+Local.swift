@@ -29,10 +29,11 @@ extension RESPConnection {
         case .info: value(.text(infoText()))
         case .client: client(bytes)
         case .nodes: value(nodes())
+        case .shards: value(shards())
         case .rainCreate, .rainGrab, .rainClaims, .rainInfo, .rainWarm, .rainAlter, .rainPause,
             .rainResume, .rainClose, .rainList, .stockCreate, .stockReserve, .stockOrders,
             .stockRefill, .stockInfo, .stockWarm, .stockAlter, .stockPause, .stockResume,
-            .stockClose, .stockList, .orderPay, .orderCancel, .orderRefund, .orderInfo, .shards:
+            .stockClose, .stockList, .orderPay, .orderCancel, .orderRefund, .orderInfo:
             preconditionFailure("a core's command")
         }
     }
@@ -261,17 +262,31 @@ extension RESPConnection {
 
     private func nodes() -> Value {
         let profile = loop.shared.settings.profile
+        let addresses = loop.shared.addresses
         return .array([
             .map([
                 .init("name", .text(profile.name)),
                 .init("state", .text("alive")),
                 .init("version", .text(profile.version)),
-                .init("http", .text(profile.httpAddress)),
-                .init("resp", .text(profile.respAddress)),
-                .init("bus", .text(profile.busAddress)),
-                .init("admin", .text(profile.adminAddress)),
+                .init("http", .text(addresses.http)),
+                .init("resp", .text(addresses.resp)),
+                .init("admin", .text(addresses.admin)),
             ])
         ])
+    }
+
+    private func shards() -> Value {
+        let shared = loop.shared
+        let addresses = shared.addresses
+        return .array(
+            (0..<shared.settings.profile.shards).map { shard in
+                .map([
+                    .init("shard", .integer(Int64(shard))),
+                    .init("node", .text(shared.settings.profile.name)),
+                    .init("resp", .text(addresses.resp)),
+                    .init("http", .text(addresses.http)),
+                ])
+            })
     }
 }
 
