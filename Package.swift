@@ -144,7 +144,8 @@ if !coreOnly {
             name: "EdgeStoresTests",
             dependencies: [
                 "EdgeStores", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes",
-                "StoresTestSupport", "StoresTestChild", .product(name: "GRDB", package: "GRDB.swift"),
+                "StoresTestSupport", "StoresTestChild",
+                .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: strict),
     ]
