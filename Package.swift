@@ -141,6 +141,14 @@ if !coreOnly {
             name: "StoresTestChild", dependencies: ["StoresTestSupport", "EdgeStores"],
             path: "Tests/StoresTestChild", swiftSettings: strict),
         .testTarget(
+            name: "EdgeServerTests",
+            dependencies: [
+                "EdgeServer", "EdgeWire", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
             name: "EdgeStoresTests",
             dependencies: [
                 "EdgeStores", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes",

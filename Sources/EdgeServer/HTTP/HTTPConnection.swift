@@ -68,9 +68,11 @@ final class HTTPConnection: ClientConnection, ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        guard self.context != nil, !isFinishing, let error = error as? HTTPParserError else {
+        guard self.context != nil, let error = error as? HTTPParserError else {
             return context.close(promise: nil)
         }
+        // After its last request a connection's input means nothing; its answers still leave.
+        if isFinishing { return }
         loop.statistics.protocolErrors &+= 1
         current = HTTPExchange()
         current.keepsAlive = false
