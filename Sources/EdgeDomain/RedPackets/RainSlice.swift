@@ -102,11 +102,13 @@ extension RainSlice {
     ) -> GrabDecision {
         let latest = index.find(hash) { users[$0] == user }
         if let latest {
-            if control.terms.limit <= 1 { return .repeat(position: latest) }
-            if requestHash == 0 { return .needsRequest }
-            if let earlier = claim(of: user, from: latest, requestHash: requestHash) {
+            if requestHash != 0,
+                let earlier = claim(of: user, from: latest, requestHash: requestHash)
+            {
                 return .repeat(position: earlier)
             }
+            if control.terms.limit <= 1 { return .repeat(position: latest) }
+            if requestHash == 0 { return .needsRequest }
         } else if control.terms.limit > 1 && requestHash == 0 {
             return .needsRequest
         }

@@ -35,7 +35,8 @@ struct NodeMaintenance: Sendable {
             } catch is CancellationError {
                 return
             } catch {
-                log.warning("maintenance failed; it is tried again", metadata: ["error": "\(error)"])
+                log.warning(
+                    "maintenance failed; it is tried again", metadata: ["error": "\(error)"])
             }
         }
     }
