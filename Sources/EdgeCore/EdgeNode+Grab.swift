@@ -85,7 +85,7 @@ extension EdgeNode {
         switch decision {
         case .grant(let packet):
             if isFull { return refuseFull(request, waits, into: &effects) }
-            let amountFen = amount(poolIndex, packet)
+            let amountFen = nextAmount(slot, poolIndex, packet)
             let header = nextHeader(local, nowMs)
             JournalCodec.encode(
                 Claim(
@@ -121,6 +121,14 @@ extension EdgeNode {
             effects.fail(
                 request.ticket, .badArgument, "a request id is required where LIMIT > 1",
                 waits: waits)
+        }
+    }
+
+    @inline(__always)
+    private mutating func nextAmount(_ slot: Int, _ pool: Int, _ packet: Int64) -> Fen {
+        switch pools[pool].amounts {
+        case .some(let amounts): slices[slot].amount(of: packet, amounts)
+        case .none: preconditionFailure("stock has no packets")
         }
     }
 

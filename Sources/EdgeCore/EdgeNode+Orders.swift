@@ -95,6 +95,7 @@ extension EdgeNode {
         case .pay(let entry):
             apply(.orderPaid(entry), local, now: now, into: &effects)
             answer(request, entry.late ? .late : .paid, into: &effects)
+            sealIfDone(local, request.order, now: now, into: &effects)
         case .refuse(let entry):
             apply(.paymentRefused(entry), local, now: now, into: &effects)
             answer(request, .refund, into: &effects)

@@ -163,9 +163,11 @@ extension EdgeNode {
             if request.operation == .poolClose { return awaitSettled(request, treasury) }
             return effects.fail(request.ticket, .badArgument, "the pool is closed")
         }
-        guard treasuries[treasury].operatorRequests.count < Limits.operatorRequestsPerPool else {
-            return effects.fail(request.ticket, .full, "too many changes of one pool")
-        }
+        // What carries no request id leaves nothing behind: a pool can always be closed.
+        guard
+            request.requestHash == 0
+                || treasuries[treasury].operatorRequests.count < Limits.operatorRequestsPerPool
+        else { return effects.fail(request.ticket, .full, "too many changes of one pool") }
         if control != treasuries[treasury].control || request.operation == .poolAlter {
             change(
                 treasury, to: control, requestHash: request.requestHash, value: fingerprint,
@@ -323,7 +325,10 @@ extension EdgeNode {
             if let state, state != current { continue }
             names.append(.text(last.description))
         }
-        let cursor = place < order.count ? last.description : "0"
+        // "0" ends a listing. A pool of that name is told by a sign that names do not have, and
+        // that comes before all they do have.
+        let name = last == "0" ? "0+" : last.description
+        let cursor = place < order.count ? name : "0"
         effects.answer(request.ticket, .array([.text(cursor), .array(names)]))
     }
 }

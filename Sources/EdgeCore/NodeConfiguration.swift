@@ -19,8 +19,8 @@ public struct NodeConfiguration: Sendable {
 /// What a core counted since it was made.
 public struct NodeCounters: Sendable {
     /// By the outcome's raw value: grabs, and reservations and payments.
-    public var grabs: [UInt64] = Array(repeating: 0, count: Outcome.allCases.count)
-    public var orders: [UInt64] = Array(repeating: 0, count: Outcome.allCases.count)
+    public var grabs = InlineArray<16, UInt64>(repeating: 0)
+    public var orders = InlineArray<16, UInt64>(repeating: 0)
     public var expiredOrders: UInt64 = 0
     public var errors: UInt64 = 0
     public var entries: UInt64 = 0

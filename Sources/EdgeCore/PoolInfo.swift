@@ -1,5 +1,6 @@
 import EdgeCluster
 import EdgeDomain
+import EdgeMemory
 import EdgeTypes
 
 /// What makes a pool sound, whatever its kind.
@@ -11,6 +12,10 @@ enum PoolRules {
         guard definition.regions.count <= Limits.regions else {
             return "at most \(Limits.regions) regions"
         }
+        let keys = definition.regions.map { RegionKey.of($0.name) }
+        guard definition.regions.allSatisfy({ $0.weight >= 1 && !$0.name.isEmpty }),
+            Set(keys).count == keys.count
+        else { return "regions have names of their own and weights of at least 1" }
         if definition.regions.count > 1 && Int(definition.slices) < definition.regions.count {
             return "fewer slices than regions"
         }

@@ -126,7 +126,9 @@ extension RESPRequests {
             switch keyword {
             case .cursor:
                 // As in Redis' SCAN, 0 starts from the beginning.
-                let cursor = try name(bytes, value)
+                guard let cursor = text(bytes, value), !cursor.isEmpty else {
+                    throw RESPRefusal("BADARG", "CURSOR is 0 or what a listing gave")
+                }
                 after = cursor == "0" ? Text64() : cursor
             case .count: request.quantity = try integer(bytes, value, 1...listCount, "COUNT")
             case .state:

@@ -34,6 +34,10 @@ public struct RainSlice: ~Copyable {
     /// The packet that continues the last run.
     @usableFromInline var runEnd: Int64 = -1
     @usableFromInline var totals = SliceTotals()
+    /// Amounts of the packets from `aheadFirst` on, worked out together: one after the other the
+    /// draws are a chain of dependent look-ups, side by side they overlap.
+    @usableFromInline var ahead: [Fen] = []
+    @usableFromInline var aheadFirst: Int64 = 0
 
     public private(set) var creditedNumber: UInt32 = 0
     public private(set) var returnedNumber: UInt32 = 0
@@ -61,9 +65,9 @@ public struct RainSlice: ~Copyable {
         self.poolIndex = poolIndex
         self.control = control
         salt = definition.seed.key(5)(0)
-        // Room before the herd comes; the rest of a fair share costs two doublings at most.
+        // Room for a fair share before the herd comes; units that are leased later make it grow.
         let share = Int(definition.units) / Int(max(1, definition.slices)) + 1
-        index.reserve(min(share / 4, Limits.claimsPerSlice))
+        index.reserve(min(share, Limits.claimsPerSlice))
     }
 }
 
@@ -98,11 +102,13 @@ extension RainSlice {
     ) -> GrabDecision {
         let latest = index.find(hash) { users[$0] == user }
         if let latest {
-            if control.terms.limit <= 1 { return .repeat(position: latest) }
-            if requestHash == 0 { return .needsRequest }
-            if let earlier = claim(of: user, from: latest, requestHash: requestHash) {
+            if requestHash != 0,
+                let earlier = claim(of: user, from: latest, requestHash: requestHash)
+            {
                 return .repeat(position: earlier)
             }
+            if control.terms.limit <= 1 { return .repeat(position: latest) }
+            if requestHash == 0 { return .needsRequest }
         } else if control.terms.limit > 1 && requestHash == 0 {
             return .needsRequest
         }
@@ -118,6 +124,29 @@ extension RainSlice {
         if headLeft == 0 { return .refuse(.soldOut, timeMs: 0) }
         if users.count >= Limits.claimsPerSlice { return .full }
         return .grant(packet: nextPacket)
+    }
+
+    /// What `packet` holds, which `decide` has just granted.
+    @inlinable @inline(__always)
+    public mutating func amount(of packet: Int64, _ amounts: borrowing PacketAmounts) -> Fen {
+        let index = packet &- aheadFirst
+        if index < 0 || index >= Int64(ahead.count) {
+            lookAhead(from: packet, amounts)
+            return ahead[0]
+        }
+        return ahead[Int(index)]
+    }
+
+    @usableFromInline
+    static let aheadCount = 16
+
+    @usableFromInline @inline(never)
+    mutating func lookAhead(from packet: Int64, _ amounts: borrowing PacketAmounts) {
+        let count = Int(min(Int64(Self.aheadCount), headLeft))
+        precondition(count > 0 && packet == nextPacket)
+        aheadFirst = packet
+        ahead.removeAll(keepingCapacity: true)
+        for offset in 0..<Int64(count) { ahead.append(amounts.amount(packet + offset)) }
     }
 
     /// Applies a claim that `decide` granted or the journal holds.

@@ -25,6 +25,8 @@ public struct NodeOptions: Sendable {
     public var storeURL: String?
     public var corsOrigins: [String] = []
     public var segmentBytes = 64 << 20
+    /// Journal segments younger than this are kept whoever has them.
+    public var retentionMs: Int64 = 7 * 24 * 3_600_000
     public var limits = ServerLimits()
 
     public init() {}

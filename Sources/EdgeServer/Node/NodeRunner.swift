@@ -195,6 +195,13 @@ public final class NodeRunner: Sendable {
         return isClean && hasAll
     }
 
+    /// Entries journaled since the start, on all cores.
+    func entries() async throws -> UInt64 {
+        var sum: UInt64 = 0
+        for loop in loops { sum += try await loop.readCounters().get().entries }
+        return sum
+    }
+
     // MARK: Snapshots
 
     /// Saves every shard that has changed since it was saved last, one at a time.

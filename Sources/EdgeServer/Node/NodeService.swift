@@ -23,6 +23,7 @@ public enum NodeService {
             told.admin = text(admin.address)
             return told
         }()
+        let maintenance = Task { await NodeMaintenance(runner: runner, log: log).run() }
         let signals = await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint)
         try writeReadyFile(options, addresses, admin.address)
         log.info(
@@ -38,6 +39,8 @@ public enum NodeService {
         log.info("draining", metadata: ["milliseconds": "\(options.drainMs)"])
         runner.beginDrain()
         if options.drainMs > 0 { try await Task.sleep(for: .milliseconds(options.drainMs)) }
+        maintenance.cancel()
+        await maintenance.value
         await admin.stop()
         let isClean = try await runner.stop()
         log.info("stopped", metadata: ["clean": "\(isClean)"])

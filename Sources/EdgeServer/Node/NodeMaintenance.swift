@@ -1,0 +1,70 @@
+import EdgeJournal
+import EdgeLedger
+import EdgeStores
+import EdgeTypes
+import Foundation
+import Logging
+
+/// What a running node does now and then: snapshots once much was journaled since the last ones,
+/// compression of old segments, removal of those that nobody needs.
+///
+/// A segment goes when two snapshots and the store are past it and it is older than the retention
+/// time, so that a store that went back can be fed again.
+struct NodeMaintenance: Sendable {
+    let runner: NodeRunner
+    let log: Logger
+
+    static let everySeconds: Int64 = 10
+    /// Entries journaled since the last snapshots that make new ones worth their while.
+    static let snapshotEveryEntries: UInt64 = 8_000_000
+    /// Segments younger than this are left alone: readers are still at them.
+    static let compressAfterMs: Int64 = 60_000
+
+    /// Until the task is cancelled.
+    func run() async {
+        var entriesSaved: UInt64 = 0
+        while !Task.isCancelled {
+            do {
+                try await Task.sleep(for: .seconds(Self.everySeconds))
+                let entries = try await runner.entries()
+                if entries - entriesSaved >= Self.snapshotEveryEntries {
+                    try await runner.saveSnapshots()
+                    entriesSaved = entries
+                }
+                try await tidy()
+            } catch is CancellationError {
+                return
+            } catch {
+                log.warning(
+                    "maintenance failed; it is tried again", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
+    /// Compresses and removes segments, in a thread of its own: both block.
+    private func tidy() async throws {
+        let runner = runner
+        try await withCheckedThrowingContinuation {
+            (continuation: CheckedContinuation<Void, any Error>) in
+            let thread = Thread {
+                continuation.resume(with: Result { try Self.tidy(runner) })
+            }
+            thread.qualityOfService = .background
+            thread.start()
+        }
+    }
+
+    private static func tidy(_ runner: NodeRunner) throws {
+        let directory = runner.directory
+        let nowMs = SystemClock.now().wallMs
+        try directory.compressSegments(sealedBeforeMs: nowMs - compressAfterMs, limit: 4)
+        var covered = try directory.snapshots.coveredSequences(keeping: 2)
+        if let marks = runner.reconciler?.status.watermarks {
+            var stored = ShardSequences()
+            for shard in marks.shards { stored[shard] = marks[shard].sequence }
+            covered = covered.lowered(to: stored)
+        }
+        try directory.removeSegments(
+            coveredBy: covered, sealedBeforeMs: nowMs - runner.options.retentionMs)
+    }
+}

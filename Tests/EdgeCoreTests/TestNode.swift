@@ -1,0 +1,283 @@
+import EdgeCore
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+
+/// One answer, with its body, as a test compares it.
+struct Answer: Equatable, CustomStringConvertible {
+    var shape: ReplyShape
+    var outcome: Outcome
+    var error: ErrorCode
+    var fen: Fen
+    var packet: Int64
+    var timeMs: UnixMs
+    var order: OrderID
+    var body: Value
+    var waits: Bool
+
+    init(_ reply: Reply, _ body: Value) {
+        shape = reply.shape
+        outcome = reply.outcome
+        error = reply.error
+        fen = reply.fen
+        packet = reply.packet
+        timeMs = reply.timeMs
+        order = reply.order
+        self.body = body
+        waits = reply.waitsForJournal
+    }
+
+    var isOK: Bool { shape == .ok }
+    /// The error, where it is one.
+    var failure: ErrorCode? { shape == .error ? error : nil }
+    /// The outcome, where it has one.
+    var result: Outcome? {
+        switch shape {
+        case .grab, .reserve, .outcome: outcome
+        case .ok, .error, .body: nil
+        }
+    }
+
+    /// A field of a map.
+    subscript(_ key: String) -> Value? {
+        guard case .map(let fields) = body else { return nil }
+        return fields.first { $0.key == key }?.value
+    }
+
+    func integer(_ key: String) -> Int64 {
+        guard case .integer(let value) = self[key] else { return .min }
+        return value
+    }
+
+    var rows: [Value] {
+        guard case .array(let rows) = body else { return [] }
+        return rows
+    }
+
+    var description: String {
+        switch shape {
+        case .grab: "\(outcome) \(fen) fen, packet \(packet), \(timeMs) ms"
+        case .reserve: "\(outcome) order \(order.rawValue), \(timeMs) ms"
+        case .outcome: "\(outcome)"
+        case .ok: "OK"
+        case .error: "\(error): \(body)"
+        case .body: "\(body)"
+        }
+    }
+}
+
+/// A request with its payload.
+struct Ask {
+    var request: Request
+    var payload: Payload?
+
+    init(_ request: Request, _ payload: Payload? = nil) {
+        self.request = request
+        self.payload = payload
+    }
+}
+
+/// All cores of one node, driven as a shell would drive them, but in a fixed order: frames leave
+/// after the step's entries are in the journal, forwards at once, both first in, first out.
+final class TestNode {
+    let cores: Int
+    let shards: Int
+    private var nodes = SlotArray<EdgeNode>(capacity: 4)
+    private var batch = RequestBatch()
+    private var effects = EffectBuffer()
+    private var frames: [[Frame]]
+    private var waiting: [[Ask]]
+    private var answers: [UInt32: Answer] = [:]
+    private var nextPosition: UInt32 = 0
+    /// Everything journaled, in the order of commits.
+    private(set) var journal: [Entry] = []
+    /// Where a step ended in `journal`.
+    private(set) var stepEnds: [Int] = []
+    private(set) var deadlineMs: [UnixMs]
+    var nowMs: UnixMs = TestNode.startMs
+    var storageIsFull = false
+    /// Most requests that a step is given.
+    var cut = 32
+    /// The core that the next requests come in at.
+    var entryCore = 0
+
+    static let startMs: UnixMs = 1_700_000_000_000
+
+    /// One frame of a core's journal.
+    struct Entry: Equatable {
+        var core: Int
+        var bytes: [UInt8]
+    }
+
+    init(cores: Int = 1, shards: Int = 8) {
+        self.cores = cores
+        self.shards = shards
+        frames = Array(repeating: [], count: cores)
+        waiting = Array(repeating: [], count: cores)
+        deadlineMs = Array(repeating: .max, count: cores)
+        for core in 0..<cores {
+            nodes.append(
+                EdgeNode(NodeConfiguration(shards: shards, cores: cores, core: core)))
+        }
+    }
+
+    /// A node that starts from a journal.
+    convenience init(
+        replaying entries: some Sequence<Entry>, cores: Int = 1, shards: Int = 8, nowMs: UnixMs,
+        cleanStop: Bool = true
+    ) throws {
+        self.init(cores: cores, shards: shards)
+        self.nowMs = nowMs
+        for entry in entries { try replay(entry) }
+        for core in 0..<cores {
+            nodes[core].finishRecovery(
+                cleanStop: cleanStop, now: Instant(wallMs: nowMs), into: &effects)
+            collect(core)
+        }
+        run()
+    }
+
+    private func replay(_ entry: Entry) throws {
+        journal.append(entry)
+        try entry.bytes.withUnsafeBytes { bytes in
+            let frame = try JournalFrame.parse(bytes)
+            if let claim = frame.claim {
+                try nodes[entry.core].replay(claim, frame.header)
+            } else {
+                try nodes[entry.core].replay(frame.entry(), frame.header)
+            }
+        }
+    }
+
+    /// A node that starts from snapshots of this one's shards.
+    func restartedFromSnapshots(cores: Int) throws -> TestNode {
+        let other = TestNode(cores: cores, shards: shards)
+        other.nowMs = nowMs
+        for shard in 0..<shards {
+            var sink = ByteSink()
+            nodes[shard % self.cores].writeSnapshot(ShardID(shard), into: &sink)
+            try other.nodes[shard % cores].loadSnapshot(ShardID(shard), sink.bytes)
+        }
+        for core in 0..<cores {
+            other.nodes[core].finishRecovery(
+                cleanStop: true, now: Instant(wallMs: nowMs), into: &other.effects)
+            other.collect(core)
+        }
+        other.run()
+        return other
+    }
+
+    // MARK: Steps
+
+    /// Takes the requests and steps until nothing is left to do; answers in the requests' order.
+    @discardableResult
+    func send(_ asks: [Ask]) -> [Answer] {
+        let first = nextPosition
+        for var ask in asks {
+            ask.request.ticket = Ticket(
+                core: UInt16(entryCore), generation: 0, connection: 0, position: nextPosition)
+            nextPosition += 1
+            waiting[entryCore].append(ask)
+        }
+        run()
+        return (first..<nextPosition).map { position in
+            guard let answer = answers.removeValue(forKey: position) else {
+                preconditionFailure("request \(position - first) got no answer")
+            }
+            return answer
+        }
+    }
+
+    @discardableResult
+    func send(_ ask: Ask) -> Answer { send([ask])[0] }
+
+    /// One step of every core without requests, and what follows.
+    func tick() {
+        for core in 0..<cores { step(core) }
+        run()
+    }
+
+    /// Lets time pass, with a step whenever a core wants one.
+    func advance(toMs goal: UnixMs) {
+        var turns = 0
+        while let next = deadlineMs.min(), next <= goal {
+            nowMs = max(nowMs, next)
+            tick()
+            turns += 1
+            precondition(turns < 100_000, "a deadline never passes")
+        }
+        nowMs = goal
+        tick()
+    }
+
+    func run() {
+        var turns = 0
+        while true {
+            var isIdle = true
+            for core in 0..<cores where !waiting[core].isEmpty || !frames[core].isEmpty {
+                step(core)
+                isIdle = false
+            }
+            if isIdle { return }
+            turns += 1
+            precondition(turns < 1_000_000, "the cores never come to rest")
+        }
+    }
+
+    private func step(_ core: Int) {
+        batch.removeAll()
+        batch.storageIsFull = storageIsFull
+        batch.frames = frames[core]
+        frames[core] = []
+        let taken = waiting[core].prefix(cut)
+        for ask in taken {
+            var request = ask.request
+            request.payload = -1
+            if let payload = ask.payload {
+                batch.append(request, payload: payload)
+            } else {
+                batch.requests.append(request)
+            }
+        }
+        waiting[core].removeFirst(taken.count)
+        nodes[core].step(batch, now: Instant(wallMs: nowMs), into: &effects)
+        collect(core)
+    }
+
+    private func collect(_ core: Int) {
+        var offset = 0
+        while offset < effects.journal.count {
+            guard let frame = try? JournalFrame.parse(effects.journal.bytes, at: offset) else {
+                preconditionFailure("a step wrote a journal frame that does not parse")
+            }
+            journal.append(Entry(core: core, bytes: Array(frame.bytes)))
+            offset += frame.length
+        }
+        if !effects.journal.bytes.isEmpty { stepEnds.append(journal.count) }
+        effects.journal.removeAll()
+        for reply in effects.replies {
+            let body = reply.body < 0 ? Value.null : effects.bodies[Int(reply.body)]
+            let before = answers.updateValue(Answer(reply, body), forKey: reply.ticket.position)
+            precondition(before == nil, "a request was answered twice")
+        }
+        for forward in effects.forwards {
+            precondition(Int(forward.core) != core, "a request was forwarded to its own core")
+            waiting[Int(forward.core)].append(Ask(forward.request, forward.payload))
+        }
+        for frame in effects.frames {
+            precondition(Int(frame.core) != core, "a frame was sent to its own core")
+            frames[Int(frame.core)].append(frame.frame)
+        }
+        deadlineMs[core] = effects.nextDeadlineMs
+        effects.removeAll()
+    }
+
+    func sequence(of shard: Int) -> UInt64 { nodes[shard % cores].sequence(of: ShardID(shard)) }
+
+    /// Every entry, decoded, in the order of commits.
+    func entries() throws -> [EdgeTypes.Entry] {
+        try journal.map { entry in
+            try entry.bytes.withUnsafeBytes { try JournalFrame.parse($0).entry() }
+        }
+    }
+}
