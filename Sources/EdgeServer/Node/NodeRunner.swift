@@ -73,11 +73,7 @@ public final class NodeRunner: Sendable {
         reconciler = try Self.reconciler(options, directory, writers)
         let wake = reconciler.map { reconciler in { @Sendable in reconciler.wake() } }
         for core in 0..<options.cores { relays[core].connect(loops[core], wake: wake) }
-        var saved = ShardSequences()
-        for shard in try directory.snapshots.shards() {
-            saved[shard] = try directory.snapshots.coveredSequences(keeping: 1)[shard]
-        }
-        snapshotted = Mutex(saved)
+        snapshotted = Mutex(try directory.snapshots.coveredSequences(keeping: 1))
         for loop in loops { try await loop.finishRecovery(cleanStop: report.wasClean).get() }
         Self.report(report, recovery.snapshots, log)
         if report.entries > Self.snapshotAfterEntries { try await saveSnapshots() }
