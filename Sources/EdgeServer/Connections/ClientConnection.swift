@@ -8,7 +8,8 @@ import NIOCore
 /// order they come in: the next one due goes straight to the output, others wait in a ring.
 /// Output that has to wait for the journal is marked with the position it waits for.
 class ClientConnection {
-    unowned final let loop: ServerLoop
+    /// A cycle until the connection closes: a weak or unowned reference costs at every use.
+    final let loop: ServerLoop
     final var slot: UInt32 = 0
     final var generation: UInt16 = 0
     final let id: UInt64

@@ -75,7 +75,7 @@ public class ServerLoop: @unchecked Sendable {
 
     final var respUserBuckets: UserBuckets
     final var httpUserBuckets: UserBuckets
-    final lazy var httpTexts = HTTPTexts(shared.settings)
+    final let httpTexts: HTTPTexts
 
     /// - Parameter journal: nil where nothing is durable: then no answer waits.
     public init(
@@ -89,6 +89,7 @@ public class ServerLoop: @unchecked Sendable {
         limits = shared.settings.limits
         respUserBuckets = UserBuckets(limits.respUserRate, users: limits.ratedUsers)
         httpUserBuckets = UserBuckets(limits.httpUserRate, users: limits.ratedUsers)
+        httpTexts = HTTPTexts(shared.settings)
         now = shared.settings.clock()
         tickTask = { [unowned self] in tick() }
         commitTask = { [unowned self] in takeCommit() }

@@ -2,7 +2,9 @@ import EdgeMemory
 import EdgeTypes
 
 /// The parts of HTTP answers that are the same for every request, as bytes.
-struct HTTPTexts {
+///
+/// A class: using it copies nothing. One for each loop.
+final class HTTPTexts {
     /// Headers after the status line of JSON answers.
     let json: [UInt8]
     let problem: [UInt8]
@@ -23,7 +25,7 @@ struct HTTPTexts {
 
     /// Appends the Date header, made anew once a second.
     @inline(__always)
-    mutating func appendDate(_ nowMs: UnixMs, to sink: inout ByteSink) {
+    func appendDate(_ nowMs: UnixMs, to sink: inout ByteSink) {
         let second = nowMs / 1_000
         if second != dateSecond {
             dateSecond = second
