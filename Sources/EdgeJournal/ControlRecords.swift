@@ -110,6 +110,9 @@ struct SealRecord {
     var ranges: [SealedRange]
 
     static let fixedBytes = 80
+    /// No segment holds more.
+    static let mostEntries = UInt64(
+        JournalConfiguration.largestSegment / JournalFrame.headerBytes)
 
     static func bytes(ranges: Int) -> Int { fixedBytes + ranges * SealedRange.bytes + 8 }
 
@@ -163,6 +166,7 @@ struct SealRecord {
         let bytes = frame.bytes
         let count = Int(bytes.get(72, UInt32.self))
         guard count <= Limits.shards, frame.length == SealRecord.bytes(ranges: count),
+            bytes.get(56, UInt64.self) <= SealRecord.mostEntries,
             let reason = SealReason(rawValue: bytes.get(68))
         else { return nil }
         let ranges = (0..<count).map { index in
