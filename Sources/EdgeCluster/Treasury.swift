@@ -56,9 +56,11 @@ public struct Treasury: Sendable {
         if definition.units > 0 { unleased = [UnitRange(start: 0, count: definition.units)] }
     }
 
-    /// Whether every slice is open under the latest control and has what it was leased.
+    /// Whether every slice is open under the latest control and has what it was leased; or gave
+    /// it all back for good.
     public var isSettled: Bool {
-        slices.allSatisfy {
+        if isClosed { return true }
+        return slices.allSatisfy {
             $0.hasOpened && $0.inFlight.isEmpty && $0.confirmedVersion >= control.version
         }
     }
@@ -167,6 +169,8 @@ public struct Treasury: Sendable {
     public mutating func applyClosed() {
         precondition(canClose)
         isClosed = true
+        // Nothing is sent again: a slice's last return is its answer to every lease.
+        for slice in slices.indices { slices[slice].inFlight = [] }
     }
 
     // MARK: Restoring a snapshot
