@@ -90,7 +90,7 @@ extension EdgeNode {
             let slot = slices.append(
                 RainSlice(
                     definition: definition, pool: key, slice: slice, shard: header.shard,
-                    poolIndex: pool, control: control))
+                    poolIndex: pool, localShard: local, control: control))
             pools[pool].slots[Int(slice)] = Int32(slot)
         }
     }

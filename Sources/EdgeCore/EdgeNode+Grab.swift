@@ -28,77 +28,87 @@ extension EdgeNode {
         _ batch: borrowing RequestBatch, from start: Int, to limit: Int, nowMs: UnixMs,
         into effects: inout EffectBuffer
     ) -> Int {
-        plans.removeAll(keepingCapacity: true)
+        plans.removeAll()
         var end = start
         while end < limit && batch.requests[end].operation == .grab {
-            plans.append(plan(batch.requests[end]))
+            plans.append(
+                plan(
+                    batch.requests[end].pool, batch.requests[end].user,
+                    region: batch.requests[end].region))
             end += 1
         }
         for index in start..<end {
-            grab(
-                batch.requests[index], plans[index - start], nowMs: nowMs,
-                isFull: batch.storageIsFull, into: &effects)
+            let plan = plans[index - start]
+            if plan.slot >= 0 {
+                grab(batch, index, plan, nowMs: nowMs, into: &effects)
+            } else {
+                missed(batch.requests[index], plan, into: &effects)
+            }
         }
         return end
     }
 
     @inline(__always)
-    private mutating func plan(_ request: Request) -> GrabPlan {
-        if request.pool != lastPool || lastPoolIndex < 0 {
-            guard let index = pools.find(request.pool) else {
+    private mutating func plan(_ pool: PoolKey, _ user: UserID, region: UInt32) -> GrabPlan {
+        if pool != lastPool || lastPoolIndex < 0 {
+            guard let index = pools.find(pool) else {
                 return GrabPlan(slot: GrabPlan.Miss.unknownPool, hash: 0)
             }
-            lastPool = request.pool
+            lastPool = pool
             lastPoolIndex = index
         }
-        guard let slice = pools[lastPoolIndex].map.slice(of: request.user, region: request.region)
-        else {
+        guard let slice = pools[lastPoolIndex].map.slice(of: user, region: region) else {
             return GrabPlan(slot: GrabPlan.Miss.unknownRegion, hash: 0)
         }
         let slot = pools[lastPoolIndex].slots[Int(slice)]
         if slot < 0 {
-            let core = placement.core(of: placement.shard(of: request.pool, slice: slice))
+            let core = placement.core(of: placement.shard(of: pool, slice: slice))
             let isHere = core == configuration.core
             return GrabPlan(
                 slot: isHere ? GrabPlan.Miss.notOpened : GrabPlan.Miss.elsewhere - Int32(core),
                 hash: 0)
         }
-        let hash = slices[Int(slot)].hash(request.user)
+        let hash = slices[Int(slot)].hash(user)
         slices[Int(slot)].prefetch(hash)
+        // While the table's line is on its way.
+        if slices[Int(slot)].wantsLookAhead { lookAhead(Int(slot)) }
         return GrabPlan(slot: slot, hash: hash)
     }
 
     /// One grab, from request to reply: decide, journal, apply.
     @inline(__always)
     private mutating func grab(
-        _ request: Request, _ plan: GrabPlan, nowMs: UnixMs, isFull: Bool,
+        _ batch: borrowing RequestBatch, _ index: Int, _ plan: GrabPlan, nowMs: UnixMs,
         into effects: inout EffectBuffer
     ) {
-        guard plan.slot >= 0 else { return missed(request, plan, into: &effects) }
+        let user = batch.requests[index].user
+        let requestHash = batch.requests[index].requestHash
         let slot = Int(plan.slot)
         let poolIndex = slices[slot].poolIndex
-        let local = placement.localIndex(of: slices[slot].shard)
+        let local = slices[slot].localShard
         let waits = !pools[poolIndex].isMemory
         let decision = slices[slot].decide(
-            request.user, hash: plan.hash, requestHash: request.requestHash,
+            user, hash: plan.hash, requestHash: requestHash,
             nowMs: max(nowMs, shards[local].timeMs))
         switch decision {
         case .grant(let packet):
-            if isFull { return refuseFull(request, waits, into: &effects) }
-            let amountFen = nextAmount(slot, poolIndex, packet)
+            if batch.storageIsFull {
+                return refuseFull(batch.requests[index].ticket, waits, into: &effects)
+            }
+            let amountFen = nextAmount(slot, packet)
             let header = nextHeader(local, nowMs)
             JournalCodec.encode(
                 Claim(
-                    pool: request.pool, slice: slices[slot].slice, user: request.user,
-                    packet: packet, amountFen: amountFen, requestHash: request.requestHash),
+                    pool: batch.requests[index].pool, slice: slices[slot].slice, user: user,
+                    packet: packet, amountFen: amountFen, requestHash: requestHash),
                 header: header, into: &effects.journal)
             slices[slot].apply(
-                request.user, hash: plan.hash, requestHash: request.requestHash, packet: packet,
+                user, hash: plan.hash, requestHash: requestHash, packet: packet,
                 amountFen: amountFen, timeMs: header.timeMs)
             counters.grabs[Int(Outcome.granted.rawValue)] &+= 1
             effects.replies.append(
                 Reply(
-                    ticket: request.ticket, shape: .grab, outcome: .granted,
+                    ticket: batch.requests[index].ticket, shape: .grab, outcome: .granted,
                     waitsForJournal: waits, fen: amountFen, packet: packet,
                     timeMs: header.timeMs))
         case .repeat(let position):
@@ -106,38 +116,39 @@ extension EdgeNode {
             counters.grabs[Int(Outcome.repeat.rawValue)] &+= 1
             effects.replies.append(
                 Reply(
-                    ticket: request.ticket, shape: .grab, outcome: .repeat,
-                    waitsForJournal: waits, fen: amount(poolIndex, packet), packet: packet,
-                    timeMs: slices[slot].timeMs(of: position)))
+                    ticket: batch.requests[index].ticket, shape: .grab, outcome: .repeat,
+                    waitsForJournal: waits, fen: pools[poolIndex].amounts.amount(packet),
+                    packet: packet, timeMs: slices[slot].timeMs(of: position)))
         case .refuse(let outcome, let timeMs):
             counters.grabs[Int(outcome.rawValue)] &+= 1
             effects.replies.append(
                 Reply(
-                    ticket: request.ticket, shape: .grab, outcome: outcome,
+                    ticket: batch.requests[index].ticket, shape: .grab, outcome: outcome,
                     waitsForJournal: waits, timeMs: timeMs))
-        case .full: refuseFull(request, waits, into: &effects)
+        case .full: refuseFull(batch.requests[index].ticket, waits, into: &effects)
         case .needsRequest:
             counters.errors &+= 1
             effects.fail(
-                request.ticket, .badArgument, "a request id is required where LIMIT > 1",
-                waits: waits)
+                batch.requests[index].ticket, .badArgument,
+                "a request id is required where LIMIT > 1", waits: waits)
         }
     }
 
+    /// What a slice's next packet holds.
     @inline(__always)
-    private mutating func nextAmount(_ slot: Int, _ pool: Int, _ packet: Int64) -> Fen {
-        switch pools[pool].amounts {
-        case .some(let amounts): slices[slot].amount(of: packet, amounts)
-        case .none: preconditionFailure("stock has no packets")
+    mutating func nextAmount(_ slot: Int, _ packet: Int64) -> Fen {
+        if let known = slices[slot].knownAmount(of: packet) { return known }
+        lookAhead(slot)
+        guard let amountFen = slices[slot].knownAmount(of: packet) else {
+            preconditionFailure("packet \(packet) is not the next")
         }
+        return amountFen
     }
 
-    @inline(__always)
-    func amount(_ pool: Int, _ packet: Int64) -> Fen {
-        switch pools[pool].amounts {
-        case .some(let amounts): amounts.amount(packet)
-        case .none: 0
-        }
+    @inline(never)
+    private mutating func lookAhead(_ slot: Int) {
+        let pool = slices[slot].poolIndex
+        slices[slot].lookAhead(pools[pool].amounts)
     }
 
     private mutating func missed(
@@ -159,16 +170,16 @@ extension EdgeNode {
     }
 
     mutating func refuseFull(
-        _ request: Request, _ waits: Bool, into effects: inout EffectBuffer
+        _ ticket: Ticket, _ waits: Bool, into effects: inout EffectBuffer
     ) {
         counters.errors &+= 1
         effects.fail(
-            request.ticket, .full, "no room for new grants; nothing was applied", waits: waits)
+            ticket, .full, "no room for new grants; nothing was applied", waits: waits)
     }
 
     /// A user's claims on a rain, oldest first.
     mutating func claims(_ request: Request, into effects: inout EffectBuffer) {
-        let plan = plan(request)
+        let plan = plan(request.pool, request.user, region: request.region)
         guard plan.slot >= 0 else { return missed(request, plan, into: &effects) }
         let slot = Int(plan.slot)
         let pool = slices[slot].poolIndex
@@ -177,7 +188,7 @@ extension EdgeNode {
             let packet = slices[slot].packet(of: position)
             rows.append(
                 .array([
-                    .integer(packet), .integer(amount(pool, packet)),
+                    .integer(packet), .integer(pools[pool].amounts.amount(packet)),
                     .integer(slices[slot].timeMs(of: position)),
                 ]))
         }

@@ -17,7 +17,7 @@ extension EdgeNode {
             requestHash: request.requestHash, nowMs: nowMs)
         switch decision {
         case .reserve(let entry):
-            if isFull { return refuseFull(request, true, into: &effects) }
+            if isFull { return refuseFull(request.ticket, true, into: &effects) }
             apply(.orderReserved(entry), local, now: now, into: &effects)
             counters.orders[Int(Outcome.reserved.rawValue)] &+= 1
             effects.replies.append(

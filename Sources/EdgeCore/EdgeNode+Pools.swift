@@ -39,7 +39,7 @@ extension EdgeNode {
             guard case .definition(let definition, let actor) = payload else {
                 preconditionFailure("a creation without a definition")
             }
-            if batch.storageIsFull { return refuseFull(request, true, into: &effects) }
+            if batch.storageIsFull { return refuseFull(request.ticket, true, into: &effects) }
             return create(request, definition, actor, now: now, into: &effects)
         }
         guard let index = pools.find(request.pool), pools[index].treasury >= 0 else {

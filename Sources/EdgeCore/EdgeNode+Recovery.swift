@@ -32,7 +32,7 @@ extension EdgeNode {
         guard slices[slot].accepts(packet: claim.packet) else {
             throw ReplayError(header: header, reason: "packet \(claim.packet) is not the next")
         }
-        guard amount(pool, claim.packet) == claim.amountFen else {
+        guard nextAmount(slot, claim.packet) == claim.amountFen else {
             throw ReplayError(
                 header: header, reason: "packet \(claim.packet) holds another amount")
         }
@@ -200,7 +200,7 @@ extension EdgeNode {
         var sumFen: Fen = 0
         for range in slices[slot].heldRanges {
             for packet in range.start..<(range.start + range.count) {
-                sumFen += amount(pool, packet)
+                sumFen += pools[pool].amounts.amount(packet)
             }
         }
         slices[slot].quarantine(amountFen: sumFen)

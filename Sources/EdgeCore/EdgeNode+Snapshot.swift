@@ -19,7 +19,7 @@ extension EdgeNode {
     private static let snapshotVersion: UInt32 = 1
 
     /// The shards of this core.
-    public var shardIDs: [ShardID] { shards.map(\.id) }
+    public var shardIDs: [ShardID] { (0..<shards.count).map { shards[$0].id } }
 
     /// What a snapshot of the shard made now stands for.
     public func standing(of shard: ShardID) -> EntryHeader {

@@ -16,7 +16,7 @@ import EdgeWire
 public struct EdgeNode: ~Copyable {
     public let configuration: NodeConfiguration
     let placement: Placement
-    var shards: [ShardState]
+    var shards: PlainList<ShardState>
     /// Every pool the node knows, whichever core its home is on.
     var pools: PoolTable
     /// The rain slices of this core's shards.
@@ -33,7 +33,7 @@ public struct EdgeNode: ~Copyable {
     var closings: [(timeMs: UnixMs, pool: Int)] = []
     /// Frames for shards of this same core: taken before the step ends.
     var localFrames: [Frame] = []
-    var plans: [GrabPlan] = []
+    var plans = PlainList<GrabPlan>(capacity: Self.prefetchWindow)
     /// When time alone brings something about next; kept until orders or closing times change.
     var deadlineMs: UnixMs = .max
     var holdsChanged = false
@@ -51,12 +51,13 @@ public struct EdgeNode: ~Copyable {
         self.configuration = configuration
         placement = Placement(shards: configuration.shards, cores: configuration.cores)
         let count = placement.shardCount(ofCore: configuration.core)
-        shards = (0..<count).map { index in
-            ShardState(id: ShardID(index * configuration.cores + configuration.core))
+        shards = PlainList(capacity: max(1, count))
+        for index in 0..<count {
+            let id = ShardID(index * configuration.cores + configuration.core)
+            shards.append(ShardState(id: id))
+            books.append(StockBook(shard: id))
         }
-        for index in 0..<count { books.append(StockBook(shard: shards[index].id)) }
         pools = PoolTable()
-        plans.reserveCapacity(Self.prefetchWindow)
     }
 
     /// Takes one batch.
@@ -157,7 +158,7 @@ public struct EdgeNode: ~Copyable {
 }
 
 /// Where a shard's history stands.
-struct ShardState: Sendable {
+struct ShardState: BitwiseCopyable, Sendable {
     let id: ShardID
     var epoch: UInt32 = 1
     var sequence: UInt64 = 0
@@ -166,7 +167,7 @@ struct ShardState: Sendable {
     /// The shard's time is the later of its last entry and the wall clock.
     @inline(__always)
     mutating func next(_ nowMs: UnixMs) -> EntryHeader {
-        sequence += 1
+        sequence &+= 1
         timeMs = max(timeMs, nowMs)
         return EntryHeader(shard: id, epoch: epoch, sequence: sequence, timeMs: timeMs)
     }

@@ -8,8 +8,8 @@ struct KnownPool: ~Copyable {
     let definition: PoolDefinition
     let key: PoolKey
     let map: SliceMap
-    /// nil for stock.
-    let amounts: PacketAmounts?
+    /// Of stock: nothing.
+    let amounts: PacketAmounts
     /// Where replies about it need not wait for the journal.
     let isMemory: Bool
     var control: PoolControl
@@ -24,7 +24,7 @@ struct KnownPool: ~Copyable {
         self.key = key
         self.control = control
         map = SliceMap(definition, pool: key)
-        amounts = definition.kind == .stock ? nil : PacketAmounts(definition)
+        amounts = PacketAmounts(definition)
         isMemory = definition.durability == .memory
         slots = Array(repeating: -1, count: Int(definition.slices))
     }

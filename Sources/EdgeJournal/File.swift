@@ -23,6 +23,12 @@ struct File: ~Copyable, Sendable {
         return Int(status.st_size)
     }
 
+    /// Bytes of the file at `path`; nil where there is none.
+    static func size(_ path: String) -> UInt64? {
+        var status = stat()
+        return stat(path, &status) == 0 ? UInt64(status.st_size) : nil
+    }
+
     /// Reads until the buffer is full or the file ends.
     ///
     /// - Returns: bytes read.

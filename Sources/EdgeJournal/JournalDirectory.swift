@@ -138,6 +138,16 @@ public final class JournalDirectory: Sendable {
         return names?.map(\.index) ?? []
     }
 
+    /// Bytes that a lane's segments have on disk, from one of them on.
+    public func bytes(of lane: JournalLane, from segment: UInt32) throws(JournalError) -> UInt64 {
+        let names = try SegmentCatalog(journalPath).lanes.first { $0.lane == lane }?.names ?? []
+        return names.reduce(0) { sum, name in
+            guard name.index >= segment else { return sum }
+            let original = File.size(journalPath + "/" + name.fileName)
+            return sum + (original ?? File.size(journalPath + "/" + name.compressedName) ?? 0)
+        }
+    }
+
     /// Reads a lane from its oldest segment on. nil where there is no such lane.
     ///
     /// - Parameter covered: entries up to here are left out, segments of nothing else not read.

@@ -3,14 +3,14 @@ import EdgeTypes
 /// What one step is given: requests from clients and other cores, and frames between a pool's
 /// home and its slices. Reused from step to step; warm, it allocates nothing.
 public struct RequestBatch: ~Copyable {
-    public var requests: [Request] = []
+    public var requests: PlainList<Request>
     public var payloads: [Payload] = []
     public var frames: [Frame] = []
     /// Whether the journal has no room for new grants (pays, expiries and transfers still fit).
     public var storageIsFull = false
 
     public init(capacity: Int = 1_024) {
-        requests.reserveCapacity(capacity)
+        requests = PlainList(capacity: capacity)
         payloads.reserveCapacity(64)
         frames.reserveCapacity(64)
     }
@@ -25,9 +25,9 @@ public struct RequestBatch: ~Copyable {
     }
 
     public mutating func removeAll() {
-        requests.removeAll(keepingCapacity: true)
-        payloads.removeAll(keepingCapacity: true)
-        frames.removeAll(keepingCapacity: true)
+        requests.removeAll()
+        if !payloads.isEmpty { payloads.removeAll(keepingCapacity: true) }
+        if !frames.isEmpty { frames.removeAll(keepingCapacity: true) }
     }
 }
 
@@ -60,7 +60,7 @@ public struct OutboundFrame: Sendable {
 /// The shell first appends `journal` to the core's journal, then sends the replies (those that
 /// wait, once it is durable), the frames (once durable) and the forwards (at once).
 public struct EffectBuffer: ~Copyable {
-    public var replies: [Reply] = []
+    public var replies: PlainList<Reply>
     public var bodies: [Value] = []
     public var forwards: [Forward] = []
     public var frames: [OutboundFrame] = []
@@ -70,7 +70,7 @@ public struct EffectBuffer: ~Copyable {
     public var nextDeadlineMs: UnixMs = .max
 
     public init(capacity: Int = 1_024) {
-        replies.reserveCapacity(capacity)
+        replies = PlainList(capacity: capacity)
         bodies.reserveCapacity(64)
         forwards.reserveCapacity(64)
         frames.reserveCapacity(64)
@@ -95,9 +95,9 @@ public struct EffectBuffer: ~Copyable {
 
     /// Empties everything but the journal, which the shell takes over.
     public mutating func removeAll() {
-        replies.removeAll(keepingCapacity: true)
-        bodies.removeAll(keepingCapacity: true)
-        forwards.removeAll(keepingCapacity: true)
-        frames.removeAll(keepingCapacity: true)
+        replies.removeAll()
+        if !bodies.isEmpty { bodies.removeAll(keepingCapacity: true) }
+        if !forwards.isEmpty { forwards.removeAll(keepingCapacity: true) }
+        if !frames.isEmpty { frames.removeAll(keepingCapacity: true) }
     }
 }

@@ -36,7 +36,7 @@ public struct ByteSink: ~Copyable {
     /// Makes room for `size` more bytes and returns where they go; they count as written.
     ///
     /// - Returns: exactly `size` bytes, uninitialised: the caller writes them all.
-    @inlinable
+    @inlinable @inline(__always)
     public mutating func extend(by size: Int) -> UnsafeMutableRawBufferPointer {
         precondition(size >= 0)
         if size > capacity - used { grow(to: used + size) }

@@ -24,7 +24,7 @@ public struct ChunkedLog<Element: BitwiseCopyable>: ~Copyable {
         chunks.deallocate()
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     public subscript(index: Int) -> Element {
         precondition(index >= 0 && index < count)
         // SAFETY: every index below `count` lies in an allocated chunk.
@@ -39,7 +39,7 @@ public struct ChunkedLog<Element: BitwiseCopyable>: ~Copyable {
         chunks[index >> Self.chunkShift][index & Self.chunkMask] = value
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     public mutating func append(_ element: Element) {
         if count == capacity { grow() }
         // SAFETY: `grow` made room for index `count`.
@@ -49,7 +49,7 @@ public struct ChunkedLog<Element: BitwiseCopyable>: ~Copyable {
     }
 
     @usableFromInline @inline(__always)
-    mutating func advance() { count += 1 }
+    mutating func advance() { count &+= 1 }
 
     @usableFromInline
     mutating func grow() {
@@ -114,7 +114,7 @@ extension ChunkedLog {
 
 /// The position of the last element for which `isBelow` holds, or nil. The log must be sorted.
 extension ChunkedLog {
-    @inlinable
+    @inlinable @inline(__always)
     public func lastIndex(where isAtMost: (Element) -> Bool) -> Int? {
         var low = 0
         var high = count

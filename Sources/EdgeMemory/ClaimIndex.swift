@@ -6,7 +6,7 @@ import CPrefetch
 /// A hash's 25 highest bits are its *rank*. Where the table has 2^c slots, an entry's home slot
 /// is the rank's c highest bits, and the entry stores the rank's 32 − c lowest bits beside a
 /// c-bit position. Their top 7 bits are the home's lowest 7, so that slot and entry together
-/// give the whole rank back as long as no entry sits 128 or more slots from home. Therefore
+/// give the whole rank back as long as no entry sits 63 or more slots from home. Therefore
 /// - a search stops at the first higher rank,
 /// - the table doubles without reading the log: both tables are in rank order, a pass over the
 ///   old one writes the new one from front to back, a few slots with each insertion,
@@ -15,8 +15,8 @@ import CPrefetch
 /// A found position is a candidate: equal ranks of different keys occur, the caller compares
 /// keys. At a load of 0.6 a search reads 1 or 2 cache lines, nearly never the log in vain.
 ///
-/// Complexity: search, insertion O(1) expected; growth moves at most `stride` slots and one run
-/// of neighbours a call. Memory: 4 bytes a slot at a load of 0.4 to 0.8.
+/// Complexity: search, insertion O(1) expected; growth moves at most 64 slots and one run of
+/// neighbours a call. Memory: 4 bytes a slot at a load of 0.34 to 0.69.
 public struct ClaimIndex: ~Copyable {
     @usableFromInline var table: Table
     /// The table that a growth in progress reads from; empty where there is none.
@@ -28,14 +28,22 @@ public struct ClaimIndex: ~Copyable {
     /// Bytes of `old` that are given back already.
     private var releasedBytes = 0
     public private(set) var count = 0
+    /// Entries that `table` takes before it grows; 0 while a growth is in progress.
+    @usableFromInline var fullCount: Int
 
-    /// Slots that a growth passes with each insertion.
-    static let stride = 8
+    /// A growth passes 64 slots with every eighth insertion: whole cache lines of both tables.
+    static let insertionsPerMove = 8
+    static let slotsPerMove = 64
     /// Bits of a hash that the index knows.
-    @inlinable static var rankBits: Int { 25 }
-    static let smallestBits = 5
+    @inlinable static var rankBits: UInt32 { 25 }
+    /// How many slots from home an entry may sit.
+    @inlinable static var farthest: Int { 62 }
+    static let smallestBits: UInt32 = 5
 
-    public init() { table = .allocate(bits: Self.smallestBits) }
+    public init() {
+        table = .allocate(bits: Self.smallestBits)
+        fullCount = Self.fullCount(bits: Self.smallestBits)
+    }
 
     deinit {
         table.deallocate()
@@ -55,11 +63,12 @@ public struct ClaimIndex: ~Copyable {
         if bits > table.bits {
             table.deallocate()
             table = .allocate(bits: bits)
+            fullCount = Self.fullCount(bits: bits)
         }
     }
 
-    /// Entries that a table holds before it doubles: 13/16 of its slots.
-    static func fullCount(bits: Int) -> Int { ((1 << bits) * 13) / 16 }
+    /// Entries that a table holds before it doubles: 11/16 of its slots.
+    static func fullCount(bits: UInt32) -> Int { ((1 << Int(bits)) * 11) / 16 }
 
     @inlinable @inline(__always)
     public func prefetch(_ hash: UInt64) {
@@ -89,26 +98,37 @@ public struct ClaimIndex: ~Copyable {
     static func find(
         _ rank: UInt32, in table: Table, from first: Int, _ matches: (Int) -> Bool
     ) -> Int? {
+        // The last slot stays empty: every run ends.
+        let tag = table.tag(of: rank)
+        let sameRank = table.sameRank
         var slot = first
-        while slot < table.slotCount {
+        while true {
             let entry = table[slot]
             if entry == 0 { return nil }
-            let other = table.rank(of: entry, at: slot)
-            if other > rank { return nil }
-            if other == rank {
+            let order = table.compare(entry, tag)
+            if order >= 0 {
+                if order > sameRank { return nil }
                 let position = table.position(of: entry)
                 if matches(position) { return position }
             }
-            slot += 1
+            slot &+= 1
         }
-        return nil
     }
 
     /// Adds a position under a hash. The caller has looked that its key is not there.
-    @inlinable
+    @inlinable @inline(__always)
     public mutating func insert(_ hash: UInt64, position: Int) {
-        makeRoom()
         let rank = Self.rank(of: hash)
+        guard count < fullCount,
+            table.insert(rank: rank, position: position, from: table.home(of: rank))
+        else { return insertGrowing(rank, position) }
+        counted()
+    }
+
+    /// Inserts while a growth is in progress, or due.
+    @usableFromInline
+    mutating func insertGrowing(_ rank: UInt32, _ position: Int) {
+        makeRoom()
         while true {
             let done: Bool
             if isInOld(rank) {
@@ -142,7 +162,7 @@ public struct ClaimIndex: ~Copyable {
             let entry = table[slot]
             precondition(entry != 0, "no entry for this position")
             if table.position(of: entry) == position, table.rank(of: entry, at: slot) == rank {
-                table[slot] = table.entry(rank: rank, position: newer)
+                table[slot] = table.entry(tag: table.tag(of: rank), position: newer)
                 return
             }
             slot += 1
@@ -150,20 +170,19 @@ public struct ClaimIndex: ~Copyable {
     }
 
     @usableFromInline @inline(__always)
-    mutating func counted() { count += 1 }
+    mutating func counted() { count &+= 1 }
 
-    @usableFromInline @inline(__always)
-    mutating func makeRoom() {
+    private mutating func makeRoom() {
         if isGrowing {
-            advance(by: Self.stride)
-        } else if count >= Self.fullCount(bits: table.bits) {
+            if count & (Self.insertionsPerMove - 1) == 0 { advance(by: Self.slotsPerMove) }
+        } else if count >= fullCount {
             beginGrowth()
         }
     }
 
-    @usableFromInline
-    mutating func beginGrowth() {
+    private mutating func beginGrowth() {
         precondition(!isGrowing)
+        fullCount = 0
         old = table
         table = .allocate(bits: old.bits + 1)
         cursor = 0
@@ -172,34 +191,35 @@ public struct ClaimIndex: ~Copyable {
     }
 
     /// Moves at least `slots` slots of the old table, and on to the end of a home's group.
-    @usableFromInline
-    mutating func advance(by slots: Int) {
+    private mutating func advance(by slots: Int) {
         let goal = cursor + slots
+        var slot = cursor
         var lastHome = -1
-        while cursor < old.slotCount {
-            let entry = old[cursor]
+        frontier = old.slotCount
+        while slot < old.slotCount {
+            let entry = old[slot]
             if entry == 0 {
-                if cursor >= goal { break }
-                // Whoever has this slot or one before it as home was met before it.
-                cursor += 1
-                frontier = cursor
-                lastHome = -1
+                if slot >= goal {
+                    // Whoever has a home before this slot was met before it.
+                    frontier = slot
+                    break
+                }
+                slot &+= 1
                 continue
             }
-            let rank = old.rank(of: entry, at: cursor)
-            let home = old.home(of: rank)
+            let rank = old.rank(of: entry, at: slot)
+            let home = old.home(of: entry, at: slot)
             if home != lastHome {
-                frontier = home
-                if cursor >= goal { break }
+                if slot >= goal {
+                    frontier = home
+                    break
+                }
                 lastHome = home
             }
-            // The new table is filled in rank order at twice the room: nobody is farther from
-            // home there than in the old one.
-            let moved = table.insert(
-                rank: rank, position: old.position(of: entry), from: table.home(of: rank))
-            precondition(moved, "a growing index overflowed")
-            cursor += 1
+            table.append(rank: rank, position: old.position(of: entry))
+            slot &+= 1
         }
+        cursor = slot
         if cursor == old.slotCount { return endGrowth() }
         if cursor * 4 - releasedBytes >= Region.pieceBytes {
             Region.release(old.base, old.sizeBytes, at: releasedBytes)
@@ -210,12 +230,12 @@ public struct ClaimIndex: ~Copyable {
     private mutating func endGrowth() {
         old.deallocate()
         old = .none
+        fullCount = Self.fullCount(bits: table.bits)
     }
 
     /// An entry would sit too far from home (rare at these loads): finish the growth in progress
     /// at once, or begin one.
-    @usableFromInline
-    mutating func overflowed() {
+    private mutating func overflowed() {
         if !isGrowing { beginGrowth() }
         while isGrowing { advance(by: 1 << 16) }
     }
@@ -231,14 +251,18 @@ public struct ClaimIndex: ~Copyable {
 
 extension ClaimIndex {
     /// A view of one table's memory, which the index allocates and frees.
+    ///
+    /// An entry's *tag*, the bits above its position, is compared in a circle: the homes of two
+    /// entries that a search can meet lie fewer than 64 slots apart, and 7 bits of the home are
+    /// in the tag, so the sign of the difference of two tags tells which rank is higher.
     @usableFromInline
     struct Table {
         @usableFromInline let base: UnsafeMutableRawPointer
-        @usableFromInline let bits: Int
+        @usableFromInline let bits: UInt32
         @usableFromInline let slotCount: Int
 
         @usableFromInline
-        init(base: UnsafeMutableRawPointer, bits: Int, slotCount: Int) {
+        init(base: UnsafeMutableRawPointer, bits: UInt32, slotCount: Int) {
             self.base = base
             self.bits = bits
             self.slotCount = slotCount
@@ -248,10 +272,10 @@ extension ClaimIndex {
         @usableFromInline nonisolated(unsafe) static let none = Table(
             base: UnsafeMutableRawPointer(bitPattern: 64)!, bits: 0, slotCount: 0)
 
-        static func allocate(bits: Int) -> Table {
+        static func allocate(bits: UInt32) -> Table {
             precondition(bits <= ClaimIndex.rankBits, "index over its limit")
-            // Entries near the end spill into 128 slots past it instead of wrapping around.
-            let slotCount = (1 << bits) + 128
+            // Entries near the end spill into 64 slots past it instead of wrapping around.
+            let slotCount = (1 << Int(bits)) + 64
             return Table(base: Region.allocate(slotCount * 4), bits: bits, slotCount: slotCount)
         }
 
@@ -278,57 +302,96 @@ extension ClaimIndex {
         }
 
         @inlinable @inline(__always)
-        func home(of rank: UInt32) -> Int {
-            Int(rank >> UInt32(truncatingIfNeeded: ClaimIndex.rankBits - bits))
+        func home(of rank: UInt32) -> Int { Int(rank &>> (ClaimIndex.rankBits &- bits)) }
+
+        /// A rank as it stands in entries, above the position.
+        @inlinable @inline(__always)
+        func tag(of rank: UInt32) -> UInt32 { rank &<< bits }
+
+        @inlinable @inline(__always)
+        func entry(tag: UInt32, position: Int) -> UInt32 {
+            tag | UInt32(truncatingIfNeeded: position &+ 1)
+        }
+
+        @inlinable @inline(__always)
+        func position(of entry: UInt32) -> Int { Int(entry & ((1 &<< bits) &- 1)) &- 1 }
+
+        /// How an entry's rank compares with that of `tag`: below 0, lower; up to `sameRank`, the
+        /// same; above, higher.
+        @inlinable @inline(__always)
+        func compare(_ entry: UInt32, _ tag: UInt32) -> Int32 { Int32(bitPattern: entry &- tag) }
+
+        /// The difference that a position makes.
+        @inlinable @inline(__always)
+        var sameRank: Int32 { Int32(bitPattern: (1 &<< bits) &- 1) }
+
+        /// - Precondition: `entry` is what `slot` holds.
+        @inline(__always)
+        func home(of entry: UInt32, at slot: Int) -> Int {
+            slot &- ((slot &- Int(entry &>> 25)) & 127)
         }
 
         /// - Precondition: `entry` is what `slot` holds.
-        @inlinable @inline(__always)
+        @inline(__always)
         func rank(of entry: UInt32, at slot: Int) -> UInt32 {
-            let low = Int(entry >> 25)
-            let home = slot - ((slot &- low) & 127)
-            let high = UInt32(truncatingIfNeeded: home >> 7)
-            return (high << UInt32(truncatingIfNeeded: 32 - bits))
-                | (entry >> UInt32(truncatingIfNeeded: bits))
-        }
-
-        @inlinable @inline(__always)
-        func entry(rank: UInt32, position: Int) -> UInt32 {
-            (rank << UInt32(truncatingIfNeeded: bits)) | UInt32(truncatingIfNeeded: position + 1)
-        }
-
-        @inlinable @inline(__always)
-        func position(of entry: UInt32) -> Int {
-            Int(entry & ((1 << UInt32(truncatingIfNeeded: bits)) - 1)) - 1
+            let high = UInt32(truncatingIfNeeded: home(of: entry, at: slot) &>> 7)
+            return (high &<< (32 &- bits)) | (entry &>> bits)
         }
 
         /// Puts an entry where its rank belongs, moving higher ranks up by one slot.
         ///
         /// - Returns: false, with nothing changed, where an entry would sit too far from home.
-        @inlinable
+        @inlinable @inline(__always)
         func insert(rank: UInt32, position: Int, from first: Int) -> Bool {
+            // The last slot stays empty: every run ends.
+            let tag = self.tag(of: rank)
+            let sameRank = self.sameRank
             var slot = first
-            while slot < slotCount {
-                let entry = self[slot]
-                if entry == 0 || self.rank(of: entry, at: slot) > rank { break }
-                slot += 1
+            var entry = self[slot]
+            while entry != 0 && compare(entry, tag) <= sameRank {
+                slot &+= 1
+                entry = self[slot]
             }
-            guard slot < slotCount, slot - home(of: rank) < 127 else { return false }
+            guard slot &- home(of: rank) <= ClaimIndex.farthest, slot &+ 1 < slotCount else {
+                return false
+            }
+            if entry != 0 && !shift(from: slot) { return false }
+            self[slot] = self.entry(tag: tag, position: position)
+            return true
+        }
+
+        /// Moves the run that begins at `slot` up by one.
+        ///
+        /// - Returns: false, with nothing changed, where an entry would sit too far from home.
+        @inlinable @inline(__always)
+        func shift(from slot: Int) -> Bool {
             // Look before moving: everyone in the run must stay within reach of home.
             var end = slot
-            while true {
-                let entry = self[end]
-                if entry == 0 { break }
-                let distance = (end &- Int(entry >> 25)) & 127
-                if distance >= 126 || end + 1 == slotCount { return false }
-                end += 1
+            var entry = self[end]
+            while entry != 0 {
+                if (end &- Int(entry &>> 25)) & 127 >= ClaimIndex.farthest { return false }
+                end &+= 1
+                entry = self[end]
             }
+            guard end &+ 1 < slotCount else { return false }
             while end > slot {
-                self[end] = self[end - 1]
-                end -= 1
+                self[end] = self[end &- 1]
+                end &-= 1
             }
-            self[slot] = self.entry(rank: rank, position: position)
             return true
+        }
+
+        /// Puts an entry behind all others that it may meet: their ranks are not higher.
+        @inline(__always)
+        func append(rank: UInt32, position: Int) {
+            let home = self.home(of: rank)
+            var slot = home
+            while self[slot] != 0 { slot &+= 1 }
+            // At twice the room nobody is farther from home than in the old table.
+            precondition(
+                slot &- home <= ClaimIndex.farthest && slot &+ 1 < slotCount,
+                "a growing index overflowed")
+            self[slot] = entry(tag: tag(of: rank), position: position)
         }
     }
 }

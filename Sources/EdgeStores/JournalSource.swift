@@ -59,7 +59,8 @@ public final class JournalSource: EntrySource {
             segments = try directory.segments(of: journalLane)
         } catch { throw Self.wrap(error) }
         guard let first = segments.first else {
-            hasEnded = true
+            // A running writer has not begun its first segment yet.
+            hasEnded = committed == nil
             return
         }
         var start = first
@@ -142,11 +143,20 @@ public final class JournalSource: EntrySource {
         return .io("\(error)")
     }
 
-    /// Entries are 40 bytes and more, claims 64: an estimate for gauges.
+    /// Entries are 40 bytes and more, claims 64: an estimate for gauges, but 0 only where nothing
+    /// is left.
     public func backlog() -> UInt64 {
-        guard let committed else { return UInt64(overflow.count) }
+        guard let committed else { return UInt64(overflow.count) + (hasEnded ? 0 : unread()) }
         let place = reader?.reader.cursor.position ?? 0
         let end = committed()
-        return UInt64(overflow.count) + (end > place ? (end - place) / 64 : 0)
+        return UInt64(overflow.count) + (end > place ? max(1, (end - place) / 64) : 0)
+    }
+
+    /// Of a lane that nobody writes to: about how many entries its reader has before it.
+    private func unread() -> UInt64 {
+        let cursor = reader?.reader.cursor
+        let bytes = try? directory.bytes(of: journalLane, from: cursor?.index ?? 0)
+        let read = min(cursor?.offset ?? 0, bytes ?? 0)
+        return max(1, ((bytes ?? 0) - read) / 64)
     }
 }

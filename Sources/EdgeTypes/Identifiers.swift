@@ -12,7 +12,7 @@ public typealias ShardID = UInt16
 
 /// A pool's identity on the wire and in tables: a 64-bit hash of its family and name
 /// (`PoolKey.of` in EdgeMemory). Creation refuses a second name with the same key.
-public struct PoolKey: Hashable, Sendable {
+public struct PoolKey: BitwiseCopyable, Hashable, Sendable {
     public var rawValue: UInt64
 
     @inlinable
@@ -22,7 +22,7 @@ public struct PoolKey: Hashable, Sendable {
 /// An order's identity: the shard it lives on, and its number there (from 0).
 ///
 /// Its text form is 13 letters and digits (Crockford's base 32, lower case): see `OrderID.text`.
-public struct OrderID: Hashable, Sendable {
+public struct OrderID: BitwiseCopyable, Hashable, Sendable {
     public var rawValue: UInt64
 
     @inlinable
@@ -56,7 +56,7 @@ public struct Instant: Sendable {
 }
 
 /// Names the request that a reply answers. Chosen by the shell, opaque to the core.
-public struct Ticket: Hashable, Sendable {
+public struct Ticket: BitwiseCopyable, Hashable, Sendable {
     /// The event loop that holds the connection.
     public var core: UInt16
     /// Tells a connection from an earlier one in the same slot.

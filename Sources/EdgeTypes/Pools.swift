@@ -13,7 +13,7 @@ public enum PoolKind: UInt8, Sendable, CaseIterable {
 }
 
 /// Rains and SKUs have separate names.
-public enum PoolFamily: UInt8, Sendable {
+public enum PoolFamily: UInt8, BitwiseCopyable, Sendable {
     case rain = 0
     case stock = 1
 }

@@ -1,5 +1,5 @@
 /// How a command ended. The raw text of each is part of the outside contract.
-public enum Outcome: UInt8, Sendable, CaseIterable {
+public enum Outcome: UInt8, BitwiseCopyable, Sendable, CaseIterable {
     case granted = 0
     case `repeat`
     case soldOut
@@ -17,7 +17,7 @@ public enum Outcome: UInt8, Sendable, CaseIterable {
 }
 
 /// Why a command was refused with an error.
-public enum ErrorCode: UInt8, Sendable, CaseIterable {
+public enum ErrorCode: UInt8, BitwiseCopyable, Sendable, CaseIterable {
     case noRain = 0
     case noStock
     case noOrder
@@ -35,7 +35,7 @@ public enum ErrorCode: UInt8, Sendable, CaseIterable {
 }
 
 /// Which fields of a reply count.
-public enum ReplyShape: UInt8, Sendable {
+public enum ReplyShape: UInt8, BitwiseCopyable, Sendable {
     /// `outcome`, `fen`, `packet` (−1: none), `timeMs`.
     case grab = 0
     /// `outcome`, `order` (0: none), `timeMs` (expires).
@@ -51,7 +51,7 @@ public enum ReplyShape: UInt8, Sendable {
 }
 
 /// One answer: plain values, nothing allocated; longer ones wait in the effects' `bodies`.
-public struct Reply: Sendable {
+public struct Reply: BitwiseCopyable, Sendable {
     public var ticket: Ticket
     public var shape: ReplyShape
     public var outcome: Outcome

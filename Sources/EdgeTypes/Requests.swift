@@ -1,5 +1,5 @@
 /// What a client asks of a core.
-public enum Operation: UInt8, Sendable, CaseIterable {
+public enum Operation: UInt8, BitwiseCopyable, Sendable, CaseIterable {
     case grab = 0
     case claims
     case reserve
@@ -21,7 +21,7 @@ public enum Operation: UInt8, Sendable, CaseIterable {
 
 /// One request, decoded: plain values, nothing allocated. What is longer (definitions, payment
 /// ids) waits beside it in the batch's `payloads`.
-public struct Request: Sendable {
+public struct Request: BitwiseCopyable, Sendable {
     public var ticket: Ticket
     public var operation: Operation
     /// Which names `pool` was hashed from.

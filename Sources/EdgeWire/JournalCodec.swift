@@ -11,7 +11,7 @@ public enum JournalCodec {
     /// Appends a claim. The hot path: no call but the checksum's, nothing allocated when warm.
     ///
     /// - Precondition: `packet` fits in 32 bits (pools hold at most 10^9 packets).
-    @inlinable
+    @inlinable @inline(__always)
     public static func encode(_ claim: Claim, header: EntryHeader, into sink: inout ByteSink) {
         precondition(claim.packet >= 0 && claim.packet <= Int64(UInt32.max))
         let once = claim.requestHash == 0

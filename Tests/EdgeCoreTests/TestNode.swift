@@ -255,7 +255,8 @@ final class TestNode {
         }
         if !effects.journal.bytes.isEmpty { stepEnds.append(journal.count) }
         effects.journal.removeAll()
-        for reply in effects.replies {
+        for index in 0..<effects.replies.count {
+            let reply = effects.replies[index]
             let body = reply.body < 0 ? Value.null : effects.bodies[Int(reply.body)]
             let before = answers.updateValue(Answer(reply, body), forKey: reply.ticket.position)
             precondition(before == nil, "a request was answered twice")

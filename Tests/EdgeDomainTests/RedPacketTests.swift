@@ -36,6 +36,26 @@ struct RedPacketTests {
         }
     }
 
+    @Test(
+        "eight packets worked out together hold what each holds alone",
+        arguments: [PoolKind.spread, .luck, .equal])
+    func runs(kind: PoolKind) {
+        for count in [1, 2, 7, 8, 9, 64, 1_023, 4_097] as [Int64] {
+            let amounts = PacketAmounts(
+                PoolDefinition(
+                    name: "r", kind: kind, units: count, amountFen: count * 250 + count / 3,
+                    minFen: 1, maxFen: 0, holdMs: 0, slices: 1, regions: [],
+                    seed: seed(UInt64(count)), seedWasGiven: true, commitment: .zero,
+                    durability: .memory, initial: PoolTerms()))
+            for first in 0..<count {
+                let run = amounts.run(from: first)
+                for lane in 0..<min(8, count - first) {
+                    #expect(run[Int(lane)] == amounts.amount(first + lane))
+                }
+            }
+        }
+    }
+
     @Test("the total is exact and every amount within its bounds, in a large pool")
     func largePool() {
         let total = large * 2_000 + 777

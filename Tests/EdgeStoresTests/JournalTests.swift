@@ -58,8 +58,10 @@ struct JournalTests {
         #expect(reconciler.status.lastError == nil)
         for writer in writers { #expect(writer.stop()) }
 
-        let report = try StoreAudit.run(
-            storePath: store, sources: try JournalSource.all(of: directory))
+        let sources = try JournalSource.all(of: directory)
+        #expect(!sources.isEmpty && sources.allSatisfy { $0.backlog() > 0 })
+        let report = try StoreAudit.run(storePath: store, sources: sources)
+        #expect(sources.allSatisfy { $0.backlog() == 0 })
         #expect(report.isClean && report.entries == Int64(entries.count), "\(report)")
         try tamper(
             store,

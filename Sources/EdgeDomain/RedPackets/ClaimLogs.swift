@@ -25,6 +25,7 @@ struct TimeMarks: ~Copyable {
         timesMs.append(timeMs)
     }
 
+    @inlinable @inline(__always)
     func time(of claim: Int) -> UnixMs {
         guard let mark = firstClaims.lastIndex(where: { $0 <= UInt32(claim) }) else { return 0 }
         return timesMs[mark]

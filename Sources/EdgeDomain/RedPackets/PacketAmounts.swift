@@ -7,7 +7,9 @@ public enum PacketAmounts: Sendable {
     /// Every packet the mean; fen that do not divide go to the first packets, one each.
     case equal(mean: Fen, remainder: Int64)
 
-    /// - Precondition: `definition` is of a rain and passed `AmountRules.check`.
+    /// Units of stock hold nothing.
+    ///
+    /// - Precondition: `definition` passed `AmountRules.check`.
     public init(_ definition: PoolDefinition) {
         let count = definition.units
         let total = definition.amountFen
@@ -25,7 +27,7 @@ public enum PacketAmounts: Sendable {
         case .equal:
             self = .equal(mean: total / count, remainder: total % count)
         case .stock:
-            preconditionFailure("stock has no packets")
+            self = .equal(mean: 0, remainder: 0)
         }
     }
 
@@ -36,6 +38,23 @@ public enum PacketAmounts: Sendable {
         case .spread(let amounts): amounts.amount(index)
         case .luck(let amounts): amounts.amounts[Int(index)]
         case .equal(let mean, let remainder): index < remainder ? mean + 1 : mean
+        }
+    }
+
+    /// What eight packets from `first` on hold; past the last packet, anything.
+    @inlinable
+    public func run(from first: Int64) -> PacketRun {
+        switch self {
+        case .spread(let amounts): return amounts.run(from: first)
+        case .luck(let amounts):
+            var run = PacketRun(repeating: 0)
+            let last = amounts.amounts.count - 1
+            for lane in 0..<8 { run[lane] = amounts.amounts[min(Int(first) + lane, last)] }
+            return run
+        case .equal(let mean, let remainder):
+            var run = PacketRun(repeating: mean)
+            for lane in 0..<8 where first + Int64(lane) < remainder { run[lane] += 1 }
+            return run
         }
     }
 }

@@ -13,6 +13,8 @@ public struct RainSlice: ~Copyable {
     public let shard: ShardID
     /// The pool's number in its core's table.
     public let poolIndex: Int
+    /// The shard's number among those of its core.
+    public let localShard: Int
     public private(set) var control: PoolControl
     /// A crash took this `memory` slice's tail along; nothing is granted any more.
     public private(set) var isQuarantined = false
@@ -36,8 +38,8 @@ public struct RainSlice: ~Copyable {
     @usableFromInline var totals = SliceTotals()
     /// Amounts of the packets from `aheadFirst` on, worked out together: one after the other the
     /// draws are a chain of dependent look-ups, side by side they overlap.
-    @usableFromInline var ahead: [Fen] = []
-    @usableFromInline var aheadFirst: Int64 = 0
+    @usableFromInline var ahead = PacketRun(repeating: 0)
+    @usableFromInline var aheadFirst: Int64 = -8
 
     public private(set) var creditedNumber: UInt32 = 0
     public private(set) var returnedNumber: UInt32 = 0
@@ -57,17 +59,19 @@ public struct RainSlice: ~Copyable {
 
     public init(
         definition: PoolDefinition, pool: PoolKey, slice: UInt32, shard: ShardID, poolIndex: Int,
-        control: PoolControl
+        localShard: Int, control: PoolControl
     ) {
         self.pool = pool
         self.slice = slice
         self.shard = shard
         self.poolIndex = poolIndex
+        self.localShard = localShard
         self.control = control
         salt = definition.seed.key(5)(0)
-        // Room for a fair share before the herd comes; units that are leased later make it grow.
+        // Room for half of a fair share before the herd comes. The last doubling is left to
+        // growth: a pool that ends half full does not hold twice the memory it needs.
         let share = Int(definition.units) / Int(max(1, definition.slices)) + 1
-        index.reserve(min(share, Limits.claimsPerSlice))
+        index.reserve(min(share / 2, Limits.claimsPerSlice))
     }
 }
 
@@ -94,10 +98,13 @@ extension RainSlice {
     @inlinable @inline(__always)
     public func prefetch(_ hash: UInt64) { index.prefetch(hash) }
 
-    /// Decides a grab; mutates nothing. Retries come first: they get their first result whatever
+    /// Decides a grab; changes nothing. Retries come first: they get their first result whatever
     /// became of the pool since.
+    ///
+    /// `mutating` only in form: Swift 6.3 passes a borrowed slice by value, a copy of 664 bytes
+    /// a grab; a mutable one it passes by address.
     @inlinable
-    public func decide(
+    public mutating func decide(
         _ user: UserID, hash: UInt64, requestHash: UInt64, nowMs: UnixMs
     ) -> GrabDecision {
         let latest = index.find(hash) { users[$0] == user }
@@ -126,33 +133,30 @@ extension RainSlice {
         return .grant(packet: nextPacket)
     }
 
-    /// What `packet` holds, which `decide` has just granted.
+    /// What `packet` holds, where `lookAhead` has worked it out.
     @inlinable @inline(__always)
-    public mutating func amount(of packet: Int64, _ amounts: borrowing PacketAmounts) -> Fen {
-        let index = packet &- aheadFirst
-        if index < 0 || index >= Int64(ahead.count) {
-            lookAhead(from: packet, amounts)
-            return ahead[0]
-        }
-        return ahead[Int(index)]
+    public func knownAmount(of packet: Int64) -> Fen? {
+        let lane = packet &- aheadFirst
+        return lane >= 0 && lane < 8 ? ahead[Int(lane)] : nil
     }
 
-    @usableFromInline
-    static let aheadCount = 16
+    /// Whether the next packet's amount is not worked out yet.
+    @inlinable @inline(__always)
+    public var wantsLookAhead: Bool { headLeft > 0 && knownAmount(of: nextPacket) == nil }
 
-    @usableFromInline @inline(never)
-    mutating func lookAhead(from packet: Int64, _ amounts: borrowing PacketAmounts) {
-        let count = Int(min(Int64(Self.aheadCount), headLeft))
-        precondition(count > 0 && packet == nextPacket)
-        aheadFirst = packet
-        ahead.removeAll(keepingCapacity: true)
-        for offset in 0..<Int64(count) { ahead.append(amounts.amount(packet + offset)) }
+    /// Works out what the next packet and those after it hold.
+    ///
+    /// - Precondition: a packet is left.
+    public mutating func lookAhead(_ amounts: borrowing PacketAmounts) {
+        precondition(headLeft > 0)
+        aheadFirst = nextPacket
+        ahead = amounts.run(from: nextPacket)
     }
 
     /// Applies a claim that `decide` granted or the journal holds.
     ///
     /// - Precondition: `packet` is the next one.
-    @inlinable
+    @inlinable @inline(__always)
     public mutating func apply(
         _ user: UserID, hash: UInt64, requestHash: UInt64, packet: Int64, amountFen: Fen,
         timeMs: UnixMs
@@ -160,7 +164,7 @@ extension RainSlice {
         precondition(headLeft > 0 && packet == nextPacket)
         let position = users.count
         if packet != runEnd { runs.append(GrantRun(firstClaim: position, firstPacket: packet)) }
-        runEnd = packet + 1
+        runEnd = packet &+ 1
         if !repeats.isActive && control.terms.limit <= 1 {
             index.insert(hash, position: position)
         } else {
@@ -168,11 +172,11 @@ extension RainSlice {
         }
         users.append(user)
         times.append(timeMs, at: position)
-        nextPacket += 1
-        headLeft -= 1
-        totals.held -= 1
-        totals.granted += 1
-        totals.grantedFen += amountFen
+        nextPacket &+= 1
+        headLeft &-= 1
+        totals.held &-= 1
+        totals.granted &+= 1
+        totals.grantedFen &+= amountFen
         if headLeft == 0 { takeNextRange() }
     }
 
@@ -189,7 +193,7 @@ extension RainSlice {
     }
 
     /// The packet that the claim at `position` got. O(log runs).
-    @inlinable
+    @inlinable @inline(__always)
     public func packet(of position: Int) -> Int64 {
         var low = 0
         var high = runs.count
@@ -201,6 +205,7 @@ extension RainSlice {
     }
 
     /// When the claim at `position` was granted. O(log milliseconds).
+    @inlinable @inline(__always)
     public func timeMs(of position: Int) -> UnixMs { times.time(of: position) }
 
     public var claimCount: Int { users.count }

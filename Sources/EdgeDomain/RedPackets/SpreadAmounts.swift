@@ -39,14 +39,25 @@ public struct SpreadAmounts: Sendable {
     ///
     /// - Precondition: `0 <= index < count`.
     @inlinable
-    public func amount(_ index: Int64) -> Fen {
-        let place = permutation(index)
+    public func amount(_ index: Int64) -> Fen { amount(at: permutation(index)) }
+
+    /// What the packets `first ..< first + 8` hold; past the last packet, anything.
+    @inlinable
+    public func run(from first: Int64) -> PacketRun {
+        var run = permutation.run(from: first)
+        for lane in 0..<8 { run[lane] = amount(at: run[lane]) }
+        return run
+    }
+
+    @inlinable @inline(__always)
+    func amount(at place: Int64) -> Fen {
         let base = place < remainder ? mean + 1 : mean
         // The last place of an odd pool has no partner.
         if place == count &- 1 && (count & 1) == 1 { return base }
         let draw = offsets(UInt64(bitPattern: place &>> 1))
         let width = UInt64(bitPattern: reach) &* 2 &+ 1
         let offset = Int64(bitPattern: draw.multipliedFullWidth(by: width).high) &- reach
-        return (place & 1) == 0 ? base + offset : base - offset
+        // Even places get the offset, odd ones its negation: which is which, no branch foresees.
+        return base + offset &* (1 &- 2 &* (place & 1))
     }
 }

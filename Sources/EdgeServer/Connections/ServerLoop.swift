@@ -160,7 +160,7 @@ public class ServerLoop: @unchecked Sendable {
     private final func submitEntries() {
         guard let journal else { return effects.journal.removeAll() }
         let isWaitedFor =
-            !effects.frames.isEmpty || effects.replies.contains(where: \.waitsForJournal)
+            !effects.frames.isEmpty || effects.replies.contains { $0.waitsForJournal }
         let hasEntries = effects.journal.count > 0
         // An answer may have read what was left to become durable lazily.
         let isOwed = isWaitedFor && submitted > max(committed, wanted)
