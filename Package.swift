@@ -107,6 +107,7 @@ if !coreOnly {
             dependencies: [
                 "EdgeCore", "EdgeJournal", "EdgeStores", "EdgeLedger", "EdgeWire", "EdgeDomain",
                 "EdgeMemory", "EdgeTypes", "COpenSSL",
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
