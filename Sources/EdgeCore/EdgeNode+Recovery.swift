@@ -32,7 +32,7 @@ extension EdgeNode {
         guard slices[slot].accepts(packet: claim.packet) else {
             throw ReplayError(header: header, reason: "packet \(claim.packet) is not the next")
         }
-        guard nextAmount(slot, claim.packet) == claim.amountFen else {
+        guard nextAmount(slot) == claim.amountFen else {
             throw ReplayError(
                 header: header, reason: "packet \(claim.packet) holds another amount")
         }

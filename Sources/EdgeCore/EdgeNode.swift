@@ -135,7 +135,9 @@ public struct EdgeNode: ~Copyable {
     @inline(__always)
     mutating func nextHeader(_ local: Int, _ nowMs: UnixMs) -> EntryHeader {
         counters.entries &+= 1
-        return shards[local].next(nowMs)
+        let header = shards[local].following(nowMs)
+        shards[local].advance(header)
+        return header
     }
 
     /// Journals an entry of a local shard and returns its header.
@@ -164,11 +166,17 @@ struct ShardState: BitwiseCopyable, Sendable {
     var sequence: UInt64 = 0
     var timeMs: UnixMs = 0
 
-    /// The shard's time is the later of its last entry and the wall clock.
+    /// The header of the entry that would follow. The shard's time is the later of its last
+    /// entry and the wall clock.
     @inline(__always)
-    mutating func next(_ nowMs: UnixMs) -> EntryHeader {
-        sequence &+= 1
-        timeMs = max(timeMs, nowMs)
-        return EntryHeader(shard: id, epoch: epoch, sequence: sequence, timeMs: timeMs)
+    func following(_ nowMs: UnixMs) -> EntryHeader {
+        EntryHeader(
+            shard: id, epoch: epoch, sequence: sequence &+ 1, timeMs: max(timeMs, nowMs))
+    }
+
+    @inline(__always)
+    mutating func advance(_ header: EntryHeader) {
+        sequence = header.sequence
+        timeMs = header.timeMs
     }
 }

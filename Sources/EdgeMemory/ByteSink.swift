@@ -28,6 +28,7 @@ public struct ByteSink: ~Copyable {
     /// Forgets what was written past `count`: for writers that reserve more than they use.
     ///
     /// - Precondition: `count` is at most what is held.
+    @inlinable
     public mutating func truncate(to count: Int) {
         precondition(count >= 0 && count <= used)
         used = count

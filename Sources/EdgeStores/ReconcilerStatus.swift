@@ -41,7 +41,7 @@ public struct ReconcilerConfiguration: Sendable {
     public var batchEntries = 65_536
     /// After a wake-up it waits so long for more entries, so that the store syncs its disk for
     /// many at once. A batch that is full goes at once.
-    public var gatherMs = 20
+    public var gatherMs = 100
     /// Without wake-ups it looks for entries as often.
     public var pollMs = 250
     /// First and longest wait after a failure; doubled each time, the last half of it random.

@@ -133,16 +133,24 @@ extension RainSlice {
         return .grant(packet: nextPacket)
     }
 
-    /// What `packet` holds, where `lookAhead` has worked it out.
+    /// What the next packet holds, where `lookAhead` has worked it out.
     @inlinable @inline(__always)
-    public func knownAmount(of packet: Int64) -> Fen? {
-        let lane = packet &- aheadFirst
+    public var nextAmount: Fen? {
+        let lane = nextPacket &- aheadFirst
         return lane >= 0 && lane < 8 ? ahead[Int(lane)] : nil
     }
 
+    /// The packet that is granted next, where it holds any.
+    @inlinable @inline(__always)
+    public var headPacket: Int64 { nextPacket }
+
+    /// Whether it has a packet to grant.
+    @inlinable @inline(__always)
+    public var holdsPackets: Bool { headLeft > 0 }
+
     /// Whether the next packet's amount is not worked out yet.
     @inlinable @inline(__always)
-    public var wantsLookAhead: Bool { headLeft > 0 && knownAmount(of: nextPacket) == nil }
+    public var wantsLookAhead: Bool { headLeft > 0 && nextAmount == nil }
 
     /// Works out what the next packet and those after it hold.
     ///
