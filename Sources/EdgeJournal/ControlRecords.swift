@@ -11,6 +11,8 @@ enum ControlKind {
     static let magic: UInt64 = 0x9d0f_e1c3_b5a7_8699
     /// Longest control record: a seal that lists every shard.
     static let limit = 1 << 20
+    /// No lane gets so far: positions never overflow.
+    static let lastPosition: UInt64 = 1 << 62
 
     static func begin(
         _ region: UnsafeMutableRawBufferPointer, kind: UInt8, lane: JournalLane, offset: Int,
@@ -68,7 +70,8 @@ struct BatchRecord {
 
     init?(_ frame: JournalFrame, lane: JournalLane, offset: UInt64) {
         guard frame.rawKind == ControlKind.batch, frame.length == BatchRecord.bytes,
-            ControlKind.isGenuine(frame, lane: lane, offset: offset)
+            ControlKind.isGenuine(frame, lane: lane, offset: offset),
+            frame.bytes.get(40, UInt64.self) <= ControlKind.lastPosition
         else { return nil }
         self.init(
             startPosition: frame.bytes.get(40), bodyBytes: frame.bytes.get(48),
@@ -167,6 +170,7 @@ struct SealRecord {
         let count = Int(bytes.get(72, UInt32.self))
         guard count <= Limits.shards, frame.length == SealRecord.bytes(ranges: count),
             bytes.get(56, UInt64.self) <= SealRecord.mostEntries,
+            bytes.get(40, UInt64.self) <= ControlKind.lastPosition,
             let reason = SealReason(rawValue: bytes.get(68))
         else { return nil }
         let ranges = (0..<count).map { index in

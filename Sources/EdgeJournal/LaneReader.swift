@@ -302,9 +302,7 @@ public struct LaneReader: ~Copyable {
         guard let batch = BatchRecord(frame, lane: cursor.lane, offset: cursor.offset) else {
             return .broken(.contradiction("an entry or a foreign record outside of a batch"))
         }
-        guard batch.startPosition == cursor.position, batch.bodyBytes <= 1 << 40,
-            batch.startPosition <= 1 << 62
-        else {
+        guard batch.startPosition == cursor.position, batch.bodyBytes <= 1 << 40 else {
             return .broken(.contradiction("the batch names position \(batch.startPosition)"))
         }
         audit.note(frame)

@@ -120,7 +120,9 @@ struct HostileFileTests {
             _ = try reader.read(upTo: nil) { (_) throws(JournalError) in }
         }
         guard case .damaged(let damage) = error else { return }
-        #expect(damage.reason == .contradiction("the batch names position \(UInt64.max - 8)"))
+        #expect(
+            damage.reason
+                == .contradiction("an entry or a foreign record outside of a batch"))
     }
 
     /// A segment of nothing but a seal that covers shard 0 up to sequence 5.
@@ -146,6 +148,15 @@ struct HostileFileTests {
             Self.directory([Self.sealed(0, end: 1_000), Self.sealed(1, end: 10)]),
             covered: covered)
         #expect(reason == .contradiction("the seal names position 10"))
+    }
+
+    @Test("a seal at the end of all positions is no seal")
+    func sealAtTheEnd() throws {
+        var covered = ShardSequences()
+        covered[0] = 100
+        try Self.expectDamage(
+            Self.directory([Self.sealed(0, end: 1_000), Self.sealed(1, end: .max)]),
+            covered: covered)
     }
 
     @Test("a seal that counts more entries than a segment can hold is no seal")
