@@ -5,6 +5,8 @@ import PackageDescription
 // DOWNPOUR_CORE_ONLY=1 leaves every dependency out of the manifest: the deterministic core then
 // builds and tests in seconds, which is what sanitizers and fuzzers want.
 let coreOnly = ProcessInfo.processInfo.environment["DOWNPOUR_CORE_ONLY"] == "1"
+// DOWNPOUR_FUZZ=1 adds the fuzzers, which only link under -sanitize=fuzzer: see Tests/fuzz.
+let fuzzes = ProcessInfo.processInfo.environment["DOWNPOUR_FUZZ"] == "1"
 
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -105,6 +107,7 @@ if !coreOnly {
             dependencies: [
                 "EdgeCore", "EdgeJournal", "EdgeStores", "EdgeLedger", "EdgeWire", "EdgeDomain",
                 "EdgeMemory", "EdgeTypes", "COpenSSL",
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -157,6 +160,33 @@ if !coreOnly {
             ],
             swiftSettings: strict),
     ]
+}
+
+if fuzzes {
+    func fuzzer(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+        .executableTarget(
+            name: name, dependencies: dependencies + ["FuzzSupport", "EdgeMemory", "EdgeTypes"],
+            path: "Tests/Fuzzers/\(name)", swiftSettings: strict)
+    }
+    targets += [
+        .target(name: "CFuzz", path: "Tests/Fuzzers/CFuzz"),
+        .target(
+            name: "FuzzSupport", dependencies: ["CFuzz"], path: "Tests/Fuzzers/FuzzSupport",
+            swiftSettings: strict),
+        fuzzer("FuzzRESP", ["EdgeWire"]),
+        fuzzer("FuzzJournal", ["EdgeJournal", "EdgeWire"]),
+        fuzzer("FuzzReplay", ["EdgeCore", "EdgeWire"]),
+    ]
+    if !coreOnly {
+        targets.append(
+            fuzzer(
+                "FuzzServer",
+                [
+                    "EdgeServer", "EdgeCore", "EdgeWire",
+                    .product(name: "NIOCore", package: "swift-nio"),
+                    .product(name: "NIOEmbedded", package: "swift-nio"),
+                ]))
+    }
 }
 
 let package = Package(

@@ -37,6 +37,9 @@ extension Treasury {
         let funded: Int64 = try reader.integer()
         let returned: Int64 = try reader.integer()
         let closed: UInt8 = try reader.integer()
+        guard funded >= definition.units, funded <= Limits.unitsPerPool, returned >= 0,
+            returned <= funded
+        else { throw SnapshotReader.Truncated() }
         restore(
             funded: funded, returned: returned, isClosed: closed != 0,
             unleased: try Self.ranges(&reader))
@@ -50,6 +53,9 @@ extension Treasury {
             link.leaseNumber = try reader.integer()
             link.returnNumber = try reader.integer()
             link.leased = try reader.integer()
+            guard link.leased >= 0, link.leased <= funded, link.leaseNumber < .max,
+                link.returnNumber < .max
+            else { throw SnapshotReader.Truncated() }
             let final: UInt8 = try reader.integer()
             link.isFinal = final != 0
             let count = try reader.count(limit: 1 << 20, itemBytes: 8)
@@ -79,7 +85,11 @@ extension Treasury {
         var ranges: [UnitRange] = []
         for _ in 0..<count {
             let start: Int64 = try reader.integer()
-            ranges.append(UnitRange(start: start, count: try reader.integer()))
+            let units: Int64 = try reader.integer()
+            guard start >= 0, start <= Limits.unitsPerPool, units >= 0,
+                units <= Limits.unitsPerPool
+            else { throw SnapshotReader.Truncated() }
+            ranges.append(UnitRange(start: start, count: units))
         }
         return ranges
     }

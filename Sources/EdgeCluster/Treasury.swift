@@ -56,9 +56,11 @@ public struct Treasury: Sendable {
         if definition.units > 0 { unleased = [UnitRange(start: 0, count: definition.units)] }
     }
 
-    /// Whether every slice is open under the latest control and has what it was leased.
+    /// Whether every slice is open under the latest control and has what it was leased; or gave
+    /// it all back for good.
     public var isSettled: Bool {
-        slices.allSatisfy {
+        if isClosed { return true }
+        return slices.allSatisfy {
             $0.hasOpened && $0.inFlight.isEmpty && $0.confirmedVersion >= control.version
         }
     }
@@ -107,32 +109,37 @@ public struct Treasury: Sendable {
         guard Int(transfer.slice) < slices.count,
             transfer.number == slices[Int(transfer.slice)].leaseNumber + 1
         else { return false }
-        if definition.kind == .stock {
-            return transfer.units <= unleased.reduce(0) { $0 + $1.count }
-        }
-        return transfer.ranges.allSatisfy { range in
-            unleased.contains {
-                range.start >= $0.start && range.start + range.count <= $0.start + $0.count
-            }
-        }
+        var rest = unleased
+        return transfer.ranges.allSatisfy { Self.take($0, from: &rest, definition.kind) }
     }
 
     private mutating func take(_ range: UnitRange) {
-        if definition.kind == .stock {
+        let isTaken = Self.take(range, from: &unleased, definition.kind)
+        precondition(isTaken, "a lease exceeds the treasury")
+    }
+
+    /// - Returns: false where the range is not there, or is none; `unleased` is not to be used then.
+    private static func take(
+        _ range: UnitRange, from unleased: inout [UnitRange], _ kind: PoolKind
+    ) -> Bool {
+        guard range.start >= 0, range.count >= 0 else { return false }
+        if kind == .stock {
             var left = range.count
             while left > 0 {
-                precondition(!unleased.isEmpty, "a lease exceeds the treasury")
+                guard !unleased.isEmpty else { return false }
                 let count = min(left, unleased[0].count)
                 unleased[0].count -= count
                 left -= count
                 if unleased[0].count == 0 { unleased.removeFirst() }
             }
-            return
+            return true
         }
         for index in unleased.indices {
             let held = unleased[index]
             let offset = range.start - held.start
-            guard offset >= 0 && offset + range.count <= held.count else { continue }
+            guard offset >= 0, range.count <= held.count, offset <= held.count - range.count else {
+                continue
+            }
             var rest: [UnitRange] = []
             if offset > 0 { rest.append(UnitRange(start: held.start, count: offset)) }
             let after = held.count - offset - range.count
@@ -140,9 +147,9 @@ public struct Treasury: Sendable {
                 rest.append(UnitRange(start: range.start + range.count, count: after))
             }
             unleased.replaceSubrange(index...index, with: rest)
-            return
+            return true
         }
-        preconditionFailure("a lease exceeds the treasury")
+        return false
     }
 
     /// - Returns: false where the transfer came before and nothing changed.
@@ -160,6 +167,26 @@ public struct Treasury: Sendable {
         return true
     }
 
+    /// Whether a return follows from what is here: the next number, and no more units than the
+    /// slice was leased.
+    public func canApplyReturn(_ transfer: Transfer) -> Bool {
+        guard Int(transfer.slice) < slices.count else { return false }
+        let link = slices[Int(transfer.slice)]
+        guard !link.isFinal, transfer.number == link.returnNumber + 1 else { return false }
+        var left = link.leased
+        for range in transfer.ranges {
+            guard range.start >= 0, range.count >= 0, range.count <= left else { return false }
+            left -= range.count
+        }
+        return true
+    }
+
+    /// Whether units may be put in: of stock, up to `Limits.unitsPerPool` in all.
+    public func canApplyFunding(_ units: Int64) -> Bool {
+        definition.kind == .stock && !control.closing && units >= 1
+            && units <= Limits.unitsPerPool - funded
+    }
+
     public var canClose: Bool {
         control.closing && !isClosed && slices.allSatisfy(\.isFinal)
     }
@@ -167,6 +194,8 @@ public struct Treasury: Sendable {
     public mutating func applyClosed() {
         precondition(canClose)
         isClosed = true
+        // Nothing is sent again: a slice's last return is its answer to every lease.
+        for slice in slices.indices { slices[slice].inFlight = [] }
     }
 
     // MARK: Restoring a snapshot

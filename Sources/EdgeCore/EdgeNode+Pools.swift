@@ -75,6 +75,10 @@ extension EdgeNode {
         if let problem = PoolRules.problem(definition) {
             return effects.fail(request.ticket, .badArgument, problem)
         }
+        // Slices without a treasury: their pool's creation was lost.
+        guard pools.problem(definition, request.pool) == nil else {
+            return fail(request, .exists, into: &effects)
+        }
         let home = placement.home(of: request.pool)
         let header = journal(
             .poolCreated(definition, actor: actor), home, now: now, into: &effects)

@@ -25,7 +25,8 @@ extension EdgeNode {
     public mutating func replay(_ claim: Claim, _ header: EntryHeader) throws(ReplayError) {
         let local = try follow(header)
         guard let pool = pools.find(claim.pool), Int(claim.slice) < pools[pool].slots.count,
-            pools[pool].slots[Int(claim.slice)] >= 0, pools[pool].definition.kind != .stock
+            pools[pool].slots[Int(claim.slice)] >= 0, pools[pool].definition.kind != .stock,
+            placement.shard(of: claim.pool, slice: claim.slice) == header.shard
         else { throw ReplayError(header: header, reason: "a claim on an unknown slice") }
         let slot = Int(pools[pool].slots[Int(claim.slice)])
         guard slices[slot].accepts(packet: claim.packet) else {
@@ -54,11 +55,18 @@ extension EdgeNode {
             }
         case .poolCreated(let definition, _):
             let key = PoolKey.of(definition.kind.family, definition.name)
+            let control = PoolControl(version: 1, terms: definition.initial)
+            if let problem = treasuryProblem(definition, key, control, header.shard) {
+                throw ReplayError(header: header, reason: problem)
+            }
             _ = addTreasury(definition, key: key, createdMs: header.timeMs)
         case .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed:
             try replayHome(entry, header)
         case .sliceOpened(let definition, let slice, let control):
             let key = PoolKey.of(definition.kind.family, definition.name)
+            if let problem = openingProblem(definition, key, slice, control, header.shard) {
+                throw ReplayError(header: header, reason: problem)
+            }
             openSlice(definition, key, slice, control, header)
         case .sliceControlled(let key, let slice, _), .sliceQuarantined(let key, let slice):
             try replaySlice(entry, key, slice, local, header)
@@ -71,6 +79,9 @@ extension EdgeNode {
     private func follow(_ header: EntryHeader) throws(ReplayError) -> Int {
         guard Int(header.shard) < placement.shards, isLocal(header.shard) else {
             throw ReplayError(header: header, reason: "not a shard of this core")
+        }
+        guard EntryRules.isSound(header) else {
+            throw ReplayError(header: header, reason: "an impossible time")
         }
         let local = placement.localIndex(of: header.shard)
         let expected = shards[local].sequence + 1
@@ -97,27 +108,42 @@ extension EdgeNode {
         case .poolClosed(let pool): key = pool
         default: preconditionFailure("not a home's entry")
         }
-        guard let pool = pools.find(key), pools[pool].treasury >= 0 else {
-            throw ReplayError(header: header, reason: "an unknown pool")
-        }
+        guard let pool = pools.find(key), pools[pool].treasury >= 0,
+            placement.home(of: key) == header.shard
+        else { throw ReplayError(header: header, reason: "an unknown pool") }
         let treasury = pools[pool].treasury
+        guard !treasuries[treasury].isClosed else {
+            throw ReplayError(header: header, reason: "a pool that was closed")
+        }
         switch entry {
         case .poolControlled(_, let control, let requestHash, let value, _):
             guard control.version == treasuries[treasury].control.version + 1 else {
                 throw ReplayError(header: header, reason: "a version is missing")
+            }
+            if let problem = EntryRules.problem(control, treasuries[treasury].definition.kind) {
+                throw ReplayError(header: header, reason: problem)
             }
             let closesMs = treasuries[treasury].control.terms.closesMs
             treasuries[treasury].apply(control, requestHash: requestHash, value: value)
             if control.terms.closesMs != closesMs { watchClosing(treasury) }
             pools[pool].control = control
         case .poolFunded(_, let units, let requestHash, _):
+            guard treasuries[treasury].canApplyFunding(units) else {
+                throw ReplayError(header: header, reason: "funds that the pool cannot take")
+            }
             treasuries[treasury].applyFunding(units, requestHash: requestHash)
         case .poolLeased(let transfer):
             guard treasuries[treasury].canApplyLease(transfer) else {
                 throw ReplayError(header: header, reason: "a lease does not follow")
             }
             treasuries[treasury].applyLease(transfer)
-        case .poolTookBack(let transfer): treasuries[treasury].applyReturn(transfer)
+        case .poolTookBack(let transfer):
+            guard treasuries[treasury].canApplyReturn(transfer),
+                EntryRules.isSound(transfer.ranges, treasuries[treasury].definition)
+            else {
+                throw ReplayError(header: header, reason: "a return does not follow")
+            }
+            treasuries[treasury].applyReturn(transfer)
         default:
             guard treasuries[treasury].canClose else {
                 throw ReplayError(header: header, reason: "a pool closed before its slices")
@@ -131,7 +157,8 @@ extension EdgeNode {
         _ entry: Entry, _ key: PoolKey, _ slice: UInt32, _ local: Int, _ header: EntryHeader
     ) throws(ReplayError) {
         guard let pool = pools.find(key), Int(slice) < pools[pool].slots.count,
-            pools[pool].slots[Int(slice)] >= 0
+            pools[pool].slots[Int(slice)] >= 0,
+            placement.shard(of: key, slice: slice) == header.shard
         else { throw ReplayError(header: header, reason: "an unknown slice") }
         let slot = Int(pools[pool].slots[Int(slice)])
         if pools[pool].definition.kind == .stock {
@@ -141,18 +168,29 @@ extension EdgeNode {
             return
         }
         switch entry {
-        case .sliceControlled(_, _, let control): slices[slot].apply(control)
+        case .sliceControlled(_, _, let control):
+            if let problem = EntryRules.problem(control, pools[pool].definition.kind) {
+                throw ReplayError(header: header, reason: problem)
+            }
+            slices[slot].apply(control)
         case .sliceCredited(let transfer):
             guard transfer.number == slices[slot].creditedNumber + 1 else {
                 throw ReplayError(header: header, reason: "a lease is missing")
             }
+            guard EntryRules.isSound(transfer.ranges, pools[pool].definition),
+                !slices[slot].isSealed
+            else { throw ReplayError(header: header, reason: "a lease does not follow") }
             slices[slot].credit(transfer)
         case .sliceReturned(let transfer):
-            guard transfer == slices[slot].finalReturn else {
+            guard !slices[slot].isSealed, transfer == slices[slot].finalReturn else {
                 throw ReplayError(header: header, reason: "a return does not follow")
             }
             slices[slot].giveBack(transfer)
-        default: quarantine(slot)
+        default:
+            guard !slices[slot].isSealed else {
+                throw ReplayError(header: header, reason: "a sealed slice holds nothing")
+            }
+            quarantine(slot)
         }
     }
 

@@ -124,27 +124,36 @@ extension EdgeNode {
         let epoch: UInt32 = try reader.integer()
         let sequence: UInt64 = try reader.integer()
         let timeMs: UnixMs = try reader.integer()
+        let header = EntryHeader(shard: shard, epoch: epoch, sequence: sequence, timeMs: timeMs)
+        guard EntryRules.isSound(header), sequence < 1 << 62 else {
+            throw SnapshotError(shard: shard, reason: "an impossible time or sequence")
+        }
         let homes = try reader.count(limit: Limits.pools, itemBytes: 64)
         for _ in 0..<homes {
             let (definition, control, _) = try Self.read(&reader, shard)
             let key = PoolKey.of(definition.kind.family, definition.name)
+            if let problem = treasuryProblem(definition, key, control, shard) {
+                throw SnapshotError(shard: shard, reason: problem)
+            }
             let treasury = try Treasury(
                 reading: &reader, definition, pool: key, control: control)
             restore(treasury)
         }
         let count = try reader.count(limit: Limits.pools * 16, itemBytes: 64)
-        let header = EntryHeader(shard: shard, epoch: epoch, sequence: sequence, timeMs: timeMs)
         for _ in 0..<count {
             let (definition, control, slice) = try Self.read(&reader, shard)
             guard definition.kind != .stock else {
                 throw SnapshotError(shard: shard, reason: "a SKU among rains")
             }
             let key = PoolKey.of(definition.kind.family, definition.name)
+            if let problem = openingProblem(definition, key, slice, control, shard) {
+                throw SnapshotError(shard: shard, reason: problem)
+            }
             openSlice(definition, key, slice, control, header)
-            try slices[slices.count - 1].restore(from: &reader)
+            try slices[slices.count - 1].restore(from: &reader, units: definition.units)
         }
         try books[local].loadSnapshot(reader.slice(reader.remaining))
-        adoptBook(local)
+        try adoptBook(local)
         shards[local].epoch = epoch
         shards[local].sequence = sequence
         shards[local].timeMs = timeMs
@@ -161,10 +170,14 @@ extension EdgeNode {
     }
 
     /// The pool table learns of the slices that a loaded stock book holds.
-    private mutating func adoptBook(_ local: Int) {
+    private mutating func adoptBook(_ local: Int) throws(SnapshotError) {
         for slot in 0..<books[local].sliceCount {
             let definition = books[local].definition(slot: slot)
             let key = books[local].poolKey(slot: slot)
+            let problem =
+                EntryRules.problem(definition, books[local].control(slot: slot))
+                ?? pools.problem(definition, key)
+            if let problem { throw SnapshotError(shard: shards[local].id, reason: problem) }
             let pool = pools.add(
                 definition, key: key, control: books[local].control(slot: slot))
             pools[pool].slots[Int(books[local].sliceNumber(slot: slot))] = Int32(slot)

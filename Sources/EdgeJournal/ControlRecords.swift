@@ -11,6 +11,8 @@ enum ControlKind {
     static let magic: UInt64 = 0x9d0f_e1c3_b5a7_8699
     /// Longest control record: a seal that lists every shard.
     static let limit = 1 << 20
+    /// No lane gets so far: positions never overflow.
+    static let lastPosition: UInt64 = 1 << 62
 
     static func begin(
         _ region: UnsafeMutableRawBufferPointer, kind: UInt8, lane: JournalLane, offset: Int,
@@ -68,7 +70,8 @@ struct BatchRecord {
 
     init?(_ frame: JournalFrame, lane: JournalLane, offset: UInt64) {
         guard frame.rawKind == ControlKind.batch, frame.length == BatchRecord.bytes,
-            ControlKind.isGenuine(frame, lane: lane, offset: offset)
+            ControlKind.isGenuine(frame, lane: lane, offset: offset),
+            frame.bytes.get(40, UInt64.self) <= ControlKind.lastPosition
         else { return nil }
         self.init(
             startPosition: frame.bytes.get(40), bodyBytes: frame.bytes.get(48),
@@ -110,6 +113,9 @@ struct SealRecord {
     var ranges: [SealedRange]
 
     static let fixedBytes = 80
+    /// No segment holds more.
+    static let mostEntries = UInt64(
+        JournalConfiguration.largestSegment / JournalFrame.headerBytes)
 
     static func bytes(ranges: Int) -> Int { fixedBytes + ranges * SealedRange.bytes + 8 }
 
@@ -163,6 +169,8 @@ struct SealRecord {
         let bytes = frame.bytes
         let count = Int(bytes.get(72, UInt32.self))
         guard count <= Limits.shards, frame.length == SealRecord.bytes(ranges: count),
+            bytes.get(56, UInt64.self) <= SealRecord.mostEntries,
+            bytes.get(40, UInt64.self) <= ControlKind.lastPosition,
             let reason = SealReason(rawValue: bytes.get(68))
         else { return nil }
         let ranges = (0..<count).map { index in

@@ -55,6 +55,8 @@ extension LaneReader {
                 name, in: directory, identity: identity, buffer: buffer)
             guard let source else { continue }
             defer { withExtendedLifetime(source) {} }
+            // Only what was sealed is ever compressed.
+            if source.isCompressed { return name }
             var at = SegmentHeader.bytes
             while at < source.size {
                 let window = try source.window(at: at, length: SegmentSource.blockBytes)

@@ -122,7 +122,10 @@ public struct LaneReader: ~Copyable {
             case .seal(let seal): if let status = try end(seal, source) { return status }
             case .invalid(let error):
                 let damage = JournalDamage(source.path, cursor.offset, .undecodable(error))
-                guard committed == nil, error.isCorruption else { throw .damaged(damage) }
+                // Only what was sealed is ever compressed: it has no tail.
+                guard committed == nil, error.isCorruption, !source.isCompressed else {
+                    throw .damaged(damage)
+                }
                 return .tail(tornBytes: try judgeTail(source, damage))
             case .broken(let reason):
                 throw .damaged(JournalDamage(source.path, cursor.offset, reason))
@@ -168,9 +171,13 @@ public struct LaneReader: ~Copyable {
     }
 
     private mutating func skip(_ seal: SealRecord) throws(JournalError) -> LaneStatus? {
+        let path = directory + "/" + cursor.name.fileName
         if let reason = tracker.skip(seal.ranges) {
-            let path = directory + "/" + cursor.name.fileName
             throw .damaged(JournalDamage(path, cursor.offset, reason))
+        }
+        guard seal.endPosition >= cursor.position else {
+            let detail = "the seal names position \(seal.endPosition)"
+            throw .damaged(JournalDamage(path, cursor.offset, .contradiction(detail)))
         }
         coveredEntries += seal.entries
         cursor.position = seal.endPosition
@@ -185,7 +192,13 @@ public struct LaneReader: ~Copyable {
             throw .damaged(JournalDamage(source.path, cursor.offset, .contradiction(detail)))
         }
         let sealEnd = Int(cursor.offset) + SealRecord.bytes(ranges: seal.ranges.count)
-        if source.size > sealEnd { untrimmed.append((cursor.name, sealEnd)) }
+        if source.size > sealEnd {
+            guard !source.isCompressed else {
+                let reason = JournalDamage.Reason.contradiction("the seal is not the end")
+                throw .damaged(JournalDamage(source.path, cursor.offset, reason))
+            }
+            untrimmed.append((cursor.name, sealEnd))
+        }
         return advance(after: seal)
     }
 

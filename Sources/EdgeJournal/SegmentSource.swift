@@ -11,7 +11,7 @@ final class SegmentSource {
     private let file: File
     /// The whole content of a compressed segment, made on first use.
     private var image: RawBuffer?
-    private let isCompressed: Bool
+    let isCompressed: Bool
     private let buffer: RawBuffer
 
     /// Where the zstd frame begins: behind a skippable frame that holds a copy of the seal, so

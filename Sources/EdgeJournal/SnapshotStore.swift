@@ -184,9 +184,11 @@ public final class SnapshotStore: Sendable {
         guard UInt64(packed.count) == bytes.get(56, UInt64.self) else {
             throw damaged(.contradiction("the content has \(packed.count) bytes"))
         }
+        // The header passed its checksum: what is packed may not ask for more memory than it says.
+        let size = min(bytes.get(48, UInt64.self), UInt64(SnapshotStore.contentLimit))
         let content: RawBuffer
         do {
-            content = try Zstd.decompress(packed, limit: SnapshotStore.contentLimit)
+            content = try Zstd.decompress(packed, limit: Int(size))
         } catch {
             throw damaged(.compression(error.detail), at: UInt64(SnapshotStore.headerBytes))
         }

@@ -39,6 +39,22 @@ struct OperatorNodeTests {
         #expect(node.journal.count == entries)
     }
 
+    @Test("after a restart the operators of a closed pool are answered", arguments: [1, 2])
+    func closedBeforeRestart(cores: Int) throws {
+        let node = TestNode(cores: cores)
+        node.send(.rain("a", fen: 1_000, count: 10, slices: 3))
+        node.send(.on(.poolClose, "a"))
+        for restarted in [
+            try TestNode(replaying: node.journal, cores: cores, nowMs: t0),
+            try node.restartedFromSnapshots(cores: cores),
+        ] {
+            #expect(restarted.send(.on(.poolClose, "a")).isOK)
+            #expect(restarted.send(.on(.poolWarm, "a")).isOK)
+            #expect(restarted.send(.rain("a", fen: 1_000, count: 10, slices: 3)).isOK)
+            #expect(restarted.send(.info("a"))["state"] == .text("closed"))
+        }
+    }
+
     @Test("a rain closes at its time without a request", arguments: [1, 2])
     func closesByItself(cores: Int) {
         let node = TestNode(cores: cores)

@@ -56,6 +56,22 @@ struct RedPacketTests {
         }
     }
 
+    @Test("the last packets of a small rain are worked out together too, whatever the seed")
+    func lastRuns() {
+        // Lanes past the last packet must not walk: outside there are cycles that never come in.
+        for count in 1...40 as ClosedRange<Int64> {
+            for key in 0..<50 as Range<UInt64> {
+                let permutation = IndexPermutation(count: count, key: seed(key).key(1))
+                for first in max(0, count - 8)..<count {
+                    let run = permutation.run(from: first)
+                    for lane in 0..<min(8, count - first) {
+                        #expect(run[Int(lane)] == permutation(first + lane))
+                    }
+                }
+            }
+        }
+    }
+
     @Test("the total is exact and every amount within its bounds, in a large pool")
     func largePool() {
         let total = large * 2_000 + 777

@@ -56,7 +56,7 @@ public struct IndexPermutation: Sendable {
         return Int64(value)
     }
 
-    /// Where `first` and the numbers after it go; those not below `count` go anywhere below it.
+    /// Where `first` and the numbers after it go; those not below `count` go to 0.
     ///
     /// One number's rounds wait for one another; eight side by side keep the loads busy.
     @inlinable
@@ -85,7 +85,10 @@ public struct IndexPermutation: Sendable {
             }
         }
         var places = PacketRun(repeating: 0)
-        for lane in 0..<8 {
+        // A walk comes back inside only if it began there: numbers outside may have cycles of
+        // their own.
+        let inside = min(8, Int(Int64(count) &- first))
+        for lane in 0..<inside {
             var value = highParts[lane] &* lows &+ lowParts[lane]
             while value >= count { value = encipher(value) }
             places[lane] = Int64(value)

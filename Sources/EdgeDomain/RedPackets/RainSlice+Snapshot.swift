@@ -66,9 +66,11 @@ extension RainSlice {
     /// Restores a slice that was just made.
     ///
     /// Complexity: O(claims).
-    /// - Throws: where the bytes end early or contradict each other.
+    /// - Parameter units: the packets of the whole rain.
+    /// - Throws: where the bytes end early or contradict each other; the slice is not to be used
+    ///   then.
     public mutating func restore(
-        from reader: inout SnapshotReader
+        from reader: inout SnapshotReader, units: Int64
     ) throws(SnapshotReader.Truncated) {
         let numbers = (try reader.integer(UInt32.self), try reader.integer(UInt32.self))
         let flags: UInt8 = try reader.integer()
@@ -80,17 +82,31 @@ extension RainSlice {
         books.returned = try reader.integer()
         books.quarantined = try reader.integer()
         books.quarantinedFen = try reader.integer()
-        let ranges = try Self.ranges(&reader)
-        let returned = try Self.ranges(&reader)
+        // Bounded, so that no sum of them overflows.
+        guard
+            [books.credited, books.held, books.granted, books.returned, books.quarantined]
+                .allSatisfy({ $0 >= 0 && $0 <= units }),
+            [books.grantedFen, books.quarantinedFen]
+                .allSatisfy({ $0 >= 0 && $0 <= Limits.amountFen })
+        else { throw SnapshotReader.Truncated() }
+        let ranges = try Self.ranges(&reader, units: units)
+        let returned = try Self.ranges(&reader, units: units)
         let runCount = try reader.count(limit: 1 << 24, itemBytes: 16)
         var lastRun = -1
         for _ in 0..<runCount {
             let first = Int(truncatingIfNeeded: try reader.integer(UInt64.self))
             guard first > lastRun else { throw SnapshotReader.Truncated() }
             lastRun = first
-            runs.append(GrantRun(firstClaim: first, firstPacket: try reader.integer()))
+            let packet: Int64 = try reader.integer()
+            guard packet >= 0, packet < units, first > 0 || runs.isEmpty else {
+                throw SnapshotReader.Truncated()
+            }
+            runs.append(GrantRun(firstClaim: first, firstPacket: packet))
         }
         runEnd = try reader.integer()
+        guard runEnd >= -1, runEnd <= units, runs.isEmpty || runs[0].firstClaim == 0 else {
+            throw SnapshotReader.Truncated()
+        }
         let count = try reader.integer(UInt64.self)
         guard count <= UInt64(Limits.claimsPerSlice), books.granted == Int64(count),
             lastRun < Int(count), (count == 0) == runs.isEmpty
@@ -106,11 +122,11 @@ extension RainSlice {
             quarantined: flags & 2 != 0, held: ranges, returnedRanges: returned)
         guard isBalanced, isQuarantined || books.held == ranges.reduce(0, { $0 + $1.count })
         else { throw SnapshotReader.Truncated() }
-        rebuildIndex()
+        try rebuildIndex()
     }
 
     /// Later claims of a user replace earlier ones, as they did when they were granted.
-    private mutating func rebuildIndex() {
+    private mutating func rebuildIndex() throws(SnapshotReader.Truncated) {
         index.reserve(users.count)
         let window = 32
         var start = 0
@@ -121,6 +137,9 @@ extension RainSlice {
                 let user = users[position]
                 let hash = hash(user)
                 if let earlier = repeats.previous(of: position) {
+                    guard index.find(hash, where: { users[$0] == user }) == earlier else {
+                        throw SnapshotReader.Truncated()
+                    }
                     index.update(hash, from: earlier, to: position)
                 } else {
                     index.insert(hash, position: position)
@@ -139,14 +158,16 @@ extension RainSlice {
     }
 
     static func ranges(
-        _ reader: inout SnapshotReader
+        _ reader: inout SnapshotReader, units most: Int64
     ) throws(SnapshotReader.Truncated) -> [UnitRange] {
         let count = try reader.count(limit: 1 << 20, itemBytes: 16)
         var ranges: [UnitRange] = []
         for _ in 0..<count {
             let start: Int64 = try reader.integer()
             let units: Int64 = try reader.integer()
-            guard start >= 0, units >= 0 else { throw SnapshotReader.Truncated() }
+            guard start >= 0, units >= 0, units <= most, start <= most - units else {
+                throw SnapshotReader.Truncated()
+            }
             ranges.append(UnitRange(start: start, count: units))
         }
         return ranges

@@ -92,7 +92,7 @@ public final class ClientListeners: Sendable {
         return try await bootstrap.bind(host: address.host, port: address.port).get()
     }
 
-    private static func prepare(
+    static func prepare(
         _ channel: any Channel, _ kind: Kind, _ loop: ServerLoop, _ tls: TLSHolder?
     ) throws {
         let pipeline = channel.pipeline.syncOperations

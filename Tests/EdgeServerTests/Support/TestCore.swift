@@ -17,6 +17,9 @@ struct TestCore: ~Copyable, SteppingCore {
     let index: UInt16
     let behaviour: Behaviour
     var packets: [UserID: Int64] = [:]
+    /// Requests that wait for another core's word, by inquiry.
+    private var asked: [UInt64: Ticket] = [:]
+    private var nextInquiry: UInt64 = 0
 
     init(index: UInt16, behaviour: Behaviour) {
         self.index = index
@@ -26,6 +29,7 @@ struct TestCore: ~Copyable, SteppingCore {
     mutating func step(
         _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
     ) {
+        for frame in batch.frames { receive(frame, into: &effects) }
         for position in 0..<batch.requests.count {
             let at = behaviour.reverses ? batch.requests.count - 1 - position : position
             let request = batch.requests[at]
@@ -39,6 +43,34 @@ struct TestCore: ~Copyable, SteppingCore {
         }
     }
 
+    /// Warming the pool "frames" asks the next core, which may be this one.
+    private mutating func inquire(_ request: Request, into effects: inout EffectBuffer) {
+        asked[nextInquiry] = request.ticket
+        let next = (UInt64(index) + 1) % behaviour.cores
+        send(.inquire(request.pool, slice: UInt32(index), inquiry: nextInquiry), to: next, &effects)
+        nextInquiry += 1
+    }
+
+    private mutating func receive(_ frame: Frame, into effects: inout EffectBuffer) {
+        switch frame {
+        case .inquire(let pool, let asker, let inquiry):
+            let report = Frame.report(pool, slice: asker, inquiry: inquiry, SliceTotals())
+            send(report, to: UInt64(asker), &effects)
+        case .report(_, _, let inquiry, _):
+            guard let ticket = asked.removeValue(forKey: inquiry) else {
+                preconditionFailure("an answer to nothing, or a second one")
+            }
+            effects.replies.append(Reply(ticket: ticket, shape: .ok))
+        default: preconditionFailure("no frame of these tests")
+        }
+    }
+
+    private func send(_ frame: Frame, to core: UInt64, _ effects: inout EffectBuffer) {
+        // The frame tells of this entry, and must not leave before it is durable.
+        if behaviour.isDurable { effects.journal.append(integer: core) }
+        effects.frames.append(OutboundFrame(core: UInt16(core), frame: frame))
+    }
+
     private mutating func answer(
         _ request: Request, _ payload: Payload?, _ now: Instant, into effects: inout EffectBuffer
     ) {
@@ -49,6 +81,9 @@ struct TestCore: ~Copyable, SteppingCore {
         for code in ErrorCode.allCases
         where request.pool == PoolKey.of(request.family, Text64("error-\(code.rawValue)")) {
             return effects.fail(request.ticket, code, "as asked", waits: false)
+        }
+        if request.operation == .poolWarm, request.pool == PoolKey.of(.rain, "frames") {
+            return inquire(request, into: &effects)
         }
         switch request.operation {
         case .grab: grab(request, now, into: &effects)
