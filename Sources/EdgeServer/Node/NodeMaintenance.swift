@@ -14,9 +14,9 @@ struct NodeMaintenance: Sendable {
     let runner: NodeRunner
     let log: Logger
 
-    static let everySeconds: Int64 = 10
+    static let everySeconds: Int64 = 5
     /// Entries journaled since the last snapshots that make new ones worth their while.
-    static let snapshotEveryEntries: UInt64 = 8_000_000
+    static let snapshotEveryEntries: UInt64 = 4_000_000
     /// Entries replayed at the start that make new ones worth their while at once.
     static let snapshotAfterEntries: UInt64 = 1_000_000
     /// Segments younger than this are left alone: readers are still at them.
