@@ -95,6 +95,13 @@ extension EdgeNode {
         return snapshot.part == snapshot.parts.count
     }
 
+    /// Appends a whole snapshot at once. O(what the shard holds).
+    public func writeSnapshot(_ shard: ShardID, into sink: inout ByteSink) {
+        var snapshot = beginSnapshot(of: shard)
+        while !continueSnapshot(&snapshot, bytes: .max) {}
+        sink.append(snapshot.content.bytes)
+    }
+
     /// Loads a shard of a node that was just made.
     public mutating func loadSnapshot(
         _ shard: ShardID, _ bytes: UnsafeRawBufferPointer

@@ -27,9 +27,9 @@ struct SnapshotNodeTests {
         for _ in 0..<100 { crowd() }
         var copies: [(shard: ShardID, whole: [UInt8])] = []
         for shard in 0..<node.shards {
-            var whole = node.nodes[0].beginSnapshot(of: ShardID(shard))
-            #expect(node.nodes[0].continueSnapshot(&whole, bytes: .max))
-            copies.append((ShardID(shard), Array(whole.content.bytes)))
+            var whole = ByteSink()
+            node.nodes[0].writeSnapshot(ShardID(shard), into: &whole)
+            copies.append((ShardID(shard), Array(whole.bytes)))
         }
         var pieces = 0
         for (shard, whole) in copies where whole.count > 1_000 {
