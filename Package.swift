@@ -59,10 +59,16 @@ var targets: [Target] = [
     .testTarget(
         name: "EdgeWireTests", dependencies: ["EdgeWire", "EdgeMemory", "EdgeTypes"],
         swiftSettings: strict),
+    .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+    .executableTarget(
+        name: "AllocationTest",
+        dependencies: ["CAllocationCounter", "EdgeCore", "EdgeMemory", "EdgeTypes"],
+        path: "Tests/AllocationTest", swiftSettings: strict),
     .testTarget(
         name: "EdgeCoreTests",
         dependencies: [
-            "EdgeCore", "EdgeDomain", "EdgeCluster", "EdgeWire", "EdgeMemory", "EdgeTypes",
+            "EdgeCore", "EdgeDomain", "EdgeCluster", "EdgeWire", "EdgeMemory",
+            "EdgeTypes",
         ],
         swiftSettings: strict),
     .executableTarget(
