@@ -28,11 +28,11 @@ public struct ClaimIndex: ~Copyable {
     /// Bytes of `old` that are given back already.
     private var releasedBytes = 0
     public private(set) var count = 0
-    /// Entries that `table` takes before it grows; 0 while a growth is in progress.
+    /// The position at which `table` begins to grow; 0 while a growth is in progress.
     @usableFromInline var fullCount: Int
 
-    /// A growth passes 64 slots with every eighth insertion: whole cache lines of both tables.
-    static let insertionsPerMove = 8
+    /// A growth passes 64 slots with every eighth position: whole cache lines of both tables.
+    static let positionsPerMove = 8
     static let slotsPerMove = 64
     /// Bits of a hash that the index knows.
     @inlinable static var rankBits: UInt32 { 25 }
@@ -116,10 +116,12 @@ public struct ClaimIndex: ~Copyable {
     }
 
     /// Adds a position under a hash. The caller has looked that its key is not there.
+    ///
+    /// - Precondition: positions come in order and without gaps, here or in `update`.
     @inlinable @inline(__always)
     public mutating func insert(_ hash: UInt64, position: Int) {
         let rank = Self.rank(of: hash)
-        guard count < fullCount,
+        guard position < fullCount,
             table.insert(rank: rank, position: position, from: table.home(of: rank))
         else { return insertGrowing(rank, position) }
         counted()
@@ -128,7 +130,7 @@ public struct ClaimIndex: ~Copyable {
     /// Inserts while a growth is in progress, or due.
     @usableFromInline
     mutating func insertGrowing(_ rank: UInt32, _ position: Int) {
-        makeRoom()
+        makeRoom(for: position)
         while true {
             let done: Bool
             if isInOld(rank) {
@@ -143,9 +145,10 @@ public struct ClaimIndex: ~Copyable {
         counted()
     }
 
-    /// Replaces `position` of an entry by `newer` (a user's later claim).
+    /// Replaces `position` of an entry by `newer` (a user's later claim), the log's next.
     public mutating func update(_ hash: UInt64, from position: Int, to newer: Int) {
         let rank = Self.rank(of: hash)
+        makeRoom(for: newer)
         if isInOld(rank) {
             let first = max(old.home(of: rank), cursor)
             Self.update(rank, in: old, from: first, position, newer)
@@ -172,10 +175,12 @@ public struct ClaimIndex: ~Copyable {
     @usableFromInline @inline(__always)
     mutating func counted() { count &+= 1 }
 
-    private mutating func makeRoom() {
+    /// Positions run on, so that every eighth passes here: a growth that begins at 11/16 of the
+    /// old table's slots has ended at 13/16, before a position has more bits than its entries.
+    private mutating func makeRoom(for position: Int) {
         if isGrowing {
-            if count & (Self.insertionsPerMove - 1) == 0 { advance(by: Self.slotsPerMove) }
-        } else if count >= fullCount {
+            if position & (Self.positionsPerMove - 1) == 0 { advance(by: Self.slotsPerMove) }
+        } else if position >= fullCount {
             beginGrowth()
         }
     }
@@ -310,7 +315,8 @@ extension ClaimIndex {
 
         @inlinable @inline(__always)
         func entry(tag: UInt32, position: Int) -> UInt32 {
-            tag | UInt32(truncatingIfNeeded: position &+ 1)
+            precondition(position >= 0 && position &+ 1 < 1 &<< Int(bits))
+            return tag | UInt32(truncatingIfNeeded: position &+ 1)
         }
 
         @inlinable @inline(__always)

@@ -49,6 +49,23 @@ struct RainNodeTests {
         }
     }
 
+    @Test("a few users may take everything, many times each, and again get what they got")
+    func fewUsers() {
+        let node = TestNode()
+        node.send(.rain("a", fen: 150_000, count: 1_500, limit: 400))
+        for number in 0..<1_500 as Range<UInt64> {
+            let grab = Ask.grab("a", number % 5, Text64("r\(number)"))
+            let first = node.send(grab)
+            #expect(first.result == .granted && first.packet == Int64(number))
+            if number % 7 == 0 {
+                let earlier = number / 2
+                let again = node.send(.grab("a", earlier % 5, Text64("r\(earlier)")))
+                #expect(again.result == .repeat && again.packet == Int64(earlier))
+            }
+        }
+        #expect(node.send(.grab("a", 3, "more")).result == .soldOut)
+    }
+
     @Test("a second grab returns the first result, a third user finds nothing left")
     func grabbing() {
         let node = TestNode()
