@@ -21,6 +21,15 @@ extension EdgeNode {
         shards[placement.localIndex(of: shard)].sequence
     }
 
+    /// Asks for the memory that `replay` of this claim will read.
+    public func prefetch(_ claim: Claim) {
+        guard let pool = pools.find(claim.pool), Int(claim.slice) < pools[pool].slots.count,
+            pools[pool].slots[Int(claim.slice)] >= 0, pools[pool].definition.kind != .stock
+        else { return }
+        let slot = Int(pools[pool].slots[Int(claim.slice)])
+        slices[slot].prefetch(slices[slot].hash(claim.user))
+    }
+
     /// Applies a journaled claim. The fast path of a restart.
     public mutating func replay(_ claim: Claim, _ header: EntryHeader) throws(ReplayError) {
         let local = try follow(header)

@@ -16,7 +16,7 @@ public struct SnapshotError: Error, Sendable, CustomStringConvertible {
 ///
 /// Definitions and controls are written as the journal writes them; the rest is flat arrays.
 extension EdgeNode {
-    private static let snapshotVersion: UInt32 = 1
+    private static let snapshotVersion: UInt32 = 2
 
     /// The shards of this core.
     public var shardIDs: [ShardID] { (0..<shards.count).map { shards[$0].id } }
@@ -28,10 +28,15 @@ extension EdgeNode {
             shard: shard, epoch: state.epoch, sequence: state.sequence, timeMs: state.timeMs)
     }
 
-    /// Complexity: O(what the shard holds).
-    public func writeSnapshot(_ shard: ShardID, into sink: inout ByteSink) {
+    /// Begins a snapshot of what the shard holds now.
+    ///
+    /// Complexity: O(pools, slices and orders of the shard); its claims are left to
+    /// `continueSnapshot`.
+    public func beginSnapshot(of shard: ShardID) -> ShardSnapshot {
         let local = placement.localIndex(of: shard)
         let header = standing(of: shard)
+        var sink = ByteSink()
+        var parts: [ShardSnapshot.Part] = []
         sink.append(integer: Self.snapshotVersion)
         sink.append(integer: UInt32(placement.shards))
         sink.append(integer: header.epoch)
@@ -50,9 +55,51 @@ extension EdgeNode {
             let pool = slices[slot].poolIndex
             Self.write(
                 pools[pool].definition, slices[slot].control, slices[slot].slice, into: &sink)
-            slices[slot].write(into: &sink)
+            slices[slot].writeHead(into: &sink)
+            parts.append(.fixed(end: sink.count))
+            for log in RainSlice.Log.allCases {
+                parts.append(.log(slot: slot, log, count: slices[slot].count(of: log)))
+            }
         }
         books[local].writeSnapshot(into: &sink)
+        parts.append(.fixed(end: sink.count))
+        return ShardSnapshot(header: header, fixed: sink, parts: parts)
+    }
+
+    /// Copies some more of a snapshot. Entries may have been applied since it began: none of
+    /// them is in it.
+    ///
+    /// - Parameter bytes: about how many to copy at most: 256 KiB take some 60 µs.
+    /// - Returns: whether all is copied.
+    public func continueSnapshot(_ snapshot: inout ShardSnapshot, bytes: Int) -> Bool {
+        var room = max(1, bytes)
+        while room > 0, snapshot.part < snapshot.parts.count {
+            switch snapshot.parts[snapshot.part] {
+            case .fixed(let end):
+                let count = min(room, end - snapshot.fixedDone)
+                snapshot.copyFixed(count)
+                room -= count
+                if snapshot.fixedDone == end { snapshot.part += 1 }
+            case .log(let slot, let log, let count):
+                let first = snapshot.offset
+                let end = min(count, first + max(1, room / log.elementBytes))
+                slices[slot].write(log, first..<end, into: &snapshot.content)
+                room -= (end - first) * log.elementBytes
+                snapshot.offset = end
+                if end == count {
+                    snapshot.offset = 0
+                    snapshot.part += 1
+                }
+            }
+        }
+        return snapshot.part == snapshot.parts.count
+    }
+
+    /// Appends a whole snapshot at once. O(what the shard holds).
+    public func writeSnapshot(_ shard: ShardID, into sink: inout ByteSink) {
+        var snapshot = beginSnapshot(of: shard)
+        while !continueSnapshot(&snapshot, bytes: .max) {}
+        sink.append(snapshot.content.bytes)
     }
 
     /// Loads a shard of a node that was just made.

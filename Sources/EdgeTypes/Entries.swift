@@ -1,5 +1,5 @@
 /// What precedes every journal entry.
-public struct EntryHeader: Hashable, Sendable {
+public struct EntryHeader: BitwiseCopyable, Hashable, Sendable {
     public var shard: ShardID
     public var epoch: UInt32
     /// One sequence per shard, from 1, without gaps, running on through its epochs.
@@ -46,7 +46,7 @@ public enum Entry: Hashable, Sendable {
 }
 
 /// A red packet granted.
-public struct Claim: Hashable, Sendable {
+public struct Claim: BitwiseCopyable, Hashable, Sendable {
     public var pool: PoolKey
     public var slice: UInt32
     public var user: UserID

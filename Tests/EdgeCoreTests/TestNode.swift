@@ -82,7 +82,7 @@ struct Ask {
 final class TestNode {
     let cores: Int
     let shards: Int
-    private var nodes = SlotArray<EdgeNode>(capacity: 4)
+    var nodes = SlotArray<EdgeNode>(capacity: 4)
     private var batch = RequestBatch()
     private var effects = EffectBuffer()
     private var frames: [[Frame]]
@@ -154,9 +154,9 @@ final class TestNode {
         let other = TestNode(cores: cores, shards: shards)
         other.nowMs = nowMs
         for shard in 0..<shards {
-            var sink = ByteSink()
-            nodes[shard % self.cores].writeSnapshot(ShardID(shard), into: &sink)
-            try other.nodes[shard % cores].loadSnapshot(ShardID(shard), sink.bytes)
+            var snapshot = nodes[shard % self.cores].beginSnapshot(of: ShardID(shard))
+            while !nodes[shard % self.cores].continueSnapshot(&snapshot, bytes: 1_000) {}
+            try other.nodes[shard % cores].loadSnapshot(ShardID(shard), snapshot.content.bytes)
         }
         for core in 0..<cores {
             other.nodes[core].finishRecovery(

@@ -3,8 +3,45 @@ import EdgeTypes
 
 /// A rain slice as bytes, little-endian: its books, what it holds, and its logs as they lie in
 /// memory. The index is made anew from the users. Definition and control travel beside it.
+///
+/// The logs only ever grow at their end, and a claim never changes: a snapshot's *extents*, taken
+/// when it begins, say how much of each log belongs to it, and the logs can be copied piece by
+/// piece afterwards while claims go on.
 extension RainSlice {
-    public func write(into sink: inout ByteSink) {
+    /// One of its logs.
+    public enum Log: Int, CaseIterable, Sendable {
+        case users = 0
+        case markClaims
+        case markTimes
+        case links
+        case requests
+
+        public var elementBytes: Int { self == .markClaims ? 4 : 8 }
+    }
+
+    public func count(of log: Log) -> Int {
+        switch log {
+        case .users: users.count
+        case .markClaims: times.firstClaims.count
+        case .markTimes: times.timesMs.count
+        case .links: repeats.links.count
+        case .requests: repeats.requests.count
+        }
+    }
+
+    /// Appends elements of a log. O(range).
+    public func write(_ log: Log, _ range: Range<Int>, into sink: inout ByteSink) {
+        switch log {
+        case .users: users.write(range, into: &sink)
+        case .markClaims: times.firstClaims.write(range, into: &sink)
+        case .markTimes: times.timesMs.write(range, into: &sink)
+        case .links: repeats.links.write(range, into: &sink)
+        case .requests: repeats.requests.write(range, into: &sink)
+        }
+    }
+
+    /// What comes before its logs: all that changes.
+    public func writeHead(into sink: inout ByteSink) {
         sink.append(integer: creditedNumber)
         sink.append(integer: returnedNumber)
         sink.append(integer: UInt8((isSealed ? 1 : 0) | (isQuarantined ? 2 : 0)))
@@ -21,9 +58,9 @@ extension RainSlice {
         }
         sink.append(integer: runEnd)
         sink.append(integer: UInt64(users.count))
-        users.write(0..<users.count, into: &sink)
-        times.write(into: &sink)
-        repeats.write(into: &sink)
+        sink.append(integer: UInt64(times.timesMs.count))
+        sink.append(integer: repeats.isActive ? UInt64(repeats.base) : UInt64.max)
+        sink.append(integer: UInt64(repeats.links.count))
     }
 
     /// Restores a slice that was just made.
@@ -74,9 +111,12 @@ extension RainSlice {
         guard count <= UInt64(Limits.claimsPerSlice), books.granted == Int64(count),
             lastRun < Int(count), (count == 0) == runs.isEmpty
         else { throw SnapshotReader.Truncated() }
+        let markCount = try reader.integer(UInt64.self)
+        let repeatBase = try reader.integer(UInt64.self)
+        let repeatCount = try reader.integer(UInt64.self)
         users.append(contentsOf: try reader.slice(Int(count) * 8))
-        try times.restore(from: &reader, claims: Int(count))
-        try repeats.restore(from: &reader, claims: Int(count))
+        try times.restore(markCount, from: &reader, claims: Int(count))
+        try repeats.restore(repeatBase, repeatCount, from: &reader, claims: Int(count))
         restore(
             books: books, credited: numbers.0, returned: numbers.1, sealed: flags & 1 != 0,
             quarantined: flags & 2 != 0, held: ranges, returnedRanges: returned)
@@ -135,16 +175,9 @@ extension RainSlice {
 }
 
 extension TimeMarks {
-    func write(into sink: inout ByteSink) {
-        sink.append(integer: UInt64(timesMs.count))
-        firstClaims.write(0..<firstClaims.count, into: &sink)
-        timesMs.write(0..<timesMs.count, into: &sink)
-    }
-
     mutating func restore(
-        from reader: inout SnapshotReader, claims: Int
+        _ count: UInt64, from reader: inout SnapshotReader, claims: Int
     ) throws(SnapshotReader.Truncated) {
-        let count = try reader.integer(UInt64.self)
         guard count <= UInt64(claims), (count == 0) == (claims == 0) else {
             throw SnapshotReader.Truncated()
         }
@@ -155,18 +188,9 @@ extension TimeMarks {
 }
 
 extension RepeatLog {
-    func write(into sink: inout ByteSink) {
-        sink.append(integer: isActive ? UInt64(base) : UInt64.max)
-        sink.append(integer: UInt64(links.count))
-        links.write(0..<links.count, into: &sink)
-        requests.write(0..<requests.count, into: &sink)
-    }
-
     mutating func restore(
-        from reader: inout SnapshotReader, claims: Int
+        _ first: UInt64, _ count: UInt64, from reader: inout SnapshotReader, claims: Int
     ) throws(SnapshotReader.Truncated) {
-        let first = try reader.integer(UInt64.self)
-        let count = try reader.integer(UInt64.self)
         guard first != .max else {
             guard count == 0 else { throw SnapshotReader.Truncated() }
             return

@@ -31,27 +31,36 @@ extension CoreLoop where Core == EdgeNode {
         }
     }
 
-    /// A shard's content, and what it stands for. Blocks the loop for as long as copying takes.
+    /// A shard's snapshot. The loop goes on serving: it copies a piece a millisecond.
     func snapshot(_ shard: ShardID) -> EventLoopFuture<ShardCopy> {
-        eventLoop.submit { [unowned self] in
-            var content = ByteSink(capacity: 64 << 10)
-            core.writeSnapshot(shard, into: &content)
-            return ShardCopy(
-                header: core.standing(of: shard), position: lastPosition, content: content)
+        let promise = eventLoop.makePromise(of: ShardCopy.self)
+        eventLoop.execute { [unowned self] in
+            let copy = ShardCopy(core.beginSnapshot(of: shard), position: lastPosition)
+            copyOn(copy, promise)
         }
+        return promise.futureResult
+    }
+
+    private func copyOn(_ copy: ShardCopy, _ promise: EventLoopPromise<ShardCopy>) {
+        guard !core.continueSnapshot(&copy.snapshot, bytes: ShardCopy.pieceBytes) else {
+            return promise.succeed(copy)
+        }
+        eventLoop.scheduleTask(in: .milliseconds(1)) { [unowned self] in copyOn(copy, promise) }
     }
 }
 
-/// A shard's content on its way to a file.
-final class ShardCopy: Sendable {
-    let header: EntryHeader
+/// A shard's snapshot on its way to a file.
+///
+/// SAFETY: only its loop changes it, until the promise hands it over.
+final class ShardCopy: @unchecked Sendable {
+    static let pieceBytes = 256 << 10
+
+    var snapshot: ShardSnapshot
     /// The journal must hold this before the copy counts.
     let position: UInt64
-    let content: ByteSink
 
-    init(header: EntryHeader, position: UInt64, content: consuming ByteSink) {
-        self.header = header
+    init(_ snapshot: consuming ShardSnapshot, position: UInt64) {
+        self.snapshot = snapshot
         self.position = position
-        self.content = content
     }
 }

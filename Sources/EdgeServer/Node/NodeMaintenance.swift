@@ -14,29 +14,35 @@ struct NodeMaintenance: Sendable {
     let runner: NodeRunner
     let log: Logger
 
-    static let everySeconds: Int64 = 10
+    static let everySeconds: Int64 = 5
     /// Entries journaled since the last snapshots that make new ones worth their while.
-    static let snapshotEveryEntries: UInt64 = 8_000_000
+    static let snapshotEveryEntries: UInt64 = 4_000_000
+    /// Entries replayed at the start that make new ones worth their while at once.
+    static let snapshotAfterEntries: UInt64 = 1_000_000
     /// Segments younger than this are left alone: readers are still at them.
     static let compressAfterMs: Int64 = 60_000
 
     /// Until the task is cancelled.
     func run() async {
         var entriesSaved: UInt64 = 0
+        // A long journal was replayed: let the next start be shorter.
+        var isDue = runner.replayedEntries > Self.snapshotAfterEntries
         while !Task.isCancelled {
             do {
-                try await Task.sleep(for: .seconds(Self.everySeconds))
                 let entries = try await runner.entries()
-                if entries - entriesSaved >= Self.snapshotEveryEntries {
+                if isDue || entries - entriesSaved >= Self.snapshotEveryEntries {
                     try await runner.saveSnapshots()
+                    isDue = false
                     entriesSaved = entries
                 }
                 try await tidy()
+                try await Task.sleep(for: .seconds(Self.everySeconds))
             } catch is CancellationError {
                 return
             } catch {
                 log.warning(
                     "maintenance failed; it is tried again", metadata: ["error": "\(error)"])
+                try? await Task.sleep(for: .seconds(Self.everySeconds))
             }
         }
     }

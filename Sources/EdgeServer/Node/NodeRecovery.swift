@@ -16,6 +16,16 @@ final class NodeRecovery {
     var cores: SlotArray<EdgeNode>
     private(set) var snapshots = 0
     private let shards: Int
+    /// Claims that were read and not applied yet: what they will touch is on its way from memory.
+    private var waiting = PlainList<WaitingClaim>(capacity: NodeRecovery.window)
+
+    private struct WaitingClaim: BitwiseCopyable {
+        var claim: Claim
+        var header: EntryHeader
+    }
+
+    /// Claims that are applied together.
+    private static let window = 32
 
     init(shards: Int, cores count: Int) {
         self.shards = shards
@@ -28,10 +38,9 @@ final class NodeRecovery {
     func run(_ directory: JournalDirectory) throws -> RecoveryReport {
         let covered = try loadSnapshots(directory)
         let report = try directory.recover(covered: covered) { frame throws(JournalError) in
-            guard let failure = self.replay(frame) else { return }
-            // Nothing on disk is touched: the journal is kept as it was found.
-            throw .damaged(JournalDamage("the journal", 0, .contradiction(failure)))
+            if let failure = self.replay(frame) { throw Self.contradiction(failure) }
         }
+        if let failure = applyWaiting() { throw Self.contradiction(failure) }
         let count = cores.count
         for core in 0..<count {
             for announcement in cores[core].announcements {
@@ -39,6 +48,11 @@ final class NodeRecovery {
             }
         }
         return report
+    }
+
+    /// No entry on disk is touched: the journal is kept as it was found.
+    private static func contradiction(_ failure: String) -> JournalError {
+        .damaged(JournalDamage("the journal", 0, .contradiction(failure)))
     }
 
     private func loadSnapshots(_ directory: JournalDirectory) throws -> ShardSequences {
@@ -59,15 +73,35 @@ final class NodeRecovery {
     private func replay(_ frame: JournalFrame) -> String? {
         guard Int(frame.shard) < shards else { return tooManyShards }
         let core = Int(frame.shard) % cores.count
+        if let claim = frame.claim {
+            cores[core].prefetch(claim)
+            waiting.append(WaitingClaim(claim: claim, header: frame.header))
+            return waiting.count < Self.window ? nil : applyWaiting()
+        }
+        if let failure = applyWaiting() { return failure }
         do {
-            if let claim = frame.claim {
-                try cores[core].replay(claim, frame.header)
-            } else {
-                try cores[core].replay(try frame.entry(), frame.header)
-            }
+            try cores[core].replay(try frame.entry(), frame.header)
         } catch {
-            return "shard \(frame.shard), sequence \(frame.sequence): \(error)"
+            return Self.refusal(frame.header, error)
         }
         return nil
+    }
+
+    /// Applies the claims that wait, in order.
+    private func applyWaiting() -> String? {
+        defer { waiting.removeAll() }
+        for index in 0..<waiting.count {
+            let header = waiting[index].header
+            do {
+                try cores[Int(header.shard) % cores.count].replay(waiting[index].claim, header)
+            } catch {
+                return Self.refusal(header, error)
+            }
+        }
+        return nil
+    }
+
+    private static func refusal(_ header: EntryHeader, _ error: any Error) -> String {
+        "shard \(header.shard), sequence \(header.sequence): \(error)"
     }
 }

@@ -26,10 +26,10 @@ public final class NodeRunner: Sendable {
     private let listeners = Mutex<ClientListeners?>(nil)
     private let snapshotted: Mutex<ShardSequences>
     let log: Logger
+    /// Entries that the start replayed from the journal, beyond snapshots.
+    let replayedEntries: UInt64
 
     public static let version = "0.1.0"
-    /// After a restart that replayed more than this, the state is saved before serving.
-    static let snapshotAfterEntries: UInt64 = 1_000_000
 
     public init(_ options: NodeOptions, log: Logger) async throws {
         self.options = options
@@ -76,7 +76,7 @@ public final class NodeRunner: Sendable {
         snapshotted = Mutex(try directory.snapshots.coveredSequences(keeping: 1))
         for loop in loops { try await loop.finishRecovery(cleanStop: report.wasClean).get() }
         Self.report(report, recovery.snapshots, log)
-        if report.entries > Self.snapshotAfterEntries { try await saveSnapshots() }
+        replayedEntries = report.entries
         reconciler?.start()
     }
 
@@ -207,13 +207,14 @@ public final class NodeRunner: Sendable {
             for shard in try await loop.shards(above: saved).get() {
                 let copy = try await loop.snapshot(shard).get()
                 try await waitForCommit(of: copy.position, core)
+                let standing = copy.snapshot.header
                 let header = SnapshotHeader(
-                    shard: shard, epoch: copy.header.epoch, sequence: copy.header.sequence,
+                    shard: shard, epoch: standing.epoch, sequence: standing.sequence,
                     lane: writers[core].lane, position: copy.position)
                 try directory.snapshots.save(
                     header, committed: writers[core].committedPosition,
-                    content: copy.content.bytes)
-                snapshotted.withLock { $0[shard] = copy.header.sequence }
+                    content: copy.snapshot.content.bytes)
+                snapshotted.withLock { $0[shard] = standing.sequence }
             }
         }
         try directory.snapshots.removeOld(keeping: 2)
