@@ -266,18 +266,22 @@ extension EdgeNode {
     }
 
     /// Sends every slice what it has not confirmed.
+    ///
+    /// Frames arrive in order, and a closing slice seals at once: its leases go ahead of that.
     mutating func sendUnconfirmed(_ treasury: Int, into effects: inout EffectBuffer) {
         let home = treasuries[treasury]
         for (index, link) in home.slices.enumerated() {
             let slice = UInt32(index)
             let shard = placement.shard(of: home.pool, slice: slice)
             if !link.hasOpened {
-                send(
-                    .open(home.definition, slice: slice, home.control), to: shard, into: &effects)
-            } else if link.confirmedVersion < home.control.version {
-                send(.control(home.pool, slice: slice, home.control), to: shard, into: &effects)
+                let first = PoolControl(version: 1, terms: home.definition.initial)
+                send(.open(home.definition, slice: slice, first), to: shard, into: &effects)
             }
             for lease in link.inFlight { send(.lease(lease), to: shard, into: &effects) }
+            let isNews = link.hasOpened || home.control.version > 1
+            if isNews && link.confirmedVersion < home.control.version {
+                send(.control(home.pool, slice: slice, home.control), to: shard, into: &effects)
+            }
         }
     }
 }

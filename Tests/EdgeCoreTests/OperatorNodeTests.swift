@@ -55,6 +55,28 @@ struct OperatorNodeTests {
         }
     }
 
+    @Test("a slice that lost its tail takes its lease before it seals", arguments: [false, true])
+    func leaseBeforeSeal(isOpenLost: Bool) throws {
+        let node = TestNode()
+        node.send(.rain("a", fen: 1_000, count: 10))
+        node.send(.on(.poolClose, "a"))
+        // Home and slice are on cores of their own: the slice's journal ends earlier.
+        var kept: [TestNode.Entry] = []
+        for (bytes, entry) in zip(node.journal, try node.entries()) {
+            switch entry {
+            case .sliceCredited, .sliceControlled, .sliceReturned, .poolTookBack, .poolClosed:
+                continue
+            case .sliceOpened where isOpenLost: continue
+            default: kept.append(bytes)
+            }
+        }
+        let restarted = try TestNode(
+            replaying: TestNode.renumbered(kept), nowMs: t0)
+        let info = restarted.send(.info("a"))
+        #expect(info["state"] == .text("closed"))
+        #expect(Books(info).balances && Books(info).returned == 10)
+    }
+
     @Test("a rain closes at its time without a request", arguments: [1, 2])
     func closesByItself(cores: Int) {
         let node = TestNode(cores: cores)

@@ -273,6 +273,22 @@ final class TestNode {
         effects.removeAll()
     }
 
+    /// The entries with every shard's sequences made contiguous.
+    static func renumbered(_ entries: [Entry]) throws -> [Entry] {
+        var sequences: [ShardID: UInt64] = [:]
+        return try entries.map { entry in
+            try entry.bytes.withUnsafeBytes { bytes in
+                let frame = try JournalFrame.parse(bytes)
+                var header = frame.header
+                sequences[header.shard, default: 0] += 1
+                header.sequence = sequences[header.shard, default: 0]
+                var sink = ByteSink()
+                JournalCodec.encode(try frame.entry(), header: header, into: &sink)
+                return Entry(core: entry.core, bytes: Array(sink.bytes))
+            }
+        }
+    }
+
     func sequence(of shard: Int) -> UInt64 { nodes[shard % cores].sequence(of: ShardID(shard)) }
 
     /// Every entry, decoded, in the order of commits.
