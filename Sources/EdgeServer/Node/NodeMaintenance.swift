@@ -3,6 +3,7 @@ import EdgeLedger
 import EdgeStores
 import EdgeTypes
 import Foundation
+import Glibc
 import Logging
 
 /// What a running node does now and then: snapshots once much was journaled since the last ones,
@@ -53,6 +54,7 @@ struct NodeMaintenance: Sendable {
         try await withCheckedThrowingContinuation {
             (continuation: CheckedContinuation<Void, any Error>) in
             let thread = Thread {
+                setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)  // as the reconciler: grabs come first
                 continuation.resume(with: Result { try Self.tidy(runner) })
             }
             thread.qualityOfService = .background
