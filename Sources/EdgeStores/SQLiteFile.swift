@@ -5,8 +5,9 @@ import GRDBSQLite
 
 /// How a SQLite store is opened.
 public struct SQLiteOptions: Sendable {
-    /// Page cache of the writing connection.
-    public var cacheBytes = 64 << 20
+    /// Page cache of the writing connection: claims are appended, a few pages a shard; orders are
+    /// looked up all over, but the system caches the file too.
+    public var cacheBytes = 16 << 20
     /// How long a write waits for another writer before it is refused as locked.
     public var lockWaitMs = 250
     /// The write-ahead log is carried over into the file each time it has grown by so much.

@@ -2,8 +2,6 @@ import EdgeJournal
 import EdgeLedger
 import EdgeStores
 import EdgeTypes
-import Foundation
-import Glibc
 import Logging
 
 /// What a running node does now and then: snapshots once much was journaled since the last ones,
@@ -15,9 +13,10 @@ struct NodeMaintenance: Sendable {
     let runner: NodeRunner
     let log: Logger
 
-    static let everySeconds: Int64 = 5
-    /// Entries journaled since the last snapshots that make new ones worth their while.
-    static let snapshotEveryEntries: UInt64 = 4_000_000
+    static let everySeconds: Int64 = 2
+    /// Entries journaled since the last snapshots that make new ones worth their while; more
+    /// where there were more before, so that saving costs a claim the same however many there are.
+    static let snapshotEveryEntries: UInt64 = 2_000_000
     /// Entries replayed at the start that make new ones worth their while at once.
     static let snapshotAfterEntries: UInt64 = 1_000_000
     /// Segments younger than this are left alone: readers are still at them.
@@ -31,7 +30,9 @@ struct NodeMaintenance: Sendable {
         while !Task.isCancelled {
             do {
                 let entries = try await runner.entries()
-                if isDue || entries - entriesSaved >= Self.snapshotEveryEntries {
+                if isDue
+                    || entries - entriesSaved >= max(Self.snapshotEveryEntries, entriesSaved / 2)
+                {
                     try await runner.saveSnapshots()
                     isDue = false
                     entriesSaved = entries
@@ -48,18 +49,10 @@ struct NodeMaintenance: Sendable {
         }
     }
 
-    /// Compresses and removes segments, in a thread of its own: both block.
+    /// Compresses and removes segments.
     private func tidy() async throws {
         let runner = runner
-        try await withCheckedThrowingContinuation {
-            (continuation: CheckedContinuation<Void, any Error>) in
-            let thread = Thread {
-                setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)  // as the reconciler: grabs come first
-                continuation.resume(with: Result { try Self.tidy(runner) })
-            }
-            thread.qualityOfService = .background
-            thread.start()
-        }
+        try await BackgroundThread.run { try Self.tidy(runner) }
     }
 
     private static func tidy(_ runner: NodeRunner) throws {

@@ -211,9 +211,12 @@ public final class NodeRunner: Sendable {
                 let header = SnapshotHeader(
                     shard: shard, epoch: standing.epoch, sequence: standing.sequence,
                     lane: writers[core].lane, position: copy.position)
-                try directory.snapshots.save(
-                    header, committed: writers[core].committedPosition,
-                    content: copy.snapshot.content.bytes)
+                let directory = directory
+                let committed = writers[core].committedPosition
+                try await BackgroundThread.run {
+                    try directory.snapshots.save(
+                        header, committed: committed, content: copy.snapshot.content.bytes)
+                }
                 snapshotted.withLock { $0[shard] = standing.sequence }
             }
         }
@@ -239,17 +242,9 @@ extension NodeRunner {
     public func audit(_ storePath: String) async throws -> AuditReport {
         let directory = directory
         let writers = writers
-        return try await withCheckedThrowingContinuation { continuation in
-            let thread = Thread {
-                continuation.resume(
-                    with: Result {
-                        try StoreAudit.run(
-                            storePath: storePath,
-                            sources: try NodeRunner.sources(directory, writers))
-                    })
-            }
-            thread.stackSize = 8 << 20
-            thread.start()
+        return try await BackgroundThread.run {
+            try StoreAudit.run(
+                storePath: storePath, sources: try NodeRunner.sources(directory, writers))
         }
     }
 }
