@@ -208,9 +208,7 @@ extension EdgeNode {
         let pool = slices[slot].poolIndex
         var sumFen: Fen = 0
         for range in slices[slot].heldRanges {
-            for packet in range.start..<(range.start + range.count) {
-                sumFen += pools[pool].amounts.amount(packet)
-            }
+            sumFen += pools[pool].amounts.sum(range.start..<(range.start + range.count))
         }
         slices[slot].quarantine(amountFen: sumFen)
     }

@@ -47,7 +47,10 @@ struct RedPacketTests {
                     minFen: 1, maxFen: 0, holdMs: 0, slices: 1, regions: [],
                     seed: seed(UInt64(count)), seedWasGiven: true, commitment: .zero,
                     durability: .memory, initial: PoolTerms()))
+            let all = (0..<count).reduce(Fen(0)) { $0 + amounts.amount($1) }
+            #expect(amounts.sum(0..<count) == all && all == count * 250 + count / 3)
             for first in 0..<count {
+                #expect(amounts.sum(first..<count) + amounts.sum(0..<first) == all)
                 let run = amounts.run(from: first)
                 for lane in 0..<min(8, count - first) {
                     #expect(run[Int(lane)] == amounts.amount(first + lane))

