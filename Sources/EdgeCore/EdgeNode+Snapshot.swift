@@ -69,7 +69,7 @@ extension EdgeNode {
     /// Copies some more of a snapshot. Entries may have been applied since it began: none of
     /// them is in it.
     ///
-    /// - Parameter bytes: about how many to copy at most: 256 KiB take some 60 µs.
+    /// - Parameter bytes: about how many to copy at most.
     /// - Returns: whether all is copied.
     public func continueSnapshot(_ snapshot: inout ShardSnapshot, bytes: Int) -> Bool {
         var room = max(1, bytes)

@@ -60,7 +60,7 @@ public enum PacketAmounts: Sendable {
 }
 
 extension PacketAmounts {
-    /// What the packets of a range hold together. O(packets), some 15 ns each.
+    /// What the packets of a range hold together. O(packets).
     public func sum(_ packets: Range<Int64>) -> Fen {
         var sum: Fen = 0
         var first = packets.lowerBound
