@@ -40,6 +40,21 @@ var targets: [Target] = [
         name: "EdgeJournal", dependencies: ["EdgeWire", "EdgeMemory", "EdgeTypes", "CZstd"],
         swiftSettings: strict),
 
+    // The simulator: virtual clocks, disks, networks and stores around the same core.
+    .target(
+        name: "Simulator",
+        dependencies: [
+            "EdgeCore", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeCluster",
+            "EdgeMemory", "EdgeTypes",
+        ],
+        path: "simulator/Simulator", swiftSettings: strict),
+    .testTarget(
+        name: "SimulatorTests",
+        dependencies: [
+            "Simulator", "EdgeCore", "EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes",
+        ],
+        swiftSettings: strict),
+
     .executableTarget(
         name: "downpour-engine",
         dependencies: ["EdgeCore", "EdgeDomain", "EdgeMemory", "EdgeTypes"], path: "bench/Engine",
