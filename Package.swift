@@ -40,12 +40,18 @@ var targets: [Target] = [
         name: "EdgeJournal", dependencies: ["EdgeWire", "EdgeMemory", "EdgeTypes", "CZstd"],
         swiftSettings: strict),
 
+    // From journal to store, apart from threads and stores.
+    .target(
+        name: "EdgeReconciler",
+        dependencies: ["EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
+
     // The simulator: virtual clocks, disks, networks and stores around the same core.
     .target(
         name: "Simulator",
         dependencies: [
-            "EdgeCore", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeCluster",
-            "EdgeMemory", "EdgeTypes",
+            "EdgeCore", "EdgeReconciler", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain",
+            "EdgeCluster", "EdgeMemory", "EdgeTypes",
         ],
         path: "simulator/Simulator", swiftSettings: strict),
     .testTarget(
@@ -118,7 +124,8 @@ if !coreOnly {
         .target(
             name: "EdgeStores",
             dependencies: [
-                "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes",
+                "EdgeReconciler", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain",
+                "EdgeMemory", "EdgeTypes",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
@@ -126,8 +133,8 @@ if !coreOnly {
         .target(
             name: "EdgeServer",
             dependencies: [
-                "EdgeCore", "EdgeJournal", "EdgeStores", "EdgeLedger", "EdgeWire", "EdgeDomain",
-                "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeCore", "EdgeJournal", "EdgeReconciler", "EdgeStores", "EdgeLedger",
+                "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -141,8 +148,8 @@ if !coreOnly {
         .executableTarget(
             name: "downpour",
             dependencies: [
-                "EdgeServer", "EdgeCore", "EdgeStores", "EdgeJournal", "EdgeLedger", "EdgeDomain",
-                "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler", "EdgeJournal",
+                "EdgeLedger", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -155,14 +162,18 @@ if !coreOnly {
 
         .executableTarget(
             name: "downpour-store-bench",
-            dependencies: ["EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes"],
+            dependencies: [
+                "EdgeStores", "EdgeReconciler", "EdgeLedger", "EdgeMemory", "EdgeTypes",
+            ],
             path: "bench/Stores", swiftSettings: strict),
         .target(
             name: "StoresTestSupport",
-            dependencies: ["EdgeStores", "EdgeLedger", "EdgeMemory", "EdgeTypes"],
+            dependencies: [
+                "EdgeStores", "EdgeReconciler", "EdgeLedger", "EdgeMemory", "EdgeTypes",
+            ],
             path: "Tests/StoresTestSupport", swiftSettings: strict),
         .executableTarget(
-            name: "StoresTestChild", dependencies: ["StoresTestSupport", "EdgeStores"],
+            name: "StoresTestChild", dependencies: ["StoresTestSupport", "EdgeStores", "EdgeReconciler"],
             path: "Tests/StoresTestChild", swiftSettings: strict),
         .testTarget(
             name: "EdgeServerTests",
@@ -175,8 +186,8 @@ if !coreOnly {
         .testTarget(
             name: "EdgeStoresTests",
             dependencies: [
-                "EdgeStores", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes",
-                "StoresTestSupport", "StoresTestChild",
+                "EdgeStores", "EdgeReconciler", "EdgeJournal", "EdgeLedger", "EdgeWire",
+                "EdgeMemory", "EdgeTypes", "StoresTestSupport", "StoresTestChild",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: strict),

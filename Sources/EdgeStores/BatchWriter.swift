@@ -1,4 +1,5 @@
 import EdgeLedger
+import EdgeReconciler
 import EdgeTypes
 import GRDB
 

@@ -1,3 +1,4 @@
+import EdgeReconciler
 import EdgeTypes
 import GRDB
 

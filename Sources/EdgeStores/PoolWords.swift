@@ -1,3 +1,4 @@
+import EdgeReconciler
 import EdgeTypes
 
 // How enumerations stand in the store: words, the same as in the outside contract.

@@ -1,4 +1,5 @@
 import EdgeLedger
+public import EdgeReconciler
 import Foundation
 import Glibc
 import Synchronization
@@ -46,10 +47,7 @@ public final class Reconciler: Sendable {
                 // Grabs come first: at the hottest moment, on a node without a core to spare,
                 // the store gets a tenth of one and catches up afterwards. 0: this thread.
                 setpriority(Int32(PRIO_PROCESS.rawValue), 0, Self.niceness)
-                var run = ReconcilerRun(
-                    configuration: configuration, signal: signal, openSources: openSources,
-                    openStore: openStore, publish: publish)
-                run.run()
+                run()
                 signal.end()
             }
             thread.name = "downpour.reconciler"
@@ -58,6 +56,32 @@ public final class Reconciler: Sendable {
             shared.status.state = .running
             thread.start()
         }
+    }
+
+    private func run() {
+        var cycle = ReconcilerCycle(
+            configuration: configuration, openSources: openSources, openStore: openStore,
+            publish: publish)
+        running: while true {
+            switch cycle.step(nowMs: Int64(Date().timeIntervalSince1970 * 1_000)) {
+            case .more: continue
+            case .idle:
+                if signal.isStopping { break running }
+                signal.waitForWake(atMostMs: configuration.pollMs)
+                signal.pause(configuration.gatherMs)
+            case .failed(let waitMs):
+                if signal.isOverdue { break running }
+                guard waitMs > 0 else { continue }
+                let wait = waitMs / 2 + Int.random(in: 0...(waitMs - waitMs / 2))
+                if signal.isStopping {
+                    signal.pauseWhileStopping(wait)
+                } else {
+                    signal.pause(wait)
+                }
+            }
+        }
+        cycle.close()
+        publish { $0.state = .stopped }
     }
 
     /// Says that entries were committed. Any thread; takes no more than a free lock.

@@ -1,4 +1,5 @@
 import EdgeLedger
+import EdgeReconciler
 import Foundation
 import GRDB
 import GRDBSQLite

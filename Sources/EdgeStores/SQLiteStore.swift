@@ -1,4 +1,5 @@
 public import EdgeLedger
+import EdgeReconciler
 import EdgeTypes
 import GRDB
 

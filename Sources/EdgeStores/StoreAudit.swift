@@ -1,5 +1,6 @@
 public import EdgeLedger
 import EdgeMemory
+import EdgeReconciler
 import EdgeTypes
 import GRDB
 

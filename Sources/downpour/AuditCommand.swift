@@ -1,6 +1,7 @@
 import ArgumentParser
 import EdgeJournal
 import EdgeLedger
+import EdgeReconciler
 import EdgeServer
 import EdgeStores
 import EdgeTypes

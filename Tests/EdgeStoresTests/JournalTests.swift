@@ -1,6 +1,7 @@
 import EdgeJournal
 import EdgeLedger
 import EdgeMemory
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 import EdgeWire

@@ -1,5 +1,6 @@
 // Reconciles a random history into a store and says so, until it is done or killed.
 // Usage: StoresTestChild STORE SEED STEPS BATCH
+import EdgeReconciler
 import EdgeStores
 import Foundation
 import StoresTestSupport

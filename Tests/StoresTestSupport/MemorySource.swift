@@ -1,5 +1,5 @@
 public import EdgeLedger
-public import EdgeStores
+public import EdgeReconciler
 public import EdgeTypes
 import Synchronization
 

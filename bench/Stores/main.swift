@@ -2,6 +2,7 @@
 // Usage: downpour-store-bench FILE CLAIMS [SHARDS] [BATCH]
 import EdgeLedger
 import EdgeMemory
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 import Foundation

@@ -1,4 +1,5 @@
 import EdgeCore
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 import Foundation

@@ -1,5 +1,6 @@
 import EdgeJournal
 import EdgeLedger
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 import Logging

@@ -2,7 +2,6 @@ public import EdgeJournal
 public import EdgeLedger
 import EdgeTypes
 import EdgeWire
-import Foundation
 
 /// One lane of a node's journal, as the reconciler and the audit read it.
 ///

@@ -1,13 +1,25 @@
 import EdgeLedger
-import Foundation
+import EdgeTypes
 
-/// The reconciler's thread: what it holds, and its loop.
-struct ReconcilerRun {
-    let configuration: ReconcilerConfiguration
-    let signal: ReconcilerSignal
-    let openSources: @Sendable () throws -> [any EntrySource]
-    let openStore: @Sendable () throws -> any LedgerStore
-    let publish: ((inout ReconcilerStatus) -> Void) -> Void
+/// What a reconciler does, apart from waiting: reads what is committed, applies it, and finds its
+/// way back after whatever has failed.
+///
+/// Owned by one thread, or by a simulator. Time and waits are its shell's.
+public struct ReconcilerCycle {
+    /// How one turn ended.
+    public enum Turn: Sendable {
+        /// There may be more: go on at once.
+        case more
+        /// All that was committed is applied: wait for a wake-up.
+        case idle
+        /// It failed: try again after `ms`, of which the last half should be random; 0: at once.
+        case failed(waitMs: Int)
+    }
+
+    private let configuration: ReconcilerConfiguration
+    private let openSources: () throws -> [any EntrySource]
+    private let openStore: () throws -> any LedgerStore
+    private let publish: ((inout ReconcilerStatus) -> Void) -> Void
 
     private var sources: [any EntrySource] = []
     private var store: (any LedgerStore)?
@@ -23,41 +35,41 @@ struct ReconcilerRun {
     private var ignoresCursors = false
     /// When lag was first seen that is there still; or the time of the entries applied last.
     private var laggingSinceMs: Int64?
+    private var nowMs: Int64 = 0
 
-    init(
-        configuration: ReconcilerConfiguration, signal: ReconcilerSignal,
-        openSources: @escaping @Sendable () throws -> [any EntrySource],
-        openStore: @escaping @Sendable () throws -> any LedgerStore,
+    /// - Parameters:
+    ///   - openSources: called at first, and again after it or a source has failed.
+    ///   - openStore: likewise for the store.
+    ///   - publish: is given what changes in the status.
+    public init(
+        configuration: ReconcilerConfiguration,
+        openSources: @escaping () throws -> [any EntrySource],
+        openStore: @escaping () throws -> any LedgerStore,
         publish: @escaping ((inout ReconcilerStatus) -> Void) -> Void
     ) {
         self.configuration = configuration
-        self.signal = signal
         self.openSources = openSources
         self.openStore = openStore
         self.publish = publish
         batch = EntryBatch(capacity: configuration.batchEntries)
     }
 
-    mutating func run() {
-        while true {
-            do {
-                let wasFull = try round()
-                if wasFull { continue }
-                if signal.isStopping { break }
-                signal.waitForWake(atMostMs: configuration.pollMs)
-                signal.pause(configuration.gatherMs)
-            } catch {
-                fail(error)
-                if signal.isOverdue { break }
-                backoff()
-            }
-        }
-        store?.close()
-        publish { $0.state = .stopped }
-    }
-
     /// Reads one batch and applies it.
     ///
+    /// - Parameter nowMs: Unix time; for gauges of lag only.
+    public mutating func step(nowMs: Int64) -> Turn {
+        self.nowMs = nowMs
+        do {
+            return try round() ? .more : .idle
+        } catch {
+            fail(error)
+            return .failed(waitMs: backoffMs)
+        }
+    }
+
+    /// Gives the store's files back, at the end.
+    public func close() { store?.close() }
+
     /// - Returns: whether there may be more.
     private mutating func round() throws -> Bool {
         try synchronise()
@@ -158,34 +170,28 @@ struct ReconcilerRun {
         }
         let text = "\(error)"
         let failures = failures
+        let nowMs = nowMs
         publish { status in
             status.state = .failing
             status.lastError = text
-            status.lastErrorMs = Self.nowMs()
+            status.lastErrorMs = nowMs
             status.failures += 1
             status.consecutiveFailures = failures
         }
         publishLag()
     }
 
-    private func backoff() {
+    private var backoffMs: Int {
         // Once is normal where two reconcilers share a store: look again at once.
-        if failures == 1, !isSynchronised, store != nil { return }
+        if failures == 1, !isSynchronised, store != nil { return 0 }
         let doubled = configuration.firstBackoffMs << min(failures - 1, 16)
-        let longest = max(1, min(doubled, configuration.longestBackoffMs))
-        let wait = longest / 2 + Int.random(in: 0...(longest - longest / 2))
-        if signal.isStopping {
-            signal.pauseWhileStopping(wait)
-        } else {
-            signal.pause(wait)
-        }
+        return max(1, min(doubled, configuration.longestBackoffMs))
     }
 
     // MARK: Lag
 
     private mutating func publishLag() {
         let waiting = sources.reduce(UInt64(batch.count)) { $0 &+ $1.backlog() }
-        let nowMs = Self.nowMs()
         if waiting == 0 {
             laggingSinceMs = nil
         } else if laggingSinceMs == nil {
@@ -198,6 +204,4 @@ struct ReconcilerRun {
             status.lagMs = lagMs
         }
     }
-
-    private static func nowMs() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000) }
 }

@@ -1,0 +1,36 @@
+public import EdgeReconciler
+
+/// Where a store is: `sqlite:PATH`.
+public enum StoreURL: Hashable, Sendable {
+    case sqlite(path: String)
+
+    /// Reads a store's URL.
+    ///
+    /// - Throws: `StoreError.badURL`, which says what is wrong. The text itself is not repeated,
+    ///   apart from its scheme: URLs may hold secrets.
+    public init(_ text: String) throws(StoreError) {
+        guard let colon = text.firstIndex(of: ":"), colon != text.startIndex else {
+            throw .badURL("a store's URL starts with its scheme: sqlite:PATH")
+        }
+        let scheme = text[..<colon].lowercased()
+        guard scheme == "sqlite" else {
+            throw .badURL("no store is known for \(scheme): URLs; known: sqlite:PATH")
+        }
+        var path = String(text[text.index(after: colon)...])
+        // sqlite:///absolute as others write it; sqlite://relative is ambiguous.
+        if path.hasPrefix("//") {
+            guard path.hasPrefix("///") else {
+                throw .badURL("sqlite: URLs have no host: write sqlite:PATH or sqlite:///PATH")
+            }
+            path = String(path.dropFirst(2))
+        }
+        guard !path.isEmpty else { throw .badURL("sqlite: needs the path of a file") }
+        guard !path.contains("\0"), !path.contains("?") else {
+            throw .badURL("sqlite: paths hold neither ? nor zero bytes, and take no parameters")
+        }
+        guard path != ":memory:" else {
+            throw .badURL("a store in memory would forget everything: name a file")
+        }
+        self = .sqlite(path: path)
+    }
+}
