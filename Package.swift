@@ -173,7 +173,8 @@ if !coreOnly {
             ],
             path: "Tests/StoresTestSupport", swiftSettings: strict),
         .executableTarget(
-            name: "StoresTestChild", dependencies: ["StoresTestSupport", "EdgeStores", "EdgeReconciler"],
+            name: "StoresTestChild",
+            dependencies: ["StoresTestSupport", "EdgeStores", "EdgeReconciler"],
             path: "Tests/StoresTestChild", swiftSettings: strict),
         .testTarget(
             name: "EdgeServerTests",

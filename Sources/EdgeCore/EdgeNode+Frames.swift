@@ -138,7 +138,8 @@ extension EdgeNode {
                 let header = journal(entry, shard, now: now, into: &effects)
                 let applied = books[place.local].apply(entry, header)
                 precondition(applied)
-            case .known: break
+            case .known:
+                if has(.leaseTwice) { books[place.local].conjure(transfer.units, slot: place.slot) }
             case .wait, .error: return
             }
         } else {
@@ -147,6 +148,8 @@ extension EdgeNode {
             if transfer.number == next {
                 _ = journal(.sliceCredited(transfer), shard, now: now, into: &effects)
                 slices[place.slot].credit(transfer)
+            } else if has(.leaseTwice) {
+                slices[place.slot].creditAgain(transfer)
             }
         }
         send(
@@ -241,6 +244,8 @@ extension EdgeNode {
         if transfer.number == link.returnNumber + 1 {
             _ = journal(.poolTookBack(transfer), home, now: now, into: &effects)
             treasuries[treasury].applyReturn(transfer)
+        } else if has(.returnTwice) {
+            treasuries[treasury].takeAgain(transfer)
         }
         send(
             .returnTaken(transfer.pool, slice: transfer.slice, number: transfer.number),

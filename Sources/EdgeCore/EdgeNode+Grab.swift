@@ -102,11 +102,18 @@ extension EdgeNode {
                     requestHash: requestHash),
                 header: header, into: &effects.journal)
         }
-        let decision = slices[slot].decide(
+        var decision = slices[slot].decide(
             user, hash: plan.hash, requestHash: requestHash, nowMs: header.timeMs)
+        if configuration.mutant != .none {
+            decision = mutated(decision, slot, requestHash: requestHash)
+        }
         if case .grant(let packet) = decision, !batch.storageIsFull {
-            shards[local].advance(header)
-            counters.entries &+= 1
+            if has(.claimNotJournaled) && packet % 7 == 6 {
+                effects.journal.truncate(to: journaled)
+            } else {
+                shards[local].advance(header)
+                counters.entries &+= 1
+            }
             slices[slot].apply(
                 user, hash: plan.hash, requestHash: requestHash, packet: packet,
                 amountFen: amountFen, timeMs: header.timeMs)
@@ -114,8 +121,9 @@ extension EdgeNode {
             effects.replies.append(
                 Reply(
                     ticket: batch.requests[index].ticket, shape: .grab, outcome: .granted,
-                    waitsForJournal: waits, fen: amountFen, packet: packet,
-                    timeMs: header.timeMs))
+                    waitsForJournal: waits,
+                    fen: has(.replyOfAnotherAmount) && packet % 16 == 3 ? amountFen + 1 : amountFen,
+                    packet: packet, timeMs: header.timeMs))
             return
         }
         effects.journal.truncate(to: journaled)
@@ -127,8 +135,9 @@ extension EdgeNode {
             effects.replies.append(
                 Reply(
                     ticket: batch.requests[index].ticket, shape: .grab, outcome: .repeat,
-                    waitsForJournal: waits, fen: pools[poolIndex].amounts.amount(packet),
-                    packet: packet, timeMs: slices[slot].timeMs(of: position)))
+                    waitsForJournal: waits && !has(.repeatDoesNotWait),
+                    fen: pools[poolIndex].amounts.amount(packet), packet: packet,
+                    timeMs: slices[slot].timeMs(of: position)))
         case .refuse(let outcome, let timeMs):
             counters.grabs[Int(outcome.rawValue)] &+= 1
             effects.replies.append(

@@ -12,18 +12,23 @@ extension EdgeNode {
         guard let place = stockPlace(request, into: &effects) else { return }
         let (local, slot) = place
         let nowMs = max(now.wallMs, shards[local].timeMs)
-        let decision = books[local].decideReserve(
+        var decision = books[local].decideReserve(
             slot: slot, user: request.user, quantity: request.quantity,
             requestHash: request.requestHash, nowMs: nowMs)
+        if configuration.mutant != .none {
+            decision = mutated(decision, request, local, slot, nowMs: nowMs)
+        }
         switch decision {
-        case .reserve(let entry):
+        case .reserve(var entry):
             if isFull { return refuseFull(request.ticket, true, into: &effects) }
+            let toldMs = entry.expiresMs
+            if has(.holdCutShort) { entry.expiresMs -= (toldMs - nowMs) / 2 }
             apply(.orderReserved(entry), local, now: now, into: &effects)
             counters.orders[Int(Outcome.reserved.rawValue)] &+= 1
             effects.replies.append(
                 Reply(
                     ticket: request.ticket, shape: .reserve, outcome: .reserved,
-                    timeMs: entry.expiresMs, order: entry.order))
+                    timeMs: toldMs, order: entry.order))
         case .answer(let outcome, let order, let timeMs):
             counters.orders[Int(outcome.rawValue)] &+= 1
             effects.replies.append(
@@ -89,8 +94,13 @@ extension EdgeNode {
         into effects: inout EffectBuffer
     ) {
         let nowMs = max(now.wallMs, shards[local].timeMs)
-        let decision = books[local].decidePay(
-            order: request.order, payment: payment, amountFen: request.amountFen, nowMs: nowMs)
+        var decision = books[local].decidePay(
+            order: request.order, payment: payment,
+            amountFen: has(.mismatchPaid) ? -1 : request.amountFen, nowMs: nowMs)
+        if configuration.mutant != .none {
+            decision = mutated(
+                decision, isPaid: books[local].info(request.order)?.state == .paid)
+        }
         switch decision {
         case .pay(let entry):
             apply(.orderPaid(entry), local, now: now, into: &effects)
@@ -112,9 +122,11 @@ extension EdgeNode {
         switch books[local].decideCancel(order: request.order, nowMs: nowMs) {
         case .cancel(let order):
             apply(.orderCancelled(order), local, now: now, into: &effects)
+            if has(.cancelReturnsTwice) { conjureUnits(of: order, local) }
             answer(request, .cancelled, into: &effects)
             sealIfDone(local, order, now: now, into: &effects)
-        case .answer(let outcome): answer(request, outcome, into: &effects)
+        case .answer(let outcome):
+            answer(request, has(.cancelsPaid) ? .cancelled : outcome, into: &effects)
         case .error(let code): fail(request, code, into: &effects)
         }
     }
@@ -123,9 +135,10 @@ extension EdgeNode {
         _ request: Request, _ id: Text64, _ local: Int, now: Instant,
         into effects: inout EffectBuffer
     ) {
-        let decision = books[local].decideRefund(
+        var decision = books[local].decideRefund(
             order: request.order, request: id, amountFen: request.amountFen,
             restock: request.quantity)
+        if configuration.mutant != .none { decision = mutated(decision, request, local) }
         switch decision {
         case .refund(let entry):
             apply(.orderRefunded(entry), local, now: now, into: &effects)
@@ -176,6 +189,7 @@ extension EdgeNode {
         for _ in 0..<Self.expiriesPerStep {
             guard let order = books[local].nextExpired(nowMs: now.wallMs) else { return }
             apply(.orderExpired(order), local, now: now, into: &effects)
+            if has(.expiryReturnsTwice) { conjureUnits(of: order, local) }
             counters.expiredOrders &+= 1
             sealIfDone(local, order, now: now, into: &effects)
         }

@@ -65,7 +65,9 @@ extension EdgeNode {
         let known = pools.find(request.pool).map { pools[$0].treasury }
         if let known, known >= 0 {
             let there = treasuries[known].definition
-            guard Self.isSame(there, wanted) else { return fail(request, .exists, into: &effects) }
+            guard Self.isSame(there, wanted) || has(.createOverwrites) else {
+                return fail(request, .exists, into: &effects)
+            }
             return awaitSettled(request, known)
         }
         guard pools.count < Limits.pools else {
@@ -226,7 +228,7 @@ extension EdgeNode {
         guard definition.kind == .stock else {
             return effects.fail(request.ticket, .badArgument, "a rain takes no refill")
         }
-        if let seen = treasuries[treasury].request(request.requestHash) {
+        if let seen = treasuries[treasury].request(request.requestHash), !has(.refillTwice) {
             guard seen.value == request.quantity else {
                 return fail(request, .mismatch, into: &effects)
             }

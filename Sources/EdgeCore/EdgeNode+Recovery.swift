@@ -47,8 +47,9 @@ extension EdgeNode {
         }
         let hash = slices[slot].hash(claim.user)
         slices[slot].apply(
-            claim.user, hash: hash, requestHash: claim.requestHash, packet: claim.packet,
-            amountFen: claim.amountFen, timeMs: header.timeMs)
+            claim.user, hash: hash,
+            requestHash: has(.replayForgetsRequests) ? 0 : claim.requestHash,
+            packet: claim.packet, amountFen: claim.amountFen, timeMs: header.timeMs)
         advance(local, header)
     }
 
@@ -234,7 +235,7 @@ extension EdgeNode {
     public mutating func finishRecovery(
         cleanStop: Bool, now: Instant, into effects: inout EffectBuffer
     ) {
-        if !cleanStop {
+        if !cleanStop && !has(.quarantineSkipped) {
             for slot in 0..<slices.count
             where pools[slices[slot].poolIndex].isMemory && !slices[slot].isQuarantined
                 && !slices[slot].isSealed

@@ -67,6 +67,7 @@ public struct EdgeNode: ~Copyable {
         _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
     ) {
         counters.steps &+= 1
+        if has(.timeGoesBack) { forgetTimes() }
         for frame in batch.frames {
             receive(frame, now: now, into: &effects)
             settle(now: now, into: &effects)

@@ -1,4 +1,4 @@
-import EdgeTypes
+public import EdgeTypes
 
 /// What a core is told when it is made.
 public struct NodeConfiguration: Sendable {
@@ -7,12 +7,15 @@ public struct NodeConfiguration: Sendable {
     /// Event loops of this node, and which of them this core is.
     public var cores: Int
     public var core: Int
+    /// A built-in bug; only simulators set one.
+    public var mutant: Mutant
 
-    public init(shards: Int = 64, cores: Int = 1, core: Int = 0) {
+    public init(shards: Int = 64, cores: Int = 1, core: Int = 0, mutant: Mutant = .none) {
         precondition(core >= 0 && core < cores)
         self.shards = shards
         self.cores = cores
         self.core = core
+        self.mutant = mutant
     }
 }
 

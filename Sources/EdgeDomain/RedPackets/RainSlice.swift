@@ -286,6 +286,12 @@ extension RainSlice {
         if headLeft == 0 { takeNextRange() }
     }
 
+    /// Takes packets that it was given before: only a built-in bug does (see `Mutant`).
+    public mutating func creditAgain(_ transfer: Transfer) {
+        creditedNumber -= 1
+        credit(transfer)
+    }
+
     /// What it holds, as ranges in order.
     public var heldRanges: [UnitRange] {
         var ranges: [UnitRange] = []

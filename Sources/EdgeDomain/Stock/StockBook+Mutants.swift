@@ -1,0 +1,23 @@
+import EdgeMemory
+public import EdgeTypes
+
+/// What only built-in bugs do: see `Mutant`.
+extension StockBook {
+    /// Units from nowhere.
+    public mutating func conjure(_ units: Int64, slot: Int) {
+        slices[slot].credited += units
+        slices[slot].held += units
+    }
+
+    /// A reservation that asks neither limit nor stock; what is missing is conjured.
+    public mutating func reserveAnyway(
+        slot: Int, user: UserID, quantity: Int64, requestHash: UInt64, nowMs: UnixMs
+    ) -> OrderReserved {
+        if slices[slot].held < quantity { conjure(quantity, slot: slot) }
+        return OrderReserved(
+            order: OrderID(shard: shard, number: UInt64(orders.count)),
+            pool: slices[slot].pool, slice: slices[slot].slice, user: user,
+            quantity: UInt32(quantity), priceFen: slices[slot].priceFen,
+            expiresMs: nowMs + slices[slot].holdMs, requestHash: requestHash)
+    }
+}

@@ -1,0 +1,110 @@
+/// A bug that is built in and switched off: what the simulator's oracles are tested with.
+///
+/// Only a simulator ever sets one. Names are part of what a recorded seed means: never reuse one.
+public enum Mutant: String, Sendable, CaseIterable {
+    /// No bug.
+    case none
+
+    // Grabs.
+    case dedupOff
+    case limitIgnored
+    case requestForgotten
+    case repeatOfAnother
+    case grantsAfterClose
+    case grantsBeforeOpening
+    case grantsWhilePaused
+    case grantsQuarantined
+    case claimNotJournaled
+    case replyOfAnotherAmount
+    case repeatDoesNotWait
+
+    // Orders.
+    case reserveForgotten
+    case reserveLimitIgnored
+    case oversell
+    case holdCutShort
+    case expiryReturnsTwice
+    case cancelReturnsTwice
+    case cancelsPaid
+    case mismatchPaid
+    case paymentForgotten
+    case secondPaymentPaid
+    case refundDueDropped
+    case latePaymentNotJournaled
+    case refundTwice
+
+    // Pools and transfers.
+    case createOverwrites
+    case refillTwice
+    case leaseTwice
+    case returnTwice
+
+    // Restart.
+    case quarantineSkipped
+    case replayForgetsRequests
+    case timeGoesBack
+    case tornTailAccepted
+    case damageCutOff
+
+    // The shell around the core.
+    case earlyAck
+    case fsyncSkipped
+    case framesBeforeCommit
+    case cleanStopForged
+    case snapshotAhead
+
+    // From journal to store.
+    case watermarkOutside
+    case watermarkOlder
+    case uncommittedShipped
+    case batchSkippedAfterDeadlock
+
+    /// What the bug is, in a sentence.
+    public var summary: String {
+        switch self {
+        case .none: "no bug"
+        case .dedupOff: "a user's second grab is granted instead of repeated"
+        case .limitIgnored: "a user at the limit is granted another packet"
+        case .requestForgotten: "a retry under the same request id is granted again"
+        case .repeatOfAnother: "a retry hears the result of the claim before its own"
+        case .grantsAfterClose: "a slice that closes goes on granting"
+        case .grantsBeforeOpening: "a slice grants before its rain opens"
+        case .grantsWhilePaused: "a slice grants while its rain is paused"
+        case .grantsQuarantined: "a quarantined slice goes on granting"
+        case .claimNotJournaled: "one grant in seven is applied and never journaled"
+        case .replyOfAnotherAmount: "one reply in sixteen names a fen more than was granted"
+        case .repeatDoesNotWait: "a repeat is told before its claim is durable"
+        case .reserveForgotten: "a retried reservation makes another order"
+        case .reserveLimitIgnored: "a user at the limit reserves more"
+        case .oversell: "a sold-out SKU goes on selling"
+        case .holdCutShort: "a reservation is held half as long as its user was told"
+        case .expiryReturnsTwice: "an expired order returns its units twice"
+        case .cancelReturnsTwice: "a cancelled order returns its units twice"
+        case .cancelsPaid: "cancelling a paid order is answered `cancelled`"
+        case .mismatchPaid: "a payment of a wrong amount is accepted"
+        case .paymentForgotten: "a repeated payment is answered `refund`"
+        case .secondPaymentPaid: "a second payment of an order is answered `paid`"
+        case .refundDueDropped: "a payment that buys nothing is answered and not journaled"
+        case .latePaymentNotJournaled: "a late payment is answered `late` and not journaled"
+        case .refundTwice: "a repeated refund is made again"
+        case .createOverwrites: "creating a pool with other values is answered OK"
+        case .refillTwice: "a repeated refill puts its units in again"
+        case .leaseTwice: "a lease that comes twice is credited twice"
+        case .returnTwice: "a return that comes twice is taken twice"
+        case .quarantineSkipped: "a memory slice goes on granting after a crash"
+        case .replayForgetsRequests: "a restart forgets which request made a claim"
+        case .timeGoesBack: "a shard's time follows the wall clock backwards"
+        case .tornTailAccepted: "a torn tail's whole entries are taken for durable ones' successors"
+        case .damageCutOff: "damage before the tail is cut off as if it were the tail"
+        case .earlyAck: "answers leave before their entries are durable"
+        case .fsyncSkipped: "the journal says it is synced when it is only written"
+        case .framesBeforeCommit: "frames leave before their entries are durable"
+        case .cleanStopForged: "a killed process leaves the mark of a clean stop"
+        case .snapshotAhead: "a snapshot is saved before the journal holds what is in it"
+        case .watermarkOutside: "the store's rows commit without their watermark"
+        case .watermarkOlder: "the store refuses a batch only if it ends before its watermark"
+        case .uncommittedShipped: "entries go to the store before they are durable"
+        case .batchSkippedAfterDeadlock: "a batch that met a deadlock is taken for applied"
+        }
+    }
+}
