@@ -40,18 +40,25 @@ var targets: [Target] = [
         name: "EdgeJournal", dependencies: ["EdgeWire", "EdgeMemory", "EdgeTypes", "CZstd"],
         swiftSettings: strict),
 
+    // How a node comes back, in the server and in the simulator.
+    .target(
+        name: "EdgeRecovery",
+        dependencies: ["EdgeCore", "EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
+
     // The simulator: virtual clocks, disks, networks and stores around the same core.
     .target(
         name: "Simulator",
         dependencies: [
-            "EdgeCore", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeCluster",
-            "EdgeMemory", "EdgeTypes",
+            "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain",
+            "EdgeCluster", "EdgeMemory", "EdgeTypes",
         ],
         path: "simulator/Simulator", swiftSettings: strict),
     .testTarget(
         name: "SimulatorTests",
         dependencies: [
-            "Simulator", "EdgeCore", "EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes",
+            "Simulator", "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeWire", "EdgeDomain",
+            "EdgeMemory", "EdgeTypes",
         ],
         swiftSettings: strict),
 
@@ -126,8 +133,8 @@ if !coreOnly {
         .target(
             name: "EdgeServer",
             dependencies: [
-                "EdgeCore", "EdgeJournal", "EdgeStores", "EdgeLedger", "EdgeWire", "EdgeDomain",
-                "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeStores", "EdgeLedger", "EdgeWire",
+                "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -2,6 +2,7 @@ import EdgeCore
 import EdgeJournal
 public import EdgeLedger
 import EdgeMemory
+import EdgeRecovery
 public import EdgeStores
 public import EdgeTypes
 import Foundation
