@@ -45,19 +45,25 @@ var targets: [Target] = [
         name: "EdgeReconciler",
         dependencies: ["EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeMemory", "EdgeTypes"],
         swiftSettings: strict),
+    // How a node comes back, in the server and in the simulator.
+    .target(
+        name: "EdgeRecovery",
+        dependencies: ["EdgeCore", "EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes"],
+        swiftSettings: strict),
 
     // The simulator: virtual clocks, disks, networks and stores around the same core.
     .target(
         name: "Simulator",
         dependencies: [
-            "EdgeCore", "EdgeReconciler", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain",
-            "EdgeCluster", "EdgeMemory", "EdgeTypes",
+            "EdgeRecovery", "EdgeCore", "EdgeReconciler", "EdgeJournal", "EdgeLedger", "EdgeWire",
+            "EdgeDomain", "EdgeCluster", "EdgeMemory", "EdgeTypes",
         ],
         path: "simulator/Simulator", swiftSettings: strict),
     .testTarget(
         name: "SimulatorTests",
         dependencies: [
-            "Simulator", "EdgeCore", "EdgeJournal", "EdgeWire", "EdgeMemory", "EdgeTypes",
+            "Simulator", "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeWire", "EdgeDomain",
+            "EdgeMemory", "EdgeTypes",
         ],
         swiftSettings: strict),
 
@@ -133,8 +139,8 @@ if !coreOnly {
         .target(
             name: "EdgeServer",
             dependencies: [
-                "EdgeCore", "EdgeJournal", "EdgeReconciler", "EdgeStores", "EdgeLedger",
-                "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeReconciler", "EdgeStores",
+                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -2,31 +2,29 @@ import Glibc
 
 /// An open file with one owner; closed when that goes.
 struct File: ~Copyable, Sendable {
+    let system: any FileSystem
     let descriptor: Int32
     let path: String
 
-    init(_ path: String, _ flags: Int32, mode: mode_t = 0o640) throws(JournalError) {
+    init(_ system: any FileSystem, _ path: String, _ flags: Int32, mode: mode_t = 0o640)
+        throws(JournalError)
+    {
         var descriptor: Int32
         repeat {
-            descriptor = open(path, flags | O_CLOEXEC, mode)
-        } while descriptor < 0 && errno == EINTR
-        guard descriptor >= 0 else { throw .from(errno, "open", path) }
+            descriptor = system.open(path, flags, mode: mode)
+        } while descriptor == -EINTR
+        guard descriptor >= 0 else { throw .from(-descriptor, "open", path) }
+        self.system = system
         self.descriptor = descriptor
         self.path = path
     }
 
-    deinit { close(descriptor) }
+    deinit { system.close(descriptor) }
 
     func size() throws(JournalError) -> Int {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw .from(errno, "fstat", path) }
-        return Int(status.st_size)
-    }
-
-    /// Bytes of the file at `path`; nil where there is none.
-    static func size(_ path: String) -> UInt64? {
-        var status = stat()
-        return stat(path, &status) == 0 ? UInt64(status.st_size) : nil
+        let size = system.size(descriptor)
+        guard size >= 0 else { throw .from(Int32(-size), "fstat", path) }
+        return size
     }
 
     /// Reads until the buffer is full or the file ends.
@@ -37,11 +35,10 @@ struct File: ~Copyable, Sendable {
     {
         var done = 0
         while done < buffer.count {
-            // SAFETY: `done < buffer.count`.
-            let target = buffer.baseAddress.unsafelyUnwrapped + done
-            let count = pread(descriptor, target, buffer.count - done, offset + done)
-            if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { throw .from(errno, "read", path) }
+            let target = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+            let count = system.read(descriptor, into: target, at: offset + done)
+            if count == -Int(EINTR) { continue }
+            guard count >= 0 else { throw .from(Int32(-count), "read", path) }
             if count == 0 { break }
             done += count
         }
@@ -49,103 +46,136 @@ struct File: ~Copyable, Sendable {
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(JournalError) {
+        guard let base = bytes.baseAddress, bytes.count > 0 else { return }
+        var slices = [
+            iovec(iov_base: UnsafeMutableRawPointer(mutating: base), iov_len: bytes.count)
+        ]
+        try write(&slices, total: bytes.count, at: offset)
+    }
+
+    /// Writes all of the slices, however many calls it takes; they are used up then.
+    func write(_ slices: inout [iovec], total: Int, at offset: Int) throws(JournalError) {
         var done = 0
-        while done < bytes.count {
-            // SAFETY: `done < bytes.count`.
-            let source = bytes.baseAddress.unsafelyUnwrapped + done
-            let count = pwrite(descriptor, source, bytes.count - done, offset + done)
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { throw .from(count < 0 ? errno : EIO, "write", path) }
+        var first = 0
+        while done < total {
+            let count = slices.withUnsafeBufferPointer { all in
+                system.write(
+                    descriptor, UnsafeBufferPointer(rebasing: all[first...]), at: offset + done)
+            }
+            if count == -Int(EINTR) { continue }
+            guard count > 0 else { throw .from(count < 0 ? Int32(-count) : EIO, "write", path) }
             done += count
+            var left = count
+            while first < slices.count && left >= slices[first].iov_len {
+                left -= slices[first].iov_len
+                first += 1
+            }
+            if left > 0 {
+                slices[first].iov_base += left
+                slices[first].iov_len -= left
+            }
         }
     }
 
     func truncate(to size: Int) throws(JournalError) {
-        guard ftruncate(descriptor, size) == 0 else { throw .from(errno, "truncate", path) }
+        let code = system.truncate(descriptor, to: size)
+        guard code >= 0 else { throw .from(-code, "truncate", path) }
+    }
+
+    /// Reserves space from the file's beginning.
+    func allocate(_ size: Int) throws(JournalError) {
+        let code = system.allocate(descriptor, size: size)
+        guard code >= 0 else { throw .from(-code, "allocate", path) }
     }
 
     func synchronize() throws(JournalError) {
-        guard fsync(descriptor) == 0 else { throw .from(errno, "fsync", path) }
+        let code = system.sync(descriptor)
+        guard code >= 0 else { throw .from(-code, "fsync", path) }
+    }
+
+    /// As `synchronize`, without times that nobody reads.
+    func synchronizeData() throws(JournalError) {
+        let code = system.syncData(descriptor)
+        guard code >= 0 else { throw .from(-code, "fdatasync", path) }
     }
 }
 
-/// What is done with names rather than with contents.
-enum Directory {
+/// A directory, and what is done in it with names rather than with contents.
+struct Directory: Sendable {
+    let system: any FileSystem
+    let path: String
+
+    init(_ system: any FileSystem, _ path: String) {
+        self.system = system
+        self.path = path
+    }
+
+    func path(of name: String) -> String { path + "/" + name }
+
+    func folder(_ name: String) -> Directory { Directory(system, path(of: name)) }
+
     /// Makes the directory where there is none; its parents must exist.
-    static func make(_ path: String) throws(JournalError) {
-        if mkdir(path, 0o750) == 0 { return }
-        let code = errno
-        var status = stat()
-        guard stat(path, &status) == 0 else { throw .from(code, "mkdir", path) }
-        guard status.st_mode & S_IFMT == S_IFDIR else { throw .notADirectory(path: path) }
+    func make() throws(JournalError) {
+        let code = system.makeDirectory(path, mode: 0o750)
+        if code >= 0 { return }
+        guard let status = system.status(path) else { throw .from(-code, "mkdir", path) }
+        guard status.isDirectory else { throw .notADirectory(path: path) }
     }
 
     /// Names of the entries, sorted; without "." and "..".
-    static func list(_ path: String) throws(JournalError) -> [String] {
-        guard let stream = opendir(path) else { throw .from(errno, "opendir", path) }
-        defer { closedir(stream) }
+    func list() throws(JournalError) -> [String] {
         var names: [String] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else {
-                if errno != 0 { throw .from(errno, "readdir", path) }
-                return names.sorted()
-            }
-            // SAFETY: the kernel ends d_name with a zero byte.
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
+        let code = system.list(path, into: &names)
+        guard code >= 0 else { throw .from(-code, "readdir", path) }
+        return names.sorted()
+    }
+
+    func open(_ name: String, _ flags: Int32) throws(JournalError) -> File {
+        try File(system, path(of: name), flags)
     }
 
     /// Makes creations, renames and removals in the directory durable.
-    static func synchronize(_ path: String) throws(JournalError) {
-        try File(path, O_RDONLY | O_DIRECTORY).synchronize()
+    func synchronize() throws(JournalError) {
+        try File(system, path, O_RDONLY | O_DIRECTORY).synchronize()
     }
 
-    static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+    func exists(_ name: String) -> Bool { system.status(path(of: name)) != nil }
+
+    /// Bytes of a file; nil where there is none.
+    func size(_ name: String) -> UInt64? { system.status(path(of: name))?.sizeBytes }
 
     /// A file that is not there is no error.
-    static func remove(_ path: String) throws(JournalError) {
-        guard unlink(path) == 0 || errno == ENOENT else { throw .from(errno, "unlink", path) }
+    func remove(_ name: String) throws(JournalError) {
+        let code = system.remove(path(of: name))
+        guard code >= 0 || code == -ENOENT else { throw .from(-code, "unlink", path(of: name)) }
     }
 
-    static func rename(_ from: String, to path: String) throws(JournalError) {
-        guard Glibc.rename(from, path) == 0 else { throw .from(errno, "rename", path) }
+    func rename(_ from: String, to name: String) throws(JournalError) {
+        let code = system.rename(path(of: from), to: path(of: name))
+        guard code >= 0 else { throw .from(-code, "rename", path(of: name)) }
     }
 
     /// Writes a whole file so that a crash leaves either what was there before or all of this.
-    static func replace(_ name: String, in directory: String, with bytes: UnsafeRawBufferPointer)
-        throws(JournalError)
-    {
-        let path = directory + "/" + name
-        let temporary = path + ".tmp"
+    func replace(_ name: String, with bytes: UnsafeRawBufferPointer) throws(JournalError) {
+        let temporary = name + ".tmp"
         do throws(JournalError) {
-            let file = try File(temporary, O_WRONLY | O_CREAT | O_TRUNC)
+            let file = try open(temporary, O_WRONLY | O_CREAT | O_TRUNC)
             try file.write(bytes, at: 0)
             try file.synchronize()
-            try rename(temporary, to: path)
+            try rename(temporary, to: name)
         } catch {
             try? remove(temporary)
             throw error
         }
-        try synchronize(directory)
+        try synchronize()
     }
 }
 
 enum Clock {
-    /// Monotonic, in nanoseconds.
+    /// Monotonic, in nanoseconds: for waits of threads only.
     static func nowNs() -> UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-    }
-
-    /// Wall clock, Unix milliseconds.
-    static func wallMs() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
 }

@@ -1,5 +1,3 @@
-public import Glibc
-
 /// Sizes and delays of the journal.
 public struct JournalConfiguration: Sendable {
     /// Size of a segment, reserved on disk before it is used; 128 KiB ... 1 GiB.
@@ -29,28 +27,4 @@ public struct JournalConfiguration: Sendable {
         precondition(segmentBytes % 4_096 == 0)
         precondition(writeDelayMs >= 0 && lazySyncMs >= 0 && markDelayMs >= 0 && retryMs > 0)
     }
-}
-
-/// The system calls of the write path, so that tests can make them fail.
-public struct JournalSystem: Sendable {
-    /// As pwritev(2).
-    public var write: @Sendable (Int32, UnsafePointer<iovec>, Int32, Int) -> Int
-    /// As fdatasync(2).
-    public var sync: @Sendable (Int32) -> Int32
-    /// As posix_fallocate(3) from offset 0: returns an errno, or 0.
-    public var allocate: @Sendable (Int32, Int) -> Int32
-
-    public init(
-        write: @escaping @Sendable (Int32, UnsafePointer<iovec>, Int32, Int) -> Int,
-        sync: @escaping @Sendable (Int32) -> Int32,
-        allocate: @escaping @Sendable (Int32, Int) -> Int32
-    ) {
-        self.write = write
-        self.sync = sync
-        self.allocate = allocate
-    }
-
-    public static let live = JournalSystem(
-        write: { pwritev($0, $1, $2, $3) }, sync: { fdatasync($0) },
-        allocate: { posix_fallocate($0, 0, $1) })
 }

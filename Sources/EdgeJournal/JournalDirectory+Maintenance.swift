@@ -21,22 +21,22 @@ extension JournalDirectory {
         defer { maintenance.unlock() }
         let tracker = ShardTracker(covered: covered)
         var removed = 0
-        let catalog = try SegmentCatalog(journalPath)
+        let catalog = try SegmentCatalog(journal)
         for (lane, names) in catalog.lanes {
             let fence = cursors.filter { $0.lane == lane }.map(\.index).min() ?? .max
             for name in names {
                 guard name.index < fence,
-                    let seal = try SealIndex.read(name, in: journalPath),
+                    let seal = try SealIndex.read(name, in: journal),
                     seal.timeMs < sealedBeforeMs, tracker.covers(seal.ranges),
                     // The last boot's end tells the next start whether it was a clean one.
                     seal.reason == .rotated || lane.boot < catalog.newestBoot
                 else { break }
-                try Directory.remove(journalPath + "/" + name.fileName)
-                try Directory.remove(journalPath + "/" + name.compressedName)
+                try journal.remove(name.fileName)
+                try journal.remove(name.compressedName)
                 removed += 1
             }
         }
-        if removed > 0 { try Directory.synchronize(journalPath) }
+        if removed > 0 { try journal.synchronize() }
         return removed
     }
 
@@ -54,10 +54,10 @@ extension JournalDirectory {
         maintenance.lock()
         defer { maintenance.unlock() }
         var done = 0
-        for name in try SegmentCatalog(journalPath).names {
+        for name in try SegmentCatalog(journal).names {
             if done >= limit || shouldStop() { break }
-            guard Directory.exists(journalPath + "/" + name.fileName),
-                let seal = try SealIndex.read(name, in: journalPath), seal.timeMs < sealedBeforeMs
+            guard journal.exists(name.fileName),
+                let seal = try SealIndex.read(name, in: journal), seal.timeMs < sealedBeforeMs
             else { continue }
             try compress(name, seal)
             done += 1
@@ -66,10 +66,10 @@ extension JournalDirectory {
     }
 
     private func compress(_ name: SegmentName, _ seal: SealRecord) throws(JournalError) {
-        let path = journalPath + "/" + name.fileName
+        let path = journal.path(of: name.fileName)
         let content: RawBuffer
         do {
-            let file = try File(path, O_RDONLY)
+            let file = try journal.open(name.fileName, O_RDONLY)
             content = RawBuffer(capacity: try file.size())
             content.count = try file.read(into: content.region, at: 0)
         }
@@ -92,8 +92,8 @@ extension JournalDirectory {
         UnsafeMutableRawBufferPointer(rebasing: file.region[8...]).copyMemory(from: copy)
         UnsafeMutableRawBufferPointer(rebasing: file.region[(8 + sealBytes)...])
             .copyMemory(from: packed.bytes)
-        try Directory.replace(name.compressedName, in: journalPath, with: file.bytes)
-        try Directory.remove(path)
+        try journal.replace(name.compressedName, with: file.bytes)
+        try journal.remove(name.fileName)
     }
 
     /// The original goes: what replaces it must be good. Checks every record against the seal.

@@ -39,12 +39,12 @@ extension JournalDirectory {
         covered: ShardSequences = ShardSequences(),
         _ body: (JournalFrame) throws(JournalError) -> Void
     ) throws(JournalError) -> RecoveryReport {
-        let catalog = try SegmentCatalog(journalPath)
+        let catalog = try SegmentCatalog(journal)
         var report = RecoveryReport()
         report.newestBoot = catalog.newestBoot
         var closings: [LaneClosing] = []
         var reader = LaneReader(
-            directory: journalPath, identity: identity,
+            directory: journal, identity: identity,
             cursor: .start(of: SegmentName(lane: JournalLane(boot: 0, core: 0), index: 0)),
             tracker: ShardTracker(covered: covered))
         var stopped = 0
@@ -61,7 +61,7 @@ extension JournalDirectory {
                 cores = try coresOf(names[0])
             }
             if closing.tornBytes > 0 {
-                let file = journalPath + "/" + closing.name.fileName
+                let file = journal.path(of: closing.name.fileName)
                 report.cuts.append(
                     .init(file: file, offset: closing.offset, bytes: closing.tornBytes))
             }
@@ -73,9 +73,9 @@ extension JournalDirectory {
         for (name, size) in reader.untrimmed { try trim(name, to: size) }
         for closing in closings { try close(closing, catalog) }
         for name in catalog.temporaries + catalog.needlessCopies {
-            try Directory.remove(journalPath + "/" + name)
+            try journal.remove(name)
         }
-        try Directory.synchronize(journalPath)
+        try journal.synchronize()
         return report
     }
 
@@ -91,14 +91,14 @@ extension JournalDirectory {
         for (previous, next) in zip(names, names.dropFirst()) where next.index != previous.index + 1
         {
             let missing = SegmentName(lane: previous.lane, index: previous.index + 1)
-            throw .damaged(JournalDamage(journalPath + "/" + missing.fileName, 0, .missingFile))
+            throw .damaged(JournalDamage(journal.path(of: missing.fileName), 0, .missingFile))
         }
     }
 
     private func coresOf(_ name: SegmentName) throws(JournalError) -> Int {
         let buffer = RawBuffer(capacity: SegmentHeader.bytes)
         let source = try SegmentSource.open(
-            name, in: journalPath, identity: identity, buffer: buffer)
+            name, in: journal, identity: identity, buffer: buffer)
         return Int(source?.header.cores ?? 0)
     }
 
@@ -106,7 +106,7 @@ extension JournalDirectory {
         _ status: LaneStatus, _ reader: inout LaneReader, newestBoot: UInt32
     ) throws(JournalError) -> LaneClosing {
         let cursor = reader.cursor
-        let file = journalPath + "/" + cursor.name.fileName
+        let file = journal.path(of: cursor.name.fileName)
         switch status {
         case .ended:
             if let later = try reader.laterContent() {
@@ -121,7 +121,7 @@ extension JournalDirectory {
             let seal = SealRecord(
                 reason: .recovered, endPosition: cursor.position, durableOffset: cursor.offset,
                 entries: reader.audit.entries, digest: reader.audit.digest,
-                timeMs: Clock.wallMs(), ranges: reader.tracker.ranges())
+                timeMs: system.wallMs(), ranges: reader.tracker.ranges())
             return LaneClosing(
                 name: cursor.name, seal: seal, offset: cursor.offset, tornBytes: tornBytes)
         case .more, .caughtUp: preconditionFailure("a whole lane was asked for")
@@ -131,7 +131,7 @@ extension JournalDirectory {
     /// Seals in place, in space that is reserved: it works on a full disk too.
     private func close(_ closing: LaneClosing, _ catalog: SegmentCatalog) throws(JournalError) {
         if let seal = closing.seal {
-            let file = try File(journalPath + "/" + closing.name.fileName, O_RDWR)
+            let file = try journal.open(closing.name.fileName, O_RDWR)
             let record = seal.encode(lane: closing.name.lane, offset: Int(closing.offset))
             defer { withExtendedLifetime(record) {} }
             try file.write(record.bytes, at: Int(closing.offset))
@@ -142,13 +142,13 @@ extension JournalDirectory {
         }
         for name in catalog.names where name.lane == closing.name.lane {
             if name.index > closing.name.index {
-                try Directory.remove(journalPath + "/" + name.fileName)
+                try journal.remove(name.fileName)
             }
         }
     }
 
     private func trim(_ name: SegmentName, to size: Int) throws(JournalError) {
-        let file = try File(journalPath + "/" + name.fileName, O_RDWR)
+        let file = try journal.open(name.fileName, O_RDWR)
         try file.truncate(to: size)
         try file.synchronize()
     }

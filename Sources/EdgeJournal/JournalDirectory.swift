@@ -13,8 +13,9 @@ public final class JournalDirectory: Sendable {
     public let identity: JournalIdentity
     public let configuration: JournalConfiguration
     public let snapshots: SnapshotStore
-    let system: JournalSystem
-    let journalPath: String
+    let system: any FileSystem
+    let journal: Directory
+    private let folder: Directory
     private let lock: File
     /// The boot number last persisted.
     private let lastBoot: Mutex<UInt32>
@@ -29,24 +30,26 @@ public final class JournalDirectory: Sendable {
     /// `readOnly`, `permissionDenied`, `notADirectory`, `noSpace`, `damaged`.
     public init(
         path: String, identity: JournalIdentity,
-        configuration: JournalConfiguration = JournalConfiguration(), system: JournalSystem = .live
+        configuration: JournalConfiguration = JournalConfiguration(),
+        system: any FileSystem = LiveFileSystem.shared
     ) throws(JournalError) {
         configuration.check()
         self.path = path
         self.identity = identity
         self.configuration = configuration
         self.system = system
-        journalPath = path + "/journal"
-        try Directory.make(path)
-        lock = try JournalDirectory.takeLock(path + "/lock")
-        try Directory.make(journalPath)
-        try Directory.make(path + "/snapshots")
-        try Directory.synchronize(path)
-        snapshots = try SnapshotStore(directory: path + "/snapshots", identity: identity)
-        let boot = try JournalDirectory.readBoot(path, identity: identity)
+        folder = Directory(system, path)
+        journal = folder.folder("journal")
+        try folder.make()
+        lock = try JournalDirectory.takeLock(folder)
+        try journal.make()
+        try folder.folder("snapshots").make()
+        try folder.synchronize()
+        snapshots = try SnapshotStore(folder.folder("snapshots"), identity: identity)
+        let boot = try JournalDirectory.readBoot(folder, identity: identity)
         lastBoot = Mutex(boot ?? 0)
         if boot == nil {
-            guard try SegmentCatalog(journalPath).names.isEmpty else {
+            guard try SegmentCatalog(journal).names.isEmpty else {
                 throw .damaged(JournalDamage(path + "/boot", 0, .missingFile))
             }
             try persist(boot: 0)
@@ -55,22 +58,25 @@ public final class JournalDirectory: Sendable {
 
     deinit {
         // A child process that is just being started may still hold a copy of the descriptor.
-        flock(lock.descriptor, LOCK_UN)
+        system.unlock(lock.descriptor)
     }
 
-    private static func takeLock(_ path: String) throws(JournalError) -> File {
-        let file = try File(path, O_RDWR | O_CREAT)
+    private static func takeLock(_ folder: Directory) throws(JournalError) -> File {
+        let file = try folder.open("lock", O_RDWR | O_CREAT)
+        let system = folder.system
         let holder = RawBuffer(capacity: 64)
         defer { withExtendedLifetime(holder) {} }
-        if flock(file.descriptor, LOCK_EX | LOCK_NB) != 0 {
-            guard errno == EWOULDBLOCK else { throw .from(errno, "flock", path) }
+        let code = system.lock(file.descriptor)
+        if code < 0 {
+            guard code == -EWOULDBLOCK else { throw .from(-code, "flock", file.path) }
             holder.count = try file.read(into: holder.region, at: 0)
             let text = String(decoding: holder.bytes, as: UTF8.self)
-            throw .locked(path: path, holder: text.isEmpty ? "another process" : text)
+            throw .locked(path: file.path, holder: text.isEmpty ? "another process" : text)
         }
         try file.truncate(to: 0)
-        holder.region.copyBytes(from: "process \(getpid())".utf8)
-        holder.count = "process \(getpid())".utf8.count
+        let name = "process \(system.processID)"
+        holder.region.copyBytes(from: name.utf8)
+        holder.count = name.utf8.count
         do throws(JournalError) {
             try file.write(holder.bytes, at: 0)
         } catch .noSpace {
@@ -79,14 +85,14 @@ public final class JournalDirectory: Sendable {
         return file
     }
 
-    private static func readBoot(_ path: String, identity: JournalIdentity)
+    private static func readBoot(_ folder: Directory, identity: JournalIdentity)
         throws(JournalError) -> UInt32?
     {
-        let name = path + "/boot"
-        guard Directory.exists(name) else { return nil }
+        guard folder.exists("boot") else { return nil }
+        let name = folder.path(of: "boot")
         let buffer = RawBuffer(capacity: 64)
         defer { withExtendedLifetime(buffer) {} }
-        buffer.count = try File(name, O_RDONLY).read(into: buffer.region, at: 0)
+        buffer.count = try folder.open("boot", O_RDONLY).read(into: buffer.region, at: 0)
         let bytes = buffer.bytes
         guard bytes.count == 40, bytes.get(0, UInt64.self) == bootMagic,
             Checksum.crc32c(UnsafeRawBufferPointer(rebasing: bytes[12...]))
@@ -96,7 +102,7 @@ public final class JournalDirectory: Sendable {
         guard version == 1 else { throw .unsupportedFormat(path: name, version: version) }
         let found = JournalIdentity(cluster: bytes.get(24), node: bytes.get(32))
         guard found == identity else {
-            throw .foreign(path: path, expected: identity, found: found)
+            throw .foreign(path: folder.path, expected: identity, found: found)
         }
         return bytes.get(16, UInt32.self)
     }
@@ -113,12 +119,12 @@ public final class JournalDirectory: Sendable {
         region.put(identity.cluster, at: 24)
         region.put(identity.node, at: 32)
         region.put(Checksum.crc32c(UnsafeRawBufferPointer(rebasing: buffer.bytes[12...])), at: 8)
-        try Directory.replace("boot", in: path, with: buffer.bytes)
+        try folder.replace("boot", with: buffer.bytes)
     }
 
     /// Begins a new boot: its number is durable when this returns. After `recover`.
     public func beginBoot() throws(JournalError) -> UInt32 {
-        let newest = try SegmentCatalog(journalPath).newestBoot
+        let newest = try SegmentCatalog(journal).newestBoot
         let boot = max(newest, lastBoot.withLock { $0 }) + 1
         try persist(boot: boot)
         lastBoot.withLock { $0 = boot }
@@ -134,17 +140,17 @@ public final class JournalDirectory: Sendable {
 
     /// The numbers of a lane's segments, in order.
     public func segments(of lane: JournalLane) throws(JournalError) -> [UInt32] {
-        let names = try SegmentCatalog(journalPath).lanes.first { $0.lane == lane }?.names
+        let names = try SegmentCatalog(journal).lanes.first { $0.lane == lane }?.names
         return names?.map(\.index) ?? []
     }
 
     /// Bytes that a lane's segments have on disk, from one of them on.
     public func bytes(of lane: JournalLane, from segment: UInt32) throws(JournalError) -> UInt64 {
-        let names = try SegmentCatalog(journalPath).lanes.first { $0.lane == lane }?.names ?? []
+        let names = try SegmentCatalog(journal).lanes.first { $0.lane == lane }?.names ?? []
         return names.reduce(0) { sum, name in
             guard name.index >= segment else { return sum }
-            let original = File.size(journalPath + "/" + name.fileName)
-            return sum + (original ?? File.size(journalPath + "/" + name.compressedName) ?? 0)
+            let original = journal.size(name.fileName)
+            return sum + (original ?? journal.size(name.compressedName) ?? 0)
         }
     }
 
@@ -163,7 +169,7 @@ public final class JournalDirectory: Sendable {
     private func catalog() throws(JournalError) -> SegmentCatalog {
         maintenance.lock()
         defer { maintenance.unlock() }
-        return try SegmentCatalog(journalPath)
+        return try SegmentCatalog(journal)
     }
 
     /// Goes on where another reader's `cursor` was. What came before is not checked again: the
@@ -172,7 +178,7 @@ public final class JournalDirectory: Sendable {
         from cursor: JournalCursor, covered: ShardSequences = ShardSequences()
     ) -> LaneReader {
         LaneReader(
-            directory: journalPath, identity: identity, cursor: cursor,
+            directory: journal, identity: identity, cursor: cursor,
             tracker: ShardTracker(covered: covered, isPartial: true))
     }
 }

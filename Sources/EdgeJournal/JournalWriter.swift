@@ -64,7 +64,7 @@ public final class JournalWriter: @unchecked Sendable {
         preparer = SegmentPreparer(directory: directory, lane: lane, cores: cores)
         file = LaneFile(
             segment: try preparer.start(), configuration: directory.configuration,
-            system: directory.system, resuming: sequences)
+            resuming: sequences)
         self.onCommit = onCommit
         self.onFatal = onFatal
         pending.reserveCapacity(JournalWriter.mostBuffers)
@@ -254,7 +254,7 @@ public final class JournalWriter: @unchecked Sendable {
             try sync()
             guard let next = try nextSegment() else { return false }
             let sealed = try file.rotate(to: next)
-            preparer.trim(sealed.path, to: sealed.size)
+            preparer.trim(sealed.name, to: sealed.size)
         }
         lastWriteNs = Clock.nowNs()
         written.store(file.position, ordering: .releasing)

@@ -6,7 +6,6 @@ import Glibc
 /// Writes one lane's segments; knows no threads and no waiting. Owned by the writer's thread.
 final class LaneFile {
     private var segment: PreparedSegment
-    private let system: JournalSystem
     private let segmentBytes: Int
     private let lane: JournalLane
     private var tracker: ShardTracker
@@ -35,11 +34,10 @@ final class LaneFile {
 
     init(
         segment: consuming PreparedSegment, configuration: JournalConfiguration,
-        system: JournalSystem, resuming sequences: ShardSequences
+        resuming sequences: ShardSequences
     ) {
         lane = segment.name.lane
         self.segment = segment
-        self.system = system
         segmentBytes = configuration.segmentBytes
         tracker = ShardTracker()
         tracker.resume(after: sequences)
@@ -66,10 +64,11 @@ final class LaneFile {
         guard bytes > 0 else { return source.isEmpty }
         BatchRecord(
             startPosition: position, bodyBytes: UInt64(bytes), durableOffset: UInt64(durableOffset)
-        ).encode(into: control.region, lane: lane, offset: offset, timeMs: Clock.wallMs())
+        ).encode(
+            into: control.region, lane: lane, offset: offset, timeMs: segment.file.system.wallMs())
         audit.note(UnsafeRawBufferPointer(control.region), isEntry: false)
         noteEntries()
-        try write(total: BatchRecord.bytes + bytes)
+        try segment.file.write(&slices, total: BatchRecord.bytes + bytes, at: offset)
         notedOffset = durableOffset
         offset += BatchRecord.bytes + bytes
         position += UInt64(bytes)
@@ -132,41 +131,11 @@ final class LaneFile {
         }
     }
 
-    /// Writes `slices` at `offset`, however many calls it takes.
-    private func write(total: Int) throws(JournalError) {
-        var done = 0
-        var first = 0
-        while done < total {
-            let count = slices.withUnsafeBufferPointer { all in
-                // SAFETY: `first < all.count` as long as bytes are left.
-                system.write(
-                    segment.file.descriptor, all.baseAddress.unsafelyUnwrapped + first,
-                    Int32(all.count - first), offset + done)
-            }
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else {
-                throw .from(count < 0 ? errno : EIO, "write", segment.file.path)
-            }
-            done += count
-            var left = count
-            while first < slices.count && left >= slices[first].iov_len {
-                left -= slices[first].iov_len
-                first += 1
-            }
-            if left > 0 {
-                slices[first].iov_base += left
-                slices[first].iov_len -= left
-            }
-        }
-    }
-
     /// Makes all that was written durable. After a failure nothing may be tried again: the
     /// kernel may have dropped the pages.
     func sync() throws(JournalError) {
         guard !isDurable else { return }
-        guard system.sync(segment.file.descriptor) == 0 else {
-            throw .from(errno, "fdatasync", segment.file.path)
-        }
+        try segment.file.synchronizeData()
         durableOffset = offset
     }
 
@@ -177,11 +146,13 @@ final class LaneFile {
             return
         }
         BatchRecord(startPosition: position, bodyBytes: 0, durableOffset: UInt64(durableOffset))
-            .encode(into: control.region, lane: lane, offset: offset, timeMs: Clock.wallMs())
+            .encode(
+                into: control.region, lane: lane, offset: offset,
+                timeMs: segment.file.system.wallMs())
         audit.note(UnsafeRawBufferPointer(control.region), isEntry: false)
         slices.removeAll(keepingCapacity: true)
         slices.append(iovec(iov_base: control.region.baseAddress, iov_len: BatchRecord.bytes))
-        try write(total: BatchRecord.bytes)
+        try segment.file.write(&slices, total: BatchRecord.bytes, at: offset)
         offset += BatchRecord.bytes
         try sync()
         notedOffset = offset
@@ -189,11 +160,11 @@ final class LaneFile {
 
     /// Seals the segment and goes on in `next`; what was written before is durable then.
     ///
-    /// - Returns: the sealed file's path and size, to be trimmed.
+    /// - Returns: the sealed segment and its size, to be trimmed.
     func rotate(to next: consuming PreparedSegment) throws(JournalError) -> (
-        path: String, size: Int
+        name: SegmentName, size: Int
     ) {
-        let path = segment.file.path
+        let name = segment.name
         let size = try seal(.rotated)
         segment = next
         offset = SegmentHeader.bytes
@@ -201,7 +172,7 @@ final class LaneFile {
         notedOffset = offset
         audit = SegmentAudit(isWhole: true)
         tracker.beginSegment()
-        return (path, size)
+        return (name, size)
     }
 
     /// Ends the lane in good order.
@@ -215,13 +186,13 @@ final class LaneFile {
     private func seal(_ reason: SealReason) throws(JournalError) -> Int {
         let record = SealRecord(
             reason: reason, endPosition: position, durableOffset: UInt64(durableOffset),
-            entries: audit.entries, digest: audit.digest, timeMs: Clock.wallMs(),
+            entries: audit.entries, digest: audit.digest, timeMs: segment.file.system.wallMs(),
             ranges: tracker.ranges()
         ).encode(lane: lane, offset: offset)
         defer { withExtendedLifetime(record) {} }
         slices.removeAll(keepingCapacity: true)
         slices.append(iovec(iov_base: record.region.baseAddress, iov_len: record.count))
-        try write(total: record.count)
+        try segment.file.write(&slices, total: record.count, at: offset)
         offset += record.count
         precondition(offset <= segmentBytes)
         try sync()

@@ -60,7 +60,7 @@ public enum LaneStatus: Hashable, Sendable {
 ///
 /// Damage throws `JournalError.damaged`; nothing is ever skipped but what is covered.
 public struct LaneReader: ~Copyable {
-    let directory: String
+    let directory: Directory
     let identity: JournalIdentity
     public private(set) var cursor: JournalCursor
     /// Entries handed over, and entries passed over because they are covered.
@@ -74,7 +74,7 @@ public struct LaneReader: ~Copyable {
     private let buffer = RawBuffer(capacity: 2 * SegmentSource.blockBytes)
 
     init(
-        directory: String, identity: JournalIdentity, cursor: JournalCursor,
+        directory: Directory, identity: JournalIdentity, cursor: JournalCursor,
         tracker: consuming ShardTracker
     ) {
         self.directory = directory
@@ -138,7 +138,7 @@ public struct LaneReader: ~Copyable {
         let opened = try SegmentSource.open(
             cursor.name, in: directory, identity: identity, buffer: buffer)
         guard let opened else {
-            let path = directory + "/" + cursor.name.fileName
+            let path = directory.path(of: cursor.name.fileName)
             throw .damaged(JournalDamage(path, 0, .missingFile))
         }
         source = opened
@@ -171,7 +171,7 @@ public struct LaneReader: ~Copyable {
     }
 
     private mutating func skip(_ seal: SealRecord) throws(JournalError) -> LaneStatus? {
-        let path = directory + "/" + cursor.name.fileName
+        let path = directory.path(of: cursor.name.fileName)
         if let reason = tracker.skip(seal.ranges) {
             throw .damaged(JournalDamage(path, cursor.offset, reason))
         }

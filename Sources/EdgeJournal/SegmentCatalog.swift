@@ -10,9 +10,9 @@ struct SegmentCatalog {
     /// What was being made when a process ended.
     private(set) var temporaries: [String] = []
 
-    init(_ directory: String) throws(JournalError) {
+    init(_ directory: Directory) throws(JournalError) {
         var compressed: [SegmentName] = []
-        for file in try Directory.list(directory) {
+        for file in try directory.list() {
             if file.hasSuffix(".tmp") {
                 temporaries.append(file)
             } else if file.hasSuffix(".log"), let name = SegmentName(stem: file.dropLast(4)) {
@@ -51,26 +51,26 @@ struct SegmentCatalog {
 /// Finds a sealed segment's account without reading the segment.
 enum SealIndex {
     /// nil where the segment is not sealed, not trimmed yet, or not there.
-    static func read(_ name: SegmentName, in directory: String) throws(JournalError)
+    static func read(_ name: SegmentName, in directory: Directory) throws(JournalError)
         -> SealRecord?
     {
         do throws(JournalError) {
-            return try readOriginal(name, path: directory + "/" + name.fileName)
+            return try readOriginal(name, directory)
         } catch {
             guard case .system(_, _, ENOENT) = error else { throw error }
         }
         do throws(JournalError) {
-            return try readCompressed(name, path: directory + "/" + name.compressedName)
+            return try readCompressed(name, directory)
         } catch {
             guard case .system(_, _, ENOENT) = error else { throw error }
             return nil
         }
     }
 
-    private static func readOriginal(_ name: SegmentName, path: String) throws(JournalError)
-        -> SealRecord?
+    private static func readOriginal(_ name: SegmentName, _ directory: Directory)
+        throws(JournalError) -> SealRecord?
     {
-        let file = try File(path, O_RDONLY)
+        let file = try directory.open(name.fileName, O_RDONLY)
         let size = try file.size()
         guard size >= SegmentHeader.bytes + SealRecord.bytes(ranges: 0) else { return nil }
         let tail = RawBuffer(capacity: 8)
@@ -83,10 +83,10 @@ enum SealIndex {
         return try parse(name, file, at: size - length, length: length, place: size - length)
     }
 
-    private static func readCompressed(_ name: SegmentName, path: String) throws(JournalError)
-        -> SealRecord?
+    private static func readCompressed(_ name: SegmentName, _ directory: Directory)
+        throws(JournalError) -> SealRecord?
     {
-        let file = try File(path, O_RDONLY)
+        let file = try directory.open(name.compressedName, O_RDONLY)
         let head = RawBuffer(capacity: 32)
         defer { withExtendedLifetime(head) {} }
         head.count = try file.read(into: head.region, at: 0)

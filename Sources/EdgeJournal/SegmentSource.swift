@@ -23,14 +23,14 @@ final class SegmentSource {
 
     /// - Returns: nil where there is neither form of the segment.
     static func open(
-        _ name: SegmentName, in directory: String, identity: JournalIdentity, buffer: RawBuffer
+        _ name: SegmentName, in directory: Directory, identity: JournalIdentity, buffer: RawBuffer
     ) throws(JournalError) -> SegmentSource? {
         // A segment is compressed while it is being read: what was there may have another name.
         for _ in 0..<2 {
             for isCompressed in [false, true] {
                 let fileName = isCompressed ? name.compressedName : name.fileName
                 do throws(JournalError) {
-                    let file = try File(directory + "/" + fileName, O_RDONLY)
+                    let file = try directory.open(fileName, O_RDONLY)
                     return try SegmentSource(
                         name, file, isCompressed: isCompressed, identity: identity, buffer: buffer)
                 } catch {

@@ -34,7 +34,7 @@ public struct Snapshot: ~Copyable {
 
 /// Snapshots of shards: one file each, replaced as a whole, compressed, checked when read.
 public final class SnapshotStore: Sendable {
-    private let directory: String
+    private let directory: Directory
     private let identity: JournalIdentity
 
     static let headerBytes = 112
@@ -43,11 +43,11 @@ public final class SnapshotStore: Sendable {
     public static let contentLimit = 8 << 30
 
     /// Removes what unfinished saves have left.
-    init(directory: String, identity: JournalIdentity) throws(JournalError) {
+    init(_ directory: Directory, identity: JournalIdentity) throws(JournalError) {
         self.directory = directory
         self.identity = identity
-        for name in try Directory.list(directory) where name.hasSuffix(".tmp") {
-            try Directory.remove(directory + "/" + name)
+        for name in try directory.list() where name.hasSuffix(".tmp") {
+            try directory.remove(name)
         }
     }
 
@@ -80,7 +80,7 @@ public final class SnapshotStore: Sendable {
     }
 
     private func names() throws(JournalError) -> [Name] {
-        try Directory.list(directory).compactMap(Name.init).sorted()
+        try directory.list().compactMap(Name.init).sorted()
     }
 
     /// Writes a snapshot; it is durable when this returns. Blocks; any thread.
@@ -119,13 +119,13 @@ public final class SnapshotStore: Sendable {
         region.put(UInt64(packed.count), at: 56)
         region.put(identity.cluster, at: 64)
         region.put(identity.node, at: 72)
-        region.put(Clock.wallMs(), at: 80)
+        region.put(directory.system.wallMs(), at: 80)
         for at in [88, 96, 104] { region.put(UInt64(0), at: at) }
         let checked = UnsafeRawBufferPointer(rebasing: region[12..<SnapshotStore.headerBytes])
         region.put(Checksum.crc32c(checked), at: 8)
         UnsafeMutableRawBufferPointer(rebasing: region[SnapshotStore.headerBytes...])
             .copyMemory(from: packed.bytes)
-        try Directory.replace(name.file, in: directory, with: file.bytes)
+        try directory.replace(name.file, with: file.bytes)
     }
 
     /// The newest good snapshot of a shard, or nil where there is none at all.
@@ -154,11 +154,11 @@ public final class SnapshotStore: Sendable {
     private func read(_ name: Name, damaged earlier: [JournalDamage]) throws(JournalError)
         -> Snapshot
     {
-        let path = directory + "/" + name.file
+        let path = directory.path(of: name.file)
         func damaged(_ reason: JournalDamage.Reason, at offset: UInt64 = 0) -> JournalError {
             .damaged(JournalDamage(path, offset, reason))
         }
-        let file = try File(path, O_RDONLY)
+        let file = try directory.open(name.file, O_RDONLY)
         let buffer = RawBuffer(capacity: try file.size())
         buffer.count = try file.read(into: buffer.region, at: 0)
         defer { withExtendedLifetime(buffer) {} }
@@ -232,8 +232,8 @@ public final class SnapshotStore: Sendable {
         for name in try names().reversed() {
             kept = previous == name.shard ? kept + 1 : 1
             previous = name.shard
-            if kept > keeping { try Directory.remove(directory + "/" + name.file) }
+            if kept > keeping { try directory.remove(name.file) }
         }
-        try Directory.synchronize(directory)
+        try directory.synchronize()
     }
 }

@@ -89,8 +89,8 @@ struct JournalBenchmark {
                 let time = try ContinuousClock().measure {
                     try directory.compressSegments(sealedBeforeMs: .max)
                 }
-                let image = try Directory.list(directory.journalPath).reduce(0) {
-                    $0 + (try File(directory.journalPath + "/" + $1, O_RDONLY).size())
+                let image = try directory.journal.list().reduce(0) {
+                    $0 + (try directory.journal.open($1, O_RDONLY).size())
                 }
                 print("FIGURE compressed in \(time) to \(image >> 20) MiB")
             }

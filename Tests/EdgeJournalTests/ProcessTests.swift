@@ -168,7 +168,7 @@ struct ProcessTests {
     /// Runs `body` on a file system of its own, where the machine lets us mount one.
     static func onMount(_ options: String, _ body: (String) throws -> Void) throws {
         let scratch = Scratch()
-        try Directory.make(scratch.data)
+        try Directory(scratch.data).make()
         let mount = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", scratch.data]
         guard geteuid() == 0, Child.run(mount) == 0 else {
             print("SKIPPED: this needs the right to mount a tmpfs (root)")

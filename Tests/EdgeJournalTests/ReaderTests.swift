@@ -91,7 +91,7 @@ struct ReaderTests {
         try writeFile(scratch.data + "/journal/" + name.compressedName, [1, 2, 3])
         try writeFile(scratch.data + "/journal/" + name.compressedName + ".tmp", [1])
         #expect(try recoverSamples(scratch.data).count == 9_000)
-        let files = try Directory.list(scratch.data + "/journal")
+        let files = try Directory(scratch.data + "/journal").list()
         #expect(files.allSatisfy { $0.hasSuffix(".log") })
     }
 
@@ -250,7 +250,7 @@ struct ReaderTests {
         #expect(try store.coveredSequences(keeping: 2)[3] == 20)
         #expect(try store.coveredSequences(keeping: 9)[3] == 0)
         try store.removeOld(keeping: 3)
-        #expect(try Directory.list(scratch.data + "/snapshots").count == 3)
+        #expect(try Directory(scratch.data + "/snapshots").list().count == 3)
         let newest = scratch.data + "/snapshots/3-1-30.snap.zst"
         let bytes = try readFile(newest)
         var harmless = 0

@@ -25,12 +25,35 @@ final class Scratch {
     private static func remove(_ path: String) {
         var status = stat()
         if lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
-            for name in (try? Directory.list(path)) ?? [] { remove(path + "/" + name) }
+            for name in (try? Directory(path).list()) ?? [] { remove(path + "/" + name) }
             rmdir(path)
         } else {
             unlink(path)
         }
     }
+}
+
+/// By paths of the real file system, as tests have them.
+extension File {
+    init(_ path: String, _ flags: Int32) throws(JournalError) {
+        try self.init(LiveFileSystem.shared, path, flags)
+    }
+}
+
+extension Directory {
+    init(_ path: String) { self.init(LiveFileSystem.shared, path) }
+
+    static func remove(_ path: String) throws(JournalError) {
+        try Directory("/").remove(path)
+    }
+}
+
+extension SegmentCatalog {
+    init(_ path: String) throws(JournalError) { try self.init(Directory(path)) }
+}
+
+extension JournalDirectory {
+    var journalPath: String { journal.path }
 }
 
 func readFile(_ path: String) throws -> [UInt8] {
@@ -52,7 +75,7 @@ struct DirectoryImage {
 
     init(_ path: String) throws {
         for folder in ["", "journal/", "snapshots/"] {
-            for name in try Directory.list(path + "/" + folder) {
+            for name in try Directory(path + "/" + folder).list() {
                 var status = stat()
                 stat(path + "/" + folder + name, &status)
                 guard status.st_mode & S_IFMT == S_IFREG else { continue }
@@ -63,8 +86,8 @@ struct DirectoryImage {
 
     func write(to path: String) throws {
         for folder in ["", "/journal", "/snapshots"] {
-            try Directory.make(path + folder)
-            for name in try Directory.list(path + folder) where name.contains(".") {
+            try Directory(path + folder).make()
+            for name in try Directory(path + folder).list() where name.contains(".") {
                 try Directory.remove(path + folder + "/" + name)
             }
         }
@@ -164,7 +187,7 @@ final class ManualLane {
             directory: directory, lane: JournalLane(boot: boot, core: 0), cores: 1)
         file = LaneFile(
             segment: try preparer.start(), configuration: directory.configuration,
-            system: directory.system, resuming: ShardSequences())
+            resuming: ShardSequences())
     }
 
     func write(_ entries: UInt64, sync: Bool = true) throws {
@@ -175,7 +198,7 @@ final class ManualLane {
             try file.sync()
             let next = try preparer.take { false }
             let sealed = try file.rotate(to: next!)
-            preparer.trim(sealed.path, to: sealed.size)
+            preparer.trim(sealed.name, to: sealed.size)
         }
         count += entries
         if sync {

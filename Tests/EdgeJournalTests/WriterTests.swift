@@ -11,7 +11,7 @@ import Testing
 struct WriterTests {
     static func open(
         _ scratch: Scratch, _ configuration: JournalConfiguration = smallSegments(),
-        system: JournalSystem = .live
+        system: any FileSystem = LiveFileSystem.shared
     ) throws -> JournalDirectory {
         try JournalDirectory(
             path: scratch.data, identity: identity, configuration: configuration, system: system)
@@ -162,17 +162,8 @@ struct WriterTests {
     @Test("a failed sync is fatal: never tried again, nothing acknowledged after it")
     func failedSync() throws {
         let scratch = Scratch()
-        let isBroken = Atomic<Bool>(false)
-        let syncs = Atomic<Int>(0)
-        let state = Shared(isBroken, syncs)
-        var system = JournalSystem.live
-        system.sync = { descriptor in
-            guard state.isBroken.load(ordering: .acquiring) else { return fdatasync(descriptor) }
-            state.failures.wrappingAdd(1, ordering: .relaxed)
-            errno = EIO
-            return -1
-        }
-        let directory = try Self.open(scratch, system: system)
+        let state = BrokenSync()
+        let directory = try Self.open(scratch, system: state)
         let gate = CommitGate()
         let fatal = CommitGate()
         let writer = try Self.writer(directory, gate) { error in
@@ -195,25 +186,30 @@ struct WriterTests {
         #expect(state.failures.load(ordering: .relaxed) == 1)
     }
 
-    final class Shared: Sendable {
-        let isBroken: Atomic<Bool>
-        let failures: Atomic<Int>
+    final class BrokenSync: LiveFileSystem, @unchecked Sendable {
+        let isBroken = Atomic<Bool>(false)
+        let failures = Atomic<Int>(0)
 
-        init(_ isBroken: consuming Atomic<Bool>, _ failures: consuming Atomic<Int>) {
-            self.isBroken = isBroken
-            self.failures = failures
+        override func syncData(_ descriptor: Int32) -> Int32 {
+            guard isBroken.load(ordering: .acquiring) else { return super.syncData(descriptor) }
+            failures.wrappingAdd(1, ordering: .relaxed)
+            return -EIO
+        }
+    }
+
+    final class ShortWrites: LiveFileSystem, @unchecked Sendable {
+        override func write(
+            _ descriptor: Int32, _ slices: UnsafeBufferPointer<iovec>, at offset: Int
+        ) -> Int {
+            pwrite(descriptor, slices[0].iov_base, min(slices[0].iov_len, 777), offset)
         }
     }
 
     @Test("short writes are gone on with")
     func shortWrites() throws {
         let scratch = Scratch()
-        var system = JournalSystem.live
-        system.write = { descriptor, vectors, _, offset in
-            pwrite(descriptor, vectors[0].iov_base, min(vectors[0].iov_len, 777), offset)
-        }
         do {
-            let directory = try Self.open(scratch, system: system)
+            let directory = try Self.open(scratch, system: ShortWrites())
             let gate = CommitGate()
             let writer = try Self.writer(directory, gate)
             var sink = ByteSink()

@@ -3,6 +3,7 @@ import EdgeJournal
 public import EdgeLedger
 import EdgeMemory
 import EdgeReconciler
+import EdgeRecovery
 public import EdgeStores
 public import EdgeTypes
 import Foundation

@@ -28,7 +28,7 @@ enum Damaged {
                 directory: directory, lane: JournalLane(boot: 1, core: 0), cores: 1)
             let lane = LaneFile(
                 segment: try preparer.start(), configuration: directory.configuration,
-                system: .live, resuming: ShardSequences())
+                resuming: ShardSequences())
             var count: UInt64 = 0
             var tail = 0
             var durable: UInt64 = 0
@@ -126,7 +126,7 @@ enum Snapshots {
     static let good: [UInt8] = {
         Place.attempt("save") {
             let store = try SnapshotStore(
-                directory: Place.path + "/snapshots", identity: Place.identity)
+                Place.directory("/snapshots"), identity: Place.identity)
             try content.withUnsafeBytes {
                 try store.save(header, committed: 70, content: $0)
             }
@@ -142,7 +142,7 @@ enum Snapshots {
         Place.write(name, bytes)
         do throws(JournalError) {
             let store = try SnapshotStore(
-                directory: Place.path + "/snapshots", identity: Place.identity)
+                Place.directory("/snapshots"), identity: Place.identity)
             guard let snapshot = try store.load(3) else { fatalError("it is there") }
             require(snapshot.damaged.isEmpty, "there is only one")
             if !isForged {

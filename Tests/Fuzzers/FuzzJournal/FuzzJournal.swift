@@ -88,19 +88,22 @@ enum Place {
         rmdir(String(path.dropLast(5)))
     }
 
+    static func directory(_ folder: String) -> Directory {
+        Directory(LiveFileSystem.shared, path + folder)
+    }
+
     static func clear() {
-        for folder in ["/journal/", "/snapshots/"] {
+        for folder in ["/journal", "/snapshots"] {
             attempt("clear") {
-                for name in try Directory.list(path + folder) {
-                    try Directory.remove(path + folder + name)
-                }
+                let directory = Place.directory(folder)
+                for name in try directory.list() { try directory.remove(name) }
             }
         }
     }
 
     static func write(_ name: String, _ bytes: [UInt8]) {
         attempt("write") {
-            let file = try File(path + name, O_WRONLY | O_CREAT | O_TRUNC)
+            let file = try File(LiveFileSystem.shared, path + name, O_WRONLY | O_CREAT | O_TRUNC)
             try bytes.withUnsafeBytes { try file.write($0, at: 0) }
         }
     }
@@ -108,7 +111,7 @@ enum Place {
     static func read(_ name: String) -> [UInt8] {
         var bytes: [UInt8] = []
         attempt("read") {
-            let file = try File(path + name, O_RDONLY)
+            let file = try File(LiveFileSystem.shared, path + name, O_RDONLY)
             let buffer = RawBuffer(capacity: try file.size())
             buffer.count = try file.read(into: buffer.region, at: 0)
             bytes = buffer.array

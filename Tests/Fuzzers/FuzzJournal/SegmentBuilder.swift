@@ -207,7 +207,7 @@ enum Absurd {
     private static func files() -> [[UInt8]] {
         var result: [[UInt8]] = []
         Place.attempt("list") {
-            for name in try Directory.list(Place.path + "/journal") {
+            for name in try Place.directory("/journal").list() {
                 result.append(Place.read("/journal/" + name))
             }
         }

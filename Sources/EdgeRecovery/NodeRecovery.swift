@@ -1,6 +1,6 @@
-import EdgeCore
-import EdgeJournal
-import EdgeMemory
+public import EdgeCore
+public import EdgeJournal
+public import EdgeMemory
 import EdgeTypes
 import EdgeWire
 
@@ -11,10 +11,13 @@ public struct RecoveryFailure: Error, CustomStringConvertible {
 
 /// Brings the cores back from snapshots and journal, whatever the number of cores was before.
 ///
-/// Used once, by one thread. Complexity: O(snapshots + journal after them).
-final class NodeRecovery {
-    var cores: SlotArray<EdgeNode>
-    private(set) var snapshots = 0
+/// Used once, by one thread, before `JournalDirectory.beginBoot`. What it made of the cores is
+/// to be thrown away where `run` throws.
+public final class NodeRecovery {
+    /// The cores, by number: recovered once `run` has returned. Take them from the last on.
+    public var cores: SlotArray<EdgeNode>
+    /// Shards that began from a snapshot.
+    public private(set) var snapshots = 0
     private let shards: Int
     /// Claims that were read and not applied yet: what they will touch is on its way from memory.
     private var waiting = PlainList<WaitingClaim>(capacity: NodeRecovery.window)
@@ -27,7 +30,10 @@ final class NodeRecovery {
     /// Claims that are applied together.
     private static let window = 32
 
-    init(shards: Int, cores count: Int) {
+    /// - Parameters:
+    ///   - shards: of the cluster; a power of two, the same for good.
+    ///   - count: event loops of the node. It may differ from start to start.
+    public init(shards: Int, cores count: Int) {
         self.shards = shards
         cores = SlotArray(capacity: count)
         for core in 0..<count {
@@ -35,7 +41,12 @@ final class NodeRecovery {
         }
     }
 
-    func run(_ directory: JournalDirectory) throws -> RecoveryReport {
+    /// Loads the snapshots and replays the journal after them.
+    ///
+    /// Errors: `JournalError`, above all `damaged`; `RecoveryFailure` where the data is of another
+    /// number of shards. Both leave the files as they were.
+    /// Complexity: O(snapshots + journal after them).
+    public func run(_ directory: JournalDirectory) throws -> RecoveryReport {
         let covered = try loadSnapshots(directory)
         let report = try directory.recover(covered: covered) { frame throws(JournalError) in
             if let failure = self.replay(frame) { throw Self.contradiction(failure) }
