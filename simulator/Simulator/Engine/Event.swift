@@ -37,13 +37,14 @@ public protocol EventQueue: ~Copyable {
 
     /// Adds an event.
     ///
-    /// - Precondition: `timeNs` is not before the time of the event last popped.
+    /// - Precondition: `timeNs` is not before the time of the event last popped, and not
+    ///   `UInt64.max`, which stands for never.
     mutating func push(timeNs: UInt64, payload: UInt32)
     /// Takes the first event.
     mutating func pop() -> Event?
 }
 
-/// What all queues check: 2^32 sequences, and time that never runs backwards.
+/// What all queues check: 2^32 sequences, and time that never goes back.
 @usableFromInline
 struct EventClock {
     /// Time of the event last popped.
@@ -58,6 +59,7 @@ struct EventClock {
     @inlinable @inline(__always)
     mutating func stamp(timeNs: UInt64, payload: UInt32) -> Event {
         precondition(timeNs >= nowNs, "an event before the one last popped")
+        precondition(timeNs < .max, "an event that never happens")
         precondition(next <= UInt64(UInt32.max), "more than 2^32 events in one queue")
         let event = Event(
             timeNs: timeNs, sequence: UInt32(truncatingIfNeeded: next), payload: payload)
