@@ -17,6 +17,8 @@ struct EventRun: ~Copyable {
         self.capacity = capacity
     }
 
+    // Swift 6.3.1's optimiser stops at a queue's `run` unless this may be inlined.
+    @inlinable
     deinit { base.deallocate() }
 
     @inlinable var count: Int { end &- head }

@@ -22,7 +22,7 @@ public struct LadderQueue: EventQueue, ~Copyable {
     /// A run is filled with whole buckets until it has this many.
     static let runTarget = 64
     /// Longest run into which an event is inserted.
-    @usableFromInline static let insertLimit = 384
+    @usableFromInline static let insertLimit = 192
     /// Counters of the distribution that sorts a bucket.
     static let binBits = 8
     /// Most events in one of its bins: what insertion sort is good for.
