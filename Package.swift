@@ -71,6 +71,9 @@ var targets: [Target] = [
         name: "downpour-engine",
         dependencies: ["EdgeCore", "EdgeDomain", "EdgeMemory", "EdgeTypes"], path: "bench/Engine",
         swiftSettings: strict),
+    .executableTarget(
+        name: "downpour-events-bench", dependencies: ["Simulator", "EdgeMemory"],
+        path: "bench/Events", swiftSettings: strict),
 
     .testTarget(
         name: "EdgeMemoryTests", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
