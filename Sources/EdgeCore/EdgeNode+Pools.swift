@@ -39,8 +39,8 @@ extension EdgeNode {
             guard case .definition(let definition, let actor) = payload else {
                 preconditionFailure("a creation without a definition")
             }
-            if batch.storageIsFull { return refuseFull(request.ticket, true, into: &effects) }
-            return create(request, definition, actor, now: now, into: &effects)
+            return create(
+                request, definition, actor, isFull: batch.storageIsFull, now: now, into: &effects)
         }
         guard let index = pools.find(request.pool), pools[index].treasury >= 0 else {
             return fail(request, request.family == .rain ? .noRain : .noStock, into: &effects)
@@ -58,8 +58,8 @@ extension EdgeNode {
     // MARK: Creation
 
     private mutating func create(
-        _ request: Request, _ wanted: PoolDefinition, _ actor: Text64, now: Instant,
-        into effects: inout EffectBuffer
+        _ request: Request, _ wanted: PoolDefinition, _ actor: Text64, isFull: Bool,
+        now: Instant, into effects: inout EffectBuffer
     ) {
         var definition = wanted
         let known = pools.find(request.pool).map { pools[$0].treasury }
@@ -70,6 +70,7 @@ extension EdgeNode {
             }
             return awaitSettled(request, known)
         }
+        if isFull { return refuseFull(request.ticket, true, into: &effects) }
         guard pools.count < Limits.pools else {
             return effects.fail(request.ticket, .full, "the node knows \(Limits.pools) pools")
         }

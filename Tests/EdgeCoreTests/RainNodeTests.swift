@@ -92,6 +92,30 @@ struct RainNodeTests {
         #expect(node.send(.claims("nowhere", 1)).failure == .noRain)
     }
 
+    @Test("a request made under a limit of 1 is known by its id after the limit was raised")
+    func raisedLimit() throws {
+        let node = TestNode()
+        node.send(.rain("a", fen: 1_000, count: 5))
+        let first = node.send(.grab("a", 1, "r1"))
+        node.send(.alter("a", "raise", limit: 2))
+        let again = node.send(.grab("a", 1, "r1"))
+        #expect(again.result == .repeat && again.packet == first.packet)
+        #expect(node.send(.grab("a", 1, "r2")).result == .granted)
+        let restarted = try TestNode(replaying: node.journal, nowMs: node.nowMs)
+        let afterwards = restarted.send(.grab("a", 1, "r1"))
+        #expect(afterwards.result == .repeat && afterwards.packet == first.packet)
+    }
+
+    @Test("creating what is there already needs no room on the disk")
+    func createAgainWhenFull() {
+        let node = TestNode()
+        let rain = Ask.rain("a", fen: 1_000, count: 5)
+        #expect(node.send(rain).isOK)
+        node.storageIsFull = true
+        #expect(node.send(rain).isOK)
+        #expect(node.send(.rain("b", fen: 1_000, count: 5)).failure == .full)
+    }
+
     @Test("a rain is early before it opens and closed from its closing time on")
     func times() {
         let node = TestNode()

@@ -5,8 +5,8 @@ import EdgeTypes
 ///
 /// Claims are a dense log in grant order: a user is 8 bytes, the index 4 bytes a slot; the time
 /// is kept once for all claims of the same millisecond, and the packet follows from the runs of
-/// packets that were granted. Where the limit is above 1, a second log chains a user's claims
-/// and keeps their request ids.
+/// packets that were granted. Once the limit is above 1 or a request has an id, a second log
+/// chains a user's claims and keeps their request ids.
 public struct RainSlice: ~Copyable {
     public let pool: PoolKey
     public let slice: UInt32
@@ -173,7 +173,8 @@ extension RainSlice {
         let position = users.count
         if packet != runEnd { runs.append(GrantRun(firstClaim: position, firstPacket: packet)) }
         runEnd = packet &+ 1
-        if !repeats.isActive && control.terms.limit <= 1 {
+        // A request id is remembered whatever the limit: it may be raised before the retry.
+        if !repeats.isActive && requestHash == 0 && control.terms.limit <= 1 {
             index.insert(hash, position: position)
         } else {
             applyRepeated(user, hash: hash, requestHash: requestHash)
