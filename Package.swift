@@ -59,6 +59,9 @@ var targets: [Target] = [
             "EdgeDomain", "EdgeCluster", "EdgeMemory", "EdgeTypes",
         ],
         path: "simulator/Simulator", swiftSettings: strict),
+    .executableTarget(
+        name: "downpour-swarm", dependencies: ["Simulator", "EdgeTypes"],
+        path: "simulator/Swarm", swiftSettings: strict),
     .testTarget(
         name: "SimulatorTests",
         dependencies: [

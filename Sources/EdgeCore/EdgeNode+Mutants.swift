@@ -18,7 +18,8 @@ extension EdgeNode {
         switch (configuration.mutant, decision) {
         case (.dedupOff, .repeat) where requestHash == 0: return grant
         case (.requestForgotten, .repeat) where requestHash != 0: return grant
-        case (.repeatOfAnother, .repeat(let position)): return .repeat(position: max(0, position - 1))
+        case (.repeatOfAnother, .repeat(let position)):
+            return .repeat(position: max(0, position - 1))
         case (.limitIgnored, .refuse(.limit, _)): return grant
         case (.grantsAfterClose, .refuse(.closed, _)): return grant
         case (.grantsBeforeOpening, .refuse(.early, _)): return grant

@@ -13,7 +13,7 @@ public final class JournalSource: EntrySource {
     private let directory: JournalDirectory
     private let journalLane: JournalLane
     /// How far the lane is durable; nil for a lane that nobody writes to any more.
-    private let committed: (@Sendable () -> UInt64)?
+    private let committed: (() -> UInt64)?
     private var reader: ReaderBox?
     /// Entries that were read and not taken, and the segment that reading began in.
     private var overflow: [(EntryHeader, Entry)] = []
@@ -28,7 +28,7 @@ public final class JournalSource: EntrySource {
 
     /// - Parameter committed: asked at each read, for the lane of a running writer.
     public init(
-        directory: JournalDirectory, lane: JournalLane, committed: (@Sendable () -> UInt64)? = nil
+        directory: JournalDirectory, lane: JournalLane, committed: (() -> UInt64)? = nil
     ) {
         self.directory = directory
         self.committed = committed

@@ -1,8 +1,8 @@
 public import EdgeCore
 public import EdgeJournal
 public import EdgeMemory
-import EdgeTypes
-import EdgeWire
+public import EdgeTypes
+public import EdgeWire
 
 /// The node cannot start from what is on disk.
 public struct RecoveryFailure: Error, CustomStringConvertible {
@@ -19,6 +19,8 @@ public final class NodeRecovery {
     /// Shards that began from a snapshot.
     public private(set) var snapshots = 0
     private let shards: Int
+    /// Is given every entry that is replayed, before it is applied. For simulators.
+    public var observer: ((JournalFrame) -> Void)?
     /// Claims that were read and not applied yet: what they will touch is on its way from memory.
     private var waiting = PlainList<WaitingClaim>(capacity: NodeRecovery.window)
 
@@ -33,11 +35,14 @@ public final class NodeRecovery {
     /// - Parameters:
     ///   - shards: of the cluster; a power of two, the same for good.
     ///   - count: event loops of the node. It may differ from start to start.
-    public init(shards: Int, cores count: Int) {
+    ///   - mutant: a built-in bug; only simulators set one.
+    public init(shards: Int, cores count: Int, mutant: Mutant = .none) {
         self.shards = shards
         cores = SlotArray(capacity: count)
         for core in 0..<count {
-            cores.append(EdgeNode(NodeConfiguration(shards: shards, cores: count, core: core)))
+            cores.append(
+                EdgeNode(
+                    NodeConfiguration(shards: shards, cores: count, core: core, mutant: mutant)))
         }
     }
 
@@ -83,6 +88,7 @@ public final class NodeRecovery {
     /// - Returns: why the entry cannot be; nil where it was applied.
     private func replay(_ frame: JournalFrame) -> String? {
         guard Int(frame.shard) < shards else { return tooManyShards }
+        observer?(frame)
         let core = Int(frame.shard) % cores.count
         if let claim = frame.claim {
             cores[core].prefetch(claim)

@@ -57,7 +57,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case watermarkOutside
     case watermarkOlder
     case uncommittedShipped
-    case batchSkippedAfterDeadlock
+    case rowsLostInDeadlock
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -104,7 +104,7 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .watermarkOutside: "the store's rows commit without their watermark"
         case .watermarkOlder: "the store refuses a batch only if it ends before its watermark"
         case .uncommittedShipped: "entries go to the store before they are durable"
-        case .batchSkippedAfterDeadlock: "a batch that met a deadlock is taken for applied"
+        case .rowsLostInDeadlock: "a deadlock rolls rows back and leaves their watermark"
         }
     }
 }

@@ -1,0 +1,176 @@
+import EdgeMemory
+import EdgeTypes
+
+/// Everyone outside: users, the back ends that pay, and operators. Each thing they want is an
+/// operation, tried until it has an answer.
+final class Clients {
+    unowned let world: World
+    private let users: [Int]
+    private(set) var operations: [Operation] = []
+    private var encoded: [[UInt8]] = []
+    /// When each attempt of an operation was sent.
+    private var sentNs: [[UInt64]] = []
+    private var answerCounts: [UInt64] = []
+    /// Operations that begin later.
+    private var plans: [Operation?] = []
+    private var openCount = 0
+    private var planCount = 0
+    let script: Script
+
+    static let timeoutNs: UInt64 = 2_000_000_000
+    static let longestBackoffNs: UInt64 = 3_000_000_000
+
+    init(world: World, users: [Int]) {
+        self.world = world
+        self.users = users
+        script = Script(world: world)
+    }
+
+    /// Whether everything that was wanted so far has its answer.
+    var isIdle: Bool { openCount == 0 && planCount == 0 }
+
+    func start() {
+        for pool in world.pools { script.operate(pool, self) }
+        for user in users { script.begin(user: user, self) }
+    }
+
+    // MARK: Operations
+
+    /// An operation begins at `atNs`.
+    func later(_ operation: Operation, at atNs: UInt64) {
+        guard !world.histories[operation.node].isGone else { return }
+        plans.append(operation)
+        planCount += 1
+        world.schedule(atNs, .act(plans.count - 1))
+    }
+
+    func act(_ index: Int) {
+        guard let operation = plans[index] else { return }
+        plans[index] = nil
+        planCount -= 1
+        begin(operation)
+    }
+
+    private func begin(_ planned: Operation) {
+        guard !world.histories[planned.node].isGone else { return }
+        var operation = planned
+        operation.id = operations.count
+        operation.startedNs = world.nowNs
+        operations.append(operation)
+        encoded.append(RESPCommandText.encode(operation.words))
+        sentNs.append([])
+        answerCounts.append(0)
+        openCount += 1
+        for oracle in world.oracles { oracle.asked(world, operation) }
+        world.note(
+            "operation \(operation.id) of \(operation.actor): "
+                + operation.words.joined(separator: " "))
+        attempt(operation.id)
+    }
+
+    func bytes(of operation: Int) -> [UInt8] { encoded[operation] }
+
+    func nextAnswer(_ operation: Int) -> UInt64 {
+        answerCounts[operation] += 1
+        return answerCounts[operation]
+    }
+
+    func sent(_ operation: Int, _ attempt: Int) -> UInt64 { sentNs[operation][attempt - 1] }
+
+    private func attempt(_ id: Int) {
+        operations[id].attempts += 1
+        let number = operations[id].attempts
+        sentNs[id].append(world.nowNs)
+        if number > 1 { world.probe(.retriedAfterUnknown) }
+        world.schedule(
+            world.nowNs + Self.timeoutNs, .timeout(operation: id, attempt: number))
+        world.send(id, number)
+    }
+
+    func timeOut(_ id: Int, _ attempt: Int) { again(id, attempt) }
+
+    func loseConnection(_ id: Int, _ attempt: Int) { again(id, attempt) }
+
+    /// Tries again, some time after `attempt` has come to nothing.
+    private func again(_ id: Int, _ attempt: Int) {
+        guard !operations[id].isDone, operations[id].attempts == attempt else { return }
+        let doubled: UInt64 = 50_000_000 << UInt64(min(attempt, 8))
+        let longest = min(doubled, Self.longestBackoffNs)
+        let draw = world.random.below(longest, .retries, UInt64(id), UInt64(attempt))
+        world.schedule(
+            world.nowNs + longest / 4 + draw, .retry(operation: id, attempt: attempt))
+    }
+
+    func retry(_ id: Int, _ attempt: Int) {
+        guard !operations[id].isDone, operations[id].attempts == attempt else { return }
+        self.attempt(id)
+    }
+
+    func hear(_ id: Int, _ attempt: Int, _ bytes: [UInt8]) {
+        guard let answer = RESPAnswer.parse(bytes) else {
+            return world.fail("protocol", "an answer that is none: \(bytes)")
+        }
+        for oracle in world.oracles {
+            oracle.answered(world, operations[id], answer, sentNs: sent(id, attempt))
+        }
+        guard world.failure == nil else { return }
+        if operations[id].isDone { return world.probe(.duplicateAnswered) }
+        switch answer.errorCode {
+        case "TRYAGAIN", "UNKNOWN", "FULL", "THROTTLED": return again(id, attempt)
+        default: break
+        }
+        operations[id].answer = answer
+        operations[id].answeredNs = world.nowNs
+        openCount -= 1
+        world.progressed(1)
+        if world.nodes[operations[id].node].boot > 1 { world.probe(.repliedAfterRestart) }
+        script.follow(operations[id], answer, self)
+    }
+
+    /// A node will never answer again.
+    func giveUp(on node: Int) {
+        for id in operations.indices where operations[id].node == node && !operations[id].isDone {
+            operations[id].isAbandoned = true
+            openCount -= 1
+        }
+        for index in plans.indices where plans[index]?.node == node {
+            plans[index] = nil
+            planCount -= 1
+        }
+    }
+
+    // MARK: All together
+
+    /// Everyone who was told of a success asks for the same again.
+    func askAgain() {
+        for id in operations.indices {
+            let operation = operations[id]
+            guard operation.retryOf == nil, let answer = operation.answer,
+                script.isWorthAsking(operation, answer)
+            else { continue }
+            var again = operation
+            again.retryOf = operation.id
+            again.attempts = 0
+            again.answer = nil
+            let delay = world.random.below(
+                500_000_000, .retries, UInt64(id) | 1 << 40, UInt64(world.phase.rawValue))
+            later(again, at: world.nowNs + delay)
+        }
+    }
+
+    func closePools() {
+        for pool in world.pools { script.close(pool, self) }
+    }
+
+    func rollBackConfiguration(_ fault: Fault) { script.rollBack(fault, self) }
+
+    /// A share of users sends what it waits for once more, at once.
+    func stormRetries(_ fault: Fault) {
+        for id in operations.indices
+        where operations[id].node == fault.node && !operations[id].isDone
+            && world.random.happens(fault.magnitude, .retries, UInt64(id) | 1 << 41, fault.id)
+        {
+            attempt(id)
+        }
+    }
+}

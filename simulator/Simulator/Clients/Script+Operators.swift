@@ -1,0 +1,125 @@
+import EdgeMemory
+import EdgeTypes
+
+/// What operators do to pools.
+extension Script {
+    private func draw(_ bound: UInt64, _ pool: PoolPlan, _ what: UInt64) -> UInt64 {
+        world.random.below(bound, .operators, UInt64(pool.index), what)
+    }
+
+    private func happens(_ probability: Double, _ pool: PoolPlan, _ what: UInt64) -> Bool {
+        world.random.happens(probability, .operators, UInt64(pool.index), what)
+    }
+
+    private func command(
+        _ kind: OperationKind, _ pool: PoolPlan, _ words: [String], _ request: String = ""
+    ) -> Operation {
+        var operation = Operation(
+            id: -1, kind: kind, pool: pool.index, node: pool.node, actor: -1)
+        operation.request = request
+        let family = pool.isStock ? "STOCK." : "RAIN."
+        operation.words = [family + words[0], pool.name] + words.dropFirst()
+        return operation
+    }
+
+    /// A pool's life until the crowd has gone.
+    func operate(_ pool: PoolPlan, _ clients: Clients) {
+        clients.later(create(pool, other: false), at: draw(300_000_000, pool, 0))
+    }
+
+    func create(_ pool: PoolPlan, other: Bool) -> Operation {
+        var words = ["CREATE"]
+        let units = pool.units + (other ? 1 : 0)
+        if pool.isStock {
+            words += ["UNITS", "\(units)", "PRICE", "\(pool.amountFen)"]
+            words += ["HOLD", "\(pool.holdMs / 1_000)"]
+        } else {
+            words += ["AMOUNT", "\(pool.amountFen)", "COUNT", "\(units)", "KIND", "\(pool.kind)"]
+            words += ["SEED", pool.seedText]
+        }
+        words += ["LIMIT", "\(pool.limit)", "SLICES", "\(pool.slices)"]
+        words += ["DURABILITY", "\(pool.durability)"]
+        let openMs = World.startMs + Int64(world.scenario.opensNs / 1_000_000)
+        if let after = pool.opensAfterNs {
+            words += ["OPENS", "\(openMs + Int64(after / 1_000_000))"]
+        }
+        if let after = pool.closesAfterNs {
+            words += ["CLOSES", "\(openMs + Int64(after / 1_000_000))"]
+        }
+        return command(other ? .createOther : .create, pool, words)
+    }
+
+    /// The pool is there: all else is planned now.
+    func created(_ operation: Operation, _ clients: Clients) {
+        guard operation.retryOf == nil else { return }
+        let pool = world.pools[operation.pool]
+        let nowNs = world.nowNs
+        let span = world.scenario.crowdEndNs > nowNs ? world.scenario.crowdEndNs - nowNs : 1
+        clients.later(command(.warm, pool, ["WARM"]), at: nowNs + draw(100_000_000, pool, 1))
+        if happens(0.3, pool, 2) {
+            clients.later(create(pool, other: true), at: nowNs + draw(span, pool, 3))
+        }
+        if happens(0.3, pool, 4) {
+            var again = create(pool, other: false)
+            again.retryOf = operation.id
+            clients.later(again, at: nowNs + draw(span, pool, 5))
+        }
+        if happens(0.35, pool, 6) {
+            let atNs = nowNs + draw(span, pool, 7)
+            clients.later(command(.pause, pool, ["PAUSE"]), at: atNs)
+            clients.later(
+                command(.resume, pool, ["RESUME"]),
+                at: atNs + 100_000_000 + draw(4_000_000_000, pool, 8))
+        }
+        if pool.usesRequests, happens(0.4, pool, 9) {
+            let limit = 1 + draw(5, pool, 10)
+            clients.later(
+                command(.alter, pool, ["ALTER", "a1", "LIMIT", "\(limit)"], "a1"),
+                at: nowNs + draw(span, pool, 11))
+        }
+        if pool.isStock {
+            for number in 0..<draw(3, pool, 12) {
+                var refill = command(
+                    .refill, pool, ["REFILL", "\(1 + draw(9, pool, 13 + number))", "s\(number)"],
+                    "s\(number)")
+                refill.quantity = Int64(1 + draw(9, pool, 13 + number))
+                clients.later(refill, at: nowNs + draw(span, pool, 16 + number))
+            }
+        }
+        if happens(0.25, pool, 20) {
+            clients.later(command(.close, pool, ["CLOSE"]), at: nowNs + draw(span, pool, 21))
+        }
+        for number in 0..<draw(3, pool, 22) {
+            clients.later(
+                command(.info, pool, ["INFO"]), at: nowNs + draw(span, pool, 23 + number))
+        }
+    }
+
+    func close(_ pool: PoolPlan, _ clients: Clients) {
+        clients.later(command(.close, pool, ["CLOSE"]), at: world.nowNs)
+        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs + 300_000_000)
+    }
+
+    /// At the end, asks until a pool has closed.
+    func informed(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
+        guard world.phase == .closing, answer.errorCode == nil,
+            answer["state"]?.text != "closed"
+        else { return }
+        clients.later(
+            command(.info, world.pools[operation.pool], ["INFO"]), at: world.nowNs + 500_000_000)
+    }
+
+    /// Another limit, and back again.
+    func rollBack(_ fault: Fault, _ clients: Clients) {
+        for pool in world.pools where pool.node == fault.node && pool.usesRequests {
+            let limit = 1 + draw(6, pool, fault.id)
+            let name = "r\(fault.id)"
+            clients.later(
+                command(.alter, pool, ["ALTER", name, "LIMIT", "\(limit)"], name), at: world.nowNs)
+            clients.later(
+                command(
+                    .alter, pool, ["ALTER", name + "b", "LIMIT", "\(pool.limit)"], name + "b"),
+                at: fault.endNs)
+        }
+    }
+}

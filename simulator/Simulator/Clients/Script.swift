@@ -1,0 +1,231 @@
+import EdgeMemory
+import EdgeTypes
+
+/// What users and operators want, one thing after the other. All of it is drawn from the seed.
+final class Script {
+    unowned let world: World
+    private var payments = 0
+
+    init(world: World) { self.world = world }
+
+    private func draw(_ bound: UInt64, _ entity: Int, _ what: UInt64) -> UInt64 {
+        world.random.below(bound, .clients, UInt64(entity), what)
+    }
+
+    private func happens(_ probability: Double, _ entity: Int, _ what: UInt64) -> Bool {
+        world.random.happens(probability, .clients, UInt64(entity), what)
+    }
+
+    private static let reaction = Distribution.logNormal(medianNs: 350_000_000, sigma: 0.8)
+
+    // MARK: Users
+
+    func begin(user: Int, _ clients: Clients) {
+        let visits = 1 + draw(3, user, 0)
+        for visit in 0..<visits {
+            let pool = world.pools[Int(draw(UInt64(world.pools.count), user, 10 + visit))]
+            let reaction = Self.reaction.sampleNs(
+                world.random.word(.reaction, UInt64(user), visit))
+            // Most come with the herd, some at any time.
+            let span = world.scenario.crowdEndNs - world.scenario.opensNs
+            let late = happens(0.4, user, 20 + visit) ? draw(span, user, 30 + visit) : 0
+            let atNs = world.scenario.opensNs + reaction + late
+            clients.later(
+                first(pool, user, visit: Int(visit)), at: min(atNs, world.scenario.crowdEndNs))
+        }
+    }
+
+    private func first(_ pool: PoolPlan, _ user: Int, visit: Int) -> Operation {
+        pool.isStock
+            ? reserve(pool, user, "v\(visit)", Int64(1 + draw(2, user, 40 + UInt64(visit))))
+            : grab(pool, user, "v\(visit)")
+    }
+
+    private func operation(_ kind: OperationKind, _ pool: PoolPlan, _ actor: Int) -> Operation {
+        var operation = Operation(
+            id: -1, kind: kind, pool: pool.index, node: pool.node, actor: actor)
+        operation.user = UserID(max(0, actor)) + 1
+        return operation
+    }
+
+    func grab(_ pool: PoolPlan, _ user: Int, _ request: String) -> Operation {
+        var grab = operation(.grab, pool, user)
+        grab.words = ["RAIN.GRAB", pool.name, "\(grab.user)"]
+        if pool.usesRequests {
+            grab.request = request
+            grab.words.append(request)
+        }
+        return grab
+    }
+
+    func reserve(_ pool: PoolPlan, _ user: Int, _ request: String, _ quantity: Int64) -> Operation {
+        var reserve = operation(.reserve, pool, user)
+        reserve.request = request
+        reserve.quantity = quantity
+        reserve.words = ["STOCK.RESERVE", pool.name, "\(reserve.user)", "\(quantity)", request]
+        return reserve
+    }
+
+    private func pay(_ order: String, _ of: Operation, _ fen: Fen) -> Operation {
+        payments += 1
+        var pay = operation(.pay, world.pools[of.pool], of.actor)
+        pay.order = order
+        pay.request = "p\(payments)"
+        pay.fen = fen
+        pay.quantity = of.quantity
+        pay.words = ["ORDER.PAY", order, pay.request, "\(fen)"]
+        return pay
+    }
+
+    private func cancel(_ order: String, _ of: Operation) -> Operation {
+        var cancel = operation(.cancel, world.pools[of.pool], of.actor)
+        cancel.order = order
+        cancel.quantity = of.quantity
+        cancel.words = ["ORDER.CANCEL", order]
+        return cancel
+    }
+
+    // MARK: What follows from an answer
+
+    func follow(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
+        switch operation.kind {
+        case .grab: grabbed(operation, answer, clients)
+        case .reserve: reserved(operation, answer, clients)
+        case .pay: paid(operation, answer, clients)
+        case .cancel: cancelled(operation, clients)
+        case .refund: if happens(0.5, operation.id, 1) { repeats(operation, 2, clients) }
+        case .refill: if happens(0.5, operation.id, 1) { repeats(operation, 2, clients) }
+        case .info: informed(operation, answer, clients)
+        case .create: created(operation, clients)
+        case .claims, .orders, .order, .createOther, .warm, .pause, .resume, .alter, .close: break
+        }
+    }
+
+    /// The same again, some time later.
+    private func repeats(_ operation: Operation, _ what: UInt64, _ clients: Clients) {
+        guard operation.retryOf == nil else { return }
+        var again = operation
+        again.retryOf = operation.id
+        again.attempts = 0
+        again.answer = nil
+        clients.later(again, at: world.nowNs + draw(4_000_000_000, operation.id, what))
+    }
+
+    private func grabbed(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
+        guard operation.retryOf == nil else { return }
+        let pool = world.pools[operation.pool]
+        let id = operation.id
+        let isLate = world.phase != .crowd
+        switch answer.items.first?.text {
+        case "granted", "repeat":
+            if happens(0.4, id, 1) { repeats(operation, 2, clients) }
+            guard !isLate, pool.usesRequests, happens(0.6, id, 3) else { return }
+            let next = grab(pool, operation.actor, "\(operation.request)n")
+            clients.later(next, at: world.nowNs + draw(2_000_000_000, id, 4))
+        case "early", "paused":
+            guard !isLate, happens(0.9, id, 5) else { return }
+            clients.later(
+                grab(pool, operation.actor, operation.request),
+                at: world.nowNs + 50_000_000 + draw(1_500_000_000, id, 6))
+        case "soldout":
+            world.probe(.soldOut)
+            guard !isLate, happens(0.2, id, 7) else { return }
+            clients.later(
+                grab(pool, operation.actor, operation.request),
+                at: world.nowNs + draw(3_000_000_000, id, 8))
+        case "lost": world.probe(.packetsLost)
+        default: break
+        }
+    }
+
+    private func reserved(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
+        guard operation.retryOf == nil else { return }
+        let id = operation.id
+        let pool = world.pools[operation.pool]
+        let outcome = answer.items.first?.text
+        if outcome == "soldout" { world.probe(.soldOut) }
+        guard outcome == "reserved" || outcome == "repeat", let order = answer.items[1].text else {
+            guard world.phase == .crowd, happens(0.5, id, 1) else { return }
+            let again = reserve(
+                pool, operation.actor, "\(operation.request)a", operation.quantity)
+            return clients.later(again, at: world.nowNs + draw(4_000_000_000, id, 2))
+        }
+        if happens(0.3, id, 3) { repeats(operation, 4, clients) }
+        let total = pool.amountFen * operation.quantity
+        let holdNs = UInt64(pool.holdMs) * 1_000_000
+        switch draw(100, id, 5) {
+        case 0..<45:
+            clients.later(
+                pay(order, operation, total), at: world.nowNs + draw(holdNs * 4 / 5, id, 6))
+        case 45..<65:
+            world.probe(.expired)
+            clients.later(
+                pay(order, operation, total),
+                at: world.nowNs + holdNs + 200_000_000 + draw(3_000_000_000, id, 6))
+        case 65..<80:
+            clients.later(cancel(order, operation), at: world.nowNs + draw(holdNs, id, 6))
+        default: break
+        }
+        if happens(0.15, id, 7) {
+            clients.later(
+                pay(order, operation, total + 1), at: world.nowNs + draw(holdNs / 2, id, 8))
+        }
+        if world.phase == .crowd, happens(0.3, id, 9) {
+            clients.later(
+                reserve(pool, operation.actor, "\(operation.request)n", 1),
+                at: world.nowNs + draw(3_000_000_000, id, 10))
+        }
+    }
+
+    private func paid(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
+        guard operation.retryOf == nil, let outcome = answer.items.first?.text else { return }
+        let id = operation.id
+        if outcome == "late" { world.probe(.paidLate) }
+        if outcome == "refund" { world.probe(.refundDue) }
+        if happens(0.4, id, 1) { repeats(operation, 2, clients) }
+        if happens(0.2, id, 3) {
+            clients.later(
+                pay(operation.order, operation, operation.fen),
+                at: world.nowNs + draw(2_000_000_000, id, 4))
+        }
+        if happens(0.15, id, 5) {
+            clients.later(
+                cancel(operation.order, operation), at: world.nowNs + draw(2_000_000_000, id, 6))
+        }
+        guard outcome == "paid" || outcome == "late", happens(0.3, id, 7) else { return }
+        var refund = self.operation(.refund, world.pools[operation.pool], operation.actor)
+        refund.order = operation.order
+        refund.request = "f\(id)"
+        refund.fen = Int64(draw(UInt64(operation.fen + 1), id, 8))
+        refund.quantity = Int64(draw(UInt64(operation.quantity + 1), id, 9))
+        if refund.fen == 0 && refund.quantity == 0 { refund.quantity = 1 }
+        refund.words = [
+            "ORDER.REFUND", refund.order, refund.request, "\(refund.fen)", "RESTOCK",
+            "\(refund.quantity)",
+        ]
+        clients.later(refund, at: world.nowNs + draw(3_000_000_000, id, 10))
+    }
+
+    private func cancelled(_ operation: Operation, _ clients: Clients) {
+        guard happens(0.3, operation.id, 1) else { return }
+        let total = world.pools[operation.pool].amountFen * operation.quantity
+        clients.later(
+            pay(operation.order, operation, total),
+            at: world.nowNs + draw(2_000_000_000, operation.id, 2))
+    }
+
+    /// Whether a success can be asked for again, and must be told the same.
+    func isWorthAsking(_ operation: Operation, _ answer: RESPAnswer) -> Bool {
+        let outcome = answer.items.first?.text
+        switch operation.kind {
+        case .grab: return outcome == "granted" || outcome == "repeat"
+        case .reserve: return outcome == "reserved" || outcome == "repeat"
+        case .pay: return answer.errorCode == nil
+        case .refund: return outcome == "refunded"
+        case .refill, .create: return answer.text == "OK"
+        case .claims, .orders, .cancel, .order, .createOther, .warm, .info, .pause, .resume,
+            .alter, .close:
+            return false
+        }
+    }
+}

@@ -1,0 +1,95 @@
+/// What may go wrong in a simulated world.
+public enum FaultKind: String, Sendable, CaseIterable, Codable {
+    // Nodes.
+    /// kill -9, and a restart at the end.
+    case crash
+    /// The machine stops: what was not synced is lost or torn. A restart at the end.
+    case powerLoss
+    /// The machine stops within a millisecond or two of the next moment at which something leaves
+    /// or is written that the journal does not hold yet. A restart at the end.
+    case powerLossInFlight
+    /// The process stands still while its clocks run on.
+    case pause
+    /// The processor takes `magnitude` times as long.
+    case slowCPU
+    /// A clean stop, and a restart at the end.
+    case drain
+    /// A restart with another number of event loops, after a clean stop.
+    case resize
+    // Clocks.
+    /// The wall clock jumps forward by `magnitude` ms.
+    case clockForward
+    /// The wall clock jumps back by `magnitude` ms.
+    case clockBack
+    /// The clocks run fast or slow by `magnitude` parts per million.
+    case clockDrift
+    // Network: a share `magnitude` of messages, or a multiple.
+    case requestLoss
+    case replyLoss
+    case duplication
+    case slowLink
+    /// A few messages take `magnitude` times as long, so that later ones overtake them.
+    case reordering
+    /// Nothing passes between clients and the node; what was under way is lost.
+    case partition
+    /// Requests arrive and answers do not.
+    case oneWayOut
+    /// Answers arrive and requests do not.
+    case oneWayIn
+    /// Messages wait; all of them arrive at the end.
+    case clog
+    /// Open connections break at the beginning.
+    case brokenConnections
+    // Disk.
+    /// fdatasync fails: the process ends, and restarts at the end.
+    case syncError
+    /// Syncs take `magnitude` times as long.
+    case diskStall
+    /// No room for anything new.
+    case diskFull
+    /// A bit of what was synced long ago flips, while the node is down.
+    case bitRot
+    // Stores.
+    case storeDown
+    /// The store takes `magnitude` times as long.
+    case storeSlow
+    /// Transactions commit and the connection breaks before the answer.
+    case storeCommitLost
+    case storeDeadlock
+    // Operators and clients.
+    /// A pool is altered and altered back.
+    case configRollback
+    /// A share `magnitude` of users repeats what it asked at once.
+    case retryStorm
+}
+
+/// One thing that goes wrong, at one place, for a while.
+public struct Fault: Sendable, Hashable, Codable {
+    public var kind: FaultKind
+    public var startNs: UInt64
+    public var endNs: UInt64
+    public var node: Int
+    /// What it means depends on the kind.
+    public var magnitude: Double
+    /// Names the fault in draws: other faults do not change what this one does.
+    public var id: UInt64
+
+    public init(
+        kind: FaultKind, startNs: UInt64, endNs: UInt64, node: Int, magnitude: Double, id: UInt64
+    ) {
+        self.kind = kind
+        self.startNs = startNs
+        self.endNs = endNs
+        self.node = node
+        self.magnitude = magnitude
+        self.id = id
+    }
+}
+
+extension Fault: CustomStringConvertible {
+    public var description: String {
+        func ms(_ ns: UInt64) -> String { "\(ns / 1_000_000) ms" }
+        return "\(kind.rawValue) of node \(node), \(ms(startNs)) to \(ms(endNs))"
+            + (magnitude == 1 ? "" : ", by \(magnitude)")
+    }
+}

@@ -1,0 +1,62 @@
+/// All that goes wrong in one run: drawn from a seed, or read from a bundle.
+public struct FaultPlan: Sendable, Hashable, Codable {
+    public var faults: [Fault]
+
+    public init(_ faults: [Fault]) { self.faults = faults }
+
+    /// Most faults of one plan.
+    static let most = 64
+
+    /// Swarm testing (Groce et al., "Swarm Testing", 2012): each seed leaves out a random half or
+    /// so of the kinds, and draws its own rates for the others.
+    public static func draw(_ scenario: Scenario, _ random: RandomSource) -> FaultPlan {
+        var faults: [Fault] = []
+        let window = scenario.faultsStartNs..<scenario.faultsEndNs
+        let inclusion = 0.15 + 0.7 * RandomSource.unit(random.word(.plan, 0))
+        for (number, kind) in FaultKind.allCases.enumerated() where scenario.allows(kind) {
+            let entity = UInt64(number) + 1
+            guard random.happens(inclusion, .plan, entity) else { continue }
+            let times = 1 + random.below(scenario.mostFaultsPerKind, .plan, entity, 1)
+            for time in 0..<times where faults.count < most {
+                let id = entity << 16 | time
+                faults.append(one(kind, id, window, scenario, random))
+            }
+        }
+        return FaultPlan(faults.sorted { ($0.startNs, $0.id) < ($1.startNs, $1.id) })
+    }
+
+    private static func one(
+        _ kind: FaultKind, _ id: UInt64, _ window: Range<UInt64>, _ scenario: Scenario,
+        _ random: RandomSource
+    ) -> Fault {
+        let length = window.upperBound - window.lowerBound
+        let start = window.lowerBound + random.below(length, .faultTimes, id)
+        // Short ones are frequent, and some take a good part of the run.
+        let unit = RandomSource.unit(random.word(.faultTimes, id, 1))
+        let longest = Double(length) / 2
+        let duration = UInt64(2_000_000 + longest * unit * unit * unit)
+        let end = min(start + duration, window.upperBound)
+        let node = Int(random.below(UInt64(scenario.nodes), .faultTargets, id))
+        let draw = RandomSource.unit(random.word(.faultTargets, id, 1))
+        return Fault(
+            kind: kind, startNs: start, endNs: end, node: node,
+            magnitude: magnitude(kind, draw), id: id)
+    }
+
+    private static func magnitude(_ kind: FaultKind, _ unit: Double) -> Double {
+        switch kind {
+        case .slowCPU, .slowLink, .diskStall: 2 + 98 * unit * unit
+        case .storeSlow: 10 + 990 * unit
+        case .clockForward, .clockBack: 1 + 5_000 * unit * unit
+        case .clockDrift: -500 + 1_000 * unit
+        case .requestLoss, .replyLoss, .duplication: 0.02 + 0.4 * unit * unit
+        case .reordering: 5 + 200 * unit
+        case .retryStorm: 0.1 + 0.9 * unit
+        case .crash, .powerLoss, .powerLossInFlight, .pause, .drain, .resize, .partition,
+            .oneWayOut, .oneWayIn,
+            .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .storeDown,
+            .storeCommitLost, .storeDeadlock, .configRollback:
+            1
+        }
+    }
+}

@@ -1,0 +1,59 @@
+import EdgeCore
+import EdgeJournal
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+
+/// One event loop of a simulated node: its core, its lane of the journal, what waits for that,
+/// and its mail. What a server's loop does with threads and sockets, it does with virtual time.
+final class SimulatedCore {
+    var node: EdgeNode
+    var batch = RequestBatch(capacity: 64)
+    var effects = EffectBuffer(capacity: 64)
+    let writer: SteppedWriter
+    /// Submitted and not yet written.
+    var pending = ByteSink(capacity: 4_096)
+    /// Positions in the lane: given out last, written last, durable.
+    var submitted: UInt64 = 0
+    var written: UInt64 = 0
+    var committed: UInt64 = 0
+    /// Somebody waits for all up to here.
+    var wanted: UInt64 = 0
+    var isSyncing = false
+    var isFlushScheduled = false
+    var isTickScheduled = false
+
+    /// What may leave once the lane is durable so far; in order.
+    var held: [(needs: UInt64, item: Outbound)] = []
+    /// Mail on its way here, with the time it arrives: in order.
+    var mailbox: [Mail] = []
+    /// Mail ever posted here: names the next in draws.
+    var mailCount: UInt64 = 0
+
+    var deadlineMs: UnixMs = .max
+    var deadlineGeneration = 0
+
+    enum Outbound {
+        case reply(Reply, Value?)
+        case frame(OutboundFrame)
+    }
+
+    struct Mail {
+        var arrivesNs: UInt64
+        var content: Content
+
+        enum Content {
+            case forward(Forward)
+            case frame(Frame)
+            case reply(Reply, Value?)
+        }
+    }
+
+    init(node: consuming EdgeNode, writer: SteppedWriter) {
+        self.node = node
+        self.writer = writer
+    }
+
+    /// Whether all that was submitted is durable.
+    var isDurable: Bool { committed == submitted }
+}

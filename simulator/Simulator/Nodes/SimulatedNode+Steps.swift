@@ -1,0 +1,302 @@
+import EdgeCore
+import EdgeJournal
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+
+/// From bytes to a step, and from its effects to bytes: what the server's loops do.
+extension SimulatedNode {
+    /// A request arrives on a connection of its own.
+    func receive(_ operation: Int, _ attempt: Int) {
+        switch state {
+        case .down: return world.clientLosesConnection(operation, attempt, index)
+        case .paused:
+            guard backlog.count < Self.mostBacklog else {
+                return world.clientLosesConnection(operation, attempt, index)
+            }
+            return backlog.append(.request(operation: operation, attempt: attempt))
+        case .running: break
+        }
+        let slot = open(operation, attempt)
+        // Whichever loop took the connection.
+        let core = Int(
+            world.random.below(
+                UInt64(cores.count), .service, UInt64(operation), UInt64(attempt)))
+        let ticket = Ticket(
+            core: UInt16(core), generation: generations[slot], connection: UInt32(slot),
+            position: 0)
+        let bytes = world.bytes(of: operation)
+        var arguments = RESPArguments()
+        let decoded = RESPDecoder().decode(bytes.span.bytes, from: 0, into: &arguments)
+        guard case .command(let end, false) = decoded, end == bytes.count,
+            let command = RESPRequests.command(bytes.span.bytes, arguments)
+        else { preconditionFailure("a client wrote what is no command") }
+        let request = RESPRequests.parse(
+            command, bytes.span.bytes, arguments, ticket: ticket, actor: "operator")
+        switch request {
+        case .request(let request): cores[core].batch.requests.append(request)
+        case .payload(let request, let payload):
+            cores[core].batch.append(request, payload: payload)
+        case .create(let request, let draft):
+            let definition = world.definition(of: draft)
+            cores[core].batch.append(
+                request, payload: .definition(definition, actor: "operator"))
+        case .refused(let refusal):
+            var sink = ByteSink(capacity: 256)
+            RESPEncoder.append(error: refusal.code, refusal.text, to: &sink)
+            close(slot)
+            return world.answer(self, operation, attempt, Array(sink.bytes))
+        case .local:
+            preconditionFailure("a client asks what this world does not know: \(request)")
+        }
+        scheduleTick(core)
+    }
+
+    private func open(_ operation: Int, _ attempt: Int) -> Int {
+        let slot: Int
+        if let free = freeConnections.popLast() {
+            slot = free
+            generations[slot] &+= 1
+        } else {
+            slot = connections.count
+            connections.append(nil)
+            generations.append(0)
+        }
+        connections[slot] = Connection(
+            operation: operation, attempt: attempt, generation: generations[slot])
+        return slot
+    }
+
+    func close(_ slot: Int) {
+        connections[slot] = nil
+        freeConnections.append(slot)
+    }
+
+    // MARK: Steps
+
+    private func place(_ core: Int) -> Happening.Place {
+        Happening.Place(node: index, boot: boot, core: core)
+    }
+
+    func scheduleTick(_ core: Int) {
+        guard !cores[core].isTickScheduled else { return }
+        cores[core].isTickScheduled = true
+        world.schedule(world.nowNs + world.stepNs(self), .tick(place(core)))
+    }
+
+    /// One turn of a loop: mail, then one step with all that has come.
+    func tick(_ core: Int) {
+        cores[core].isTickScheduled = false
+        guard isRunning else { return }
+        takeMail(core)
+        let shell = cores[core]
+        guard !shell.batch.isEmpty || now.wallMs >= shell.deadlineMs else { return }
+        step(core)
+    }
+
+    private func step(_ core: Int) {
+        let shell = cores[core]
+        if shell.writer.space != .free { retryFull(core) }
+        guard isRunning else { return }
+        shell.batch.storageIsFull = shell.writer.space != .free
+        if shell.batch.storageIsFull { world.probe(.steppedWithFullDisk) }
+        shell.node.step(shell.batch, now: now, into: &shell.effects)
+        shell.batch.removeAll()
+        execute(core)
+    }
+
+    private func takeMail(_ core: Int) {
+        let shell = cores[core]
+        let arrived = shell.mailbox.prefix { $0.arrivesNs <= world.nowNs }.count
+        for mail in shell.mailbox.prefix(arrived) {
+            switch mail.content {
+            case .forward(let forward):
+                if let payload = forward.payload {
+                    shell.batch.append(forward.request, payload: payload)
+                } else {
+                    shell.batch.requests.append(forward.request)
+                }
+            case .frame(let frame): shell.batch.frames.append(frame)
+            case .reply(let reply, let body): answer(reply, body)
+            }
+        }
+        shell.mailbox.removeFirst(arrived)
+    }
+
+    private func post(_ content: SimulatedCore.Mail.Content, to core: Int) {
+        let shell = cores[core]
+        let entity = 1 << 32 | UInt64(boot) << 16 | UInt64(index) << 8 | UInt64(core)
+        let draw = world.random.below(30_000, .service, entity, shell.mailCount)
+        shell.mailCount += 1
+        // Mail between two loops keeps its order.
+        let arrivesNs = max(
+            world.nowNs + UInt64(Double(1_000 + draw) * cpuFactor),
+            shell.mailbox.last?.arrivesNs ?? 0)
+        shell.mailbox.append(SimulatedCore.Mail(arrivesNs: arrivesNs, content: content))
+        world.schedule(arrivesNs, .mail(place(core)))
+    }
+
+    /// A full disk is tried again, as the server's segment thread does by itself.
+    private func retryFull(_ core: Int) {
+        disk.nowMs = now.wallMs
+        var nothing = ByteSink(capacity: 1)
+        do { try cores[core].writer.append(&nothing) } catch { abort("\(error)") }
+    }
+
+    /// Does what a step left to do, in the server's order.
+    func execute(_ core: Int) {
+        let shell = cores[core]
+        let isWaitedFor =
+            !shell.effects.frames.isEmpty
+            || shell.effects.replies.contains { $0.waitsForJournal }
+        shell.submitted += UInt64(shell.effects.journal.count)
+        world.submitted(self, core, shell.effects.journal.bytes)
+        shell.pending.append(shell.effects.journal.bytes)
+        shell.effects.journal.removeAll()
+        if isWaitedFor { shell.wanted = shell.submitted }
+        let position = shell.isDurable ? 0 : shell.submitted
+        for number in 0..<shell.effects.replies.count {
+            let reply = shell.effects.replies[number]
+            let body = reply.body >= 0 ? shell.effects.bodies[Int(reply.body)] : nil
+            let waits = reply.waitsForJournal && world.mutant != .earlyAck
+            leave(core, .reply(reply, body), needs: waits ? position : 0)
+        }
+        if position > 0, !shell.effects.frames.isEmpty { world.isInFlight(self) }
+        for forward in shell.effects.forwards { post(.forward(forward), to: Int(forward.core)) }
+        for frame in shell.effects.frames {
+            leave(core, .frame(frame), needs: world.mutant == .framesBeforeCommit ? 0 : position)
+        }
+        let next = shell.effects.nextDeadlineMs
+        shell.effects.nextDeadlineMs = .max
+        shell.effects.removeAll()
+        setDeadline(core, next)
+        if shell.wanted > shell.committed {
+            startSync(core)
+        } else if !shell.isDurable, !shell.isFlushScheduled {
+            shell.isFlushScheduled = true
+            world.schedule(world.nowNs + 100_000_000, .lazyFlush(place(core)))
+        }
+    }
+
+    private func leave(_ core: Int, _ item: SimulatedCore.Outbound, needs: UInt64) {
+        guard needs == 0 else { return cores[core].held.append((needs, item)) }
+        if !cores[core].isDurable { world.isInFlight(self) }
+        switch item {
+        case .frame(let frame): post(.frame(frame.frame), to: Int(frame.core))
+        case .reply(let reply, let body):
+            if Int(reply.ticket.core) == core {
+                answer(reply, body)
+            } else {
+                post(.reply(reply, body), to: Int(reply.ticket.core))
+            }
+        }
+    }
+
+    private func answer(_ reply: Reply, _ body: Value?) {
+        let slot = Int(reply.ticket.connection)
+        guard slot < connections.count, let connection = connections[slot],
+            connection.generation == reply.ticket.generation
+        else { return }
+        close(slot)
+        var sink = ByteSink(capacity: 256)
+        RESPEncoder.append(reply, body: body, resp3: false, to: &sink)
+        world.answer(self, connection.operation, connection.attempt, Array(sink.bytes))
+    }
+
+    // MARK: Deadlines
+
+    private func setDeadline(_ core: Int, _ next: UnixMs) {
+        let shell = cores[core]
+        shell.deadlineMs = next
+        shell.deadlineGeneration += 1
+        guard next != .max else { return }
+        let wallMs = now.wallMs
+        // At least a millisecond: a loop does not spin.
+        let delayMs = next <= wallMs ? 1 : min(next - wallMs, 60_000)
+        world.schedule(
+            world.nowNs + UInt64(delayMs) * 1_000_000,
+            .deadline(place(core), generation: shell.deadlineGeneration))
+    }
+
+    func deadline(_ core: Int, generation: Int) {
+        guard cores[core].deadlineGeneration == generation else { return }
+        guard isRunning else {
+            if case .paused = state { backlog.append(.tick(place(core))) }
+            return
+        }
+        if now.wallMs >= cores[core].deadlineMs {
+            step(core)
+        } else {
+            setDeadline(core, cores[core].deadlineMs)
+        }
+    }
+
+    // MARK: The journal
+
+    /// Writes what was submitted and begins a sync; one at a time.
+    private func startSync(_ core: Int) {
+        let shell = cores[core]
+        guard !shell.isSyncing else { return }
+        disk.nowMs = now.wallMs
+        do {
+            try shell.writer.append(&shell.pending)
+        } catch {
+            return abort("\(error)")
+        }
+        guard shell.pending.count == 0 else {
+            // No room: what waits, waits; tried again.
+            world.probe(.diskExhausted)
+            shell.isFlushScheduled = true
+            return world.schedule(world.nowNs + 200_000_000, .lazyFlush(place(core)))
+        }
+        shell.written = shell.submitted
+        shell.isSyncing = true
+        world.schedule(world.nowNs + world.syncNs(self), .synced(place(core)))
+    }
+
+    func synced(_ core: Int) {
+        if case .paused = state { return backlog.append(.synced(place(core))) }
+        let shell = cores[core]
+        shell.isSyncing = false
+        if world.mutant != .fsyncSkipped {
+            do {
+                try shell.writer.sync()
+            } catch {
+                return abort("\(error)")
+            }
+        }
+        shell.committed = shell.written
+        world.committed(self, core, upTo: shell.committed)
+        release(core)
+        if shell.wanted > shell.committed {
+            startSync(core)
+        } else if !shell.isFlushScheduled {
+            shell.isFlushScheduled = true
+            world.schedule(world.nowNs + 50_000_000, .lazyFlush(place(core)))
+        }
+        scheduleReconciler(afterNs: 100_000_000)
+    }
+
+    /// Writes what nobody waits for, and notes on disk that all before is durable.
+    func lazyFlush(_ core: Int) {
+        let shell = cores[core]
+        shell.isFlushScheduled = false
+        guard isRunning else {
+            if case .paused = state { backlog.append(.lazyFlush(place(core))) }
+            return
+        }
+        if !shell.isDurable {
+            startSync(core)
+        } else if !shell.isSyncing {
+            do { try shell.writer.mark() } catch { abort("\(error)") }
+        }
+    }
+
+    /// Lets go what the last sync covers.
+    func release(_ core: Int) {
+        let shell = cores[core]
+        let ready = shell.held.prefix { $0.needs <= shell.committed }
+        shell.held.removeFirst(ready.count)
+        for held in ready { leave(core, held.item, needs: 0) }
+    }
+}

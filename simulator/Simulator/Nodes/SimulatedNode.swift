@@ -1,0 +1,338 @@
+import EdgeCore
+import EdgeJournal
+import EdgeLedger
+import EdgeMemory
+import EdgeReconciler
+import EdgeRecovery
+import EdgeTypes
+import EdgeWire
+
+/// One node: a machine with a disk, a clock and a store, and the process that runs on it.
+///
+/// The process is the real one but for threads and sockets: `EdgeNode`, the journal's files and
+/// their recovery, RESP, the reconciler's cycle.
+final class SimulatedNode {
+    enum State {
+        /// Why it does not run; nil: an order of the plan.
+        case down(String?)
+        case running
+        /// Stands still; what arrives waits in the kernel.
+        case paused
+    }
+
+    /// An open connection: one request each.
+    struct Connection {
+        var operation: Int
+        var attempt: Int
+        var generation: UInt16
+    }
+
+    let index: Int
+    unowned let world: World
+    let disk: VirtualDisk
+    let store: StoreModel
+    var clock: SimulatedClock
+    var state = State.down(nil)
+    /// Counts the starts of the process.
+    var boot = 0
+    /// Counts what asks for it to be down: it restarts when all of them have ended.
+    var stops = 0
+    var coreCount: Int
+    var cores: [SimulatedCore] = []
+    var directory: JournalDirectory?
+    var reconciler: ReconcilerCycle?
+    var status = ReconcilerStatus()
+    var isReconcileScheduled = false
+
+    var connections: [Connection?] = []
+    var freeConnections: [Int] = []
+    var generations: [UInt16] = []
+    /// What came while the process stood still.
+    var backlog: [Happening] = []
+    /// Memory slices were put out of play by a crash.
+    var crashes = 0
+
+    // Set by faults.
+    var cpuFactor = 1.0
+    var diskFactor = 1.0
+    var syncFails = false
+    var snapshotted = ShardSequences()
+    /// Counts its own draws: what happens elsewhere does not change them.
+    private var draws: UInt64 = 0
+
+    /// Most connections that wait while the process stands still.
+    static let mostBacklog = 1_024
+    static let supervisorNs: UInt64 = 300_000_000
+
+    init(index: Int, world: World) {
+        self.index = index
+        self.world = world
+        let id = UInt64(index)
+        disk = VirtualDisk(number: id, nowMs: World.startMs)
+        store = StoreModel(mutant: world.mutant)
+        clock = SimulatedClock(
+            baseMs: World.startMs, startsNs: 1 + world.random.below(1 << 40, .clocks, id))
+        coreCount = 1 + Int(world.random.below(UInt64(world.scenario.mostCores), .plan, 1_000 + id))
+    }
+
+    var isRunning: Bool {
+        if case .running = state { return true }
+        return false
+    }
+
+    var isDown: Bool {
+        if case .down = state { return true }
+        return false
+    }
+
+    func nextDraw() -> UInt64 {
+        draws += 1
+        return draws
+    }
+
+    var now: Instant { clock.read(world.nowNs) }
+
+    // MARK: Start and end
+
+    /// Starts the process from what is on the disk, as the server does.
+    func start() {
+        precondition(isDown && cores.isEmpty)
+        disk.nowMs = now.wallMs
+        boot += 1
+        isReconcileScheduled = false
+        do {
+            try recover()
+        } catch {
+            cores = []
+            directory = nil
+            reconciler = nil
+            disk.processCrash()
+            state = .down("\(error)")
+            world.startRefused(self, "\(error)")
+            return
+        }
+        state = .running
+        if boot > 1 { world.probe(.restarted) }
+        for oracle in world.oracles { oracle.restarted(world, self) }
+        for core in cores.indices { execute(core) }
+        scheduleReconciler(afterNs: 0)
+        world.schedule(
+            world.nowNs + world.scenario.maintenanceNs, .maintain(node: index, boot: boot))
+    }
+
+    private func recover() throws {
+        var configuration = JournalConfiguration()
+        configuration.segmentBytes = world.scenario.segmentBytes
+        configuration.zeroFills = false
+        let directory = try JournalDirectory(
+            path: "/node", identity: JournalIdentity(cluster: 0, node: UInt64(index)),
+            configuration: configuration, system: disk)
+        let recovery = NodeRecovery(
+            shards: world.scenario.shards, cores: coreCount, mutant: world.mutant)
+        let history = world.histories[index]
+        history.begin(cores: coreCount)
+        recovery.observer = { history.take($0) }
+        let report = try recovery.run(directory)
+        if !report.wasClean, boot > 1 { crashes += 1 }
+        let number = try directory.beginBoot()
+        var made: [SimulatedCore] = []
+        for core in (0..<coreCount).reversed() {
+            let writer = try directory.makeSteppedWriter(
+                boot: number, core: UInt16(core), cores: UInt16(coreCount),
+                resuming: report.sequences)
+            made.append(
+                SimulatedCore(node: recovery.cores.removeLast(), writer: writer))
+        }
+        self.directory = directory
+        cores = made.reversed()
+        snapshotted = try directory.snapshots.coveredSequences(keeping: 1)
+        openReconciler(directory, number)
+        for core in cores.indices {
+            cores[core].node.finishRecovery(
+                cleanStop: report.wasClean, now: now, into: &cores[core].effects)
+        }
+    }
+
+    /// The process is gone: kill -9, or its own end. What the kernel holds stays.
+    func die(_ reason: String?) {
+        if world.mutant == .cleanStopForged { for core in cores { _ = try? core.writer.close() } }
+        loseProcess()
+        disk.processCrash()
+        state = .down(reason)
+    }
+
+    /// The machine stops.
+    func losePower(_ id: UInt64) {
+        loseProcess()
+        disk.crash(world.random, id)
+        state = .down(nil)
+    }
+
+    private func loseProcess() {
+        if cores.contains(where: { !$0.held.isEmpty }) { world.probe(.crashWithAnswersWaiting) }
+        if cores.contains(where: { !$0.isDurable }) { world.probe(.crashWithEntriesWaiting) }
+        if cores.contains(where: { core in
+            core.held.contains { if case .frame = $0.item { true } else { false } }
+        }) {
+            world.probe(.crashWithTransferWaiting)
+        }
+        cores = []
+        directory = nil
+        reconciler = nil
+        backlog = []
+        breakConnections()
+    }
+
+    /// SIGTERM: serves what it has, flushes the journal, ends.
+    func stopCleanly() {
+        guard isRunning else { return }
+        do {
+            for core in cores {
+                try core.writer.append(&core.pending)
+                try core.writer.sync()
+                core.written = core.submitted
+                core.committed = core.submitted
+            }
+            for core in cores.indices { release(core) }
+            for core in cores { try core.writer.close() }
+            world.probe(.cleanStop)
+        } catch {
+            return die("\(error)")
+        }
+        loseProcess()
+        disk.processCrash()
+        state = .down(nil)
+    }
+
+    /// Its own end: a supervisor starts it again.
+    func abort(_ reason: String) {
+        world.note("node \(index) ends itself: \(reason)")
+        world.probe(.nodeAborted)
+        die(reason)
+        stops += 1
+        world.schedule(
+            world.nowNs + Self.supervisorNs, .restart(node: index, stops: 1))
+    }
+
+    func pause() {
+        guard isRunning else { return }
+        state = .paused
+    }
+
+    func resume() {
+        guard case .paused = state else { return }
+        state = .running
+        let waiting = backlog
+        backlog = []
+        for happening in waiting { world.schedule(world.nowNs, happening) }
+        for core in cores.indices { scheduleTick(core) }
+        scheduleReconciler(afterNs: 0)
+    }
+
+    func breakConnections() {
+        for slot in connections.indices {
+            guard let connection = connections[slot] else { continue }
+            close(slot)
+            world.clientLosesConnection(connection.operation, connection.attempt, index)
+        }
+    }
+
+    // MARK: The reconciler
+
+    private func openReconciler(_ directory: JournalDirectory, _ number: UInt32) {
+        let writers = cores.map(\.writer)
+        let ships = world.mutant == .uncommittedShipped
+        var configuration = ReconcilerConfiguration()
+        configuration.batchEntries = 256
+        reconciler = ReconcilerCycle(
+            configuration: configuration,
+            openSources: {
+                try directory.lanes().map { lane in
+                    guard lane.boot == number, Int(lane.core) < writers.count else {
+                        return JournalSource(directory: directory, lane: lane)
+                    }
+                    let writer = writers[Int(lane.core)]
+                    return JournalSource(
+                        directory: directory, lane: lane,
+                        committed: {
+                            ships ? writer.submittedPosition : writer.committedPosition
+                        })
+                }
+            }, openStore: { [store] in store },
+            publish: { [unowned self] change in change(&status) })
+    }
+
+    func scheduleReconciler(afterNs delayNs: UInt64) {
+        guard !isReconcileScheduled, reconciler != nil else { return }
+        isReconcileScheduled = true
+        world.schedule(world.nowNs + delayNs, .reconcile(node: index, boot: boot))
+    }
+
+    func reconcile() {
+        isReconcileScheduled = false
+        guard isRunning else { return }
+        let before = status.appliedEntries
+        guard let turn = reconciler?.step(nowMs: now.wallMs) else { return }
+        world.progressed(status.appliedEntries - before)
+        for oracle in world.oracles { oracle.reconciled(world, self) }
+        let latency = world.storeLatencyNs(self)
+        switch turn {
+        case .more: scheduleReconciler(afterNs: latency)
+        case .idle: scheduleReconciler(afterNs: max(latency, 100_000_000))
+        case .failed(let waitMs):
+            world.probe(.storeFailed)
+            scheduleReconciler(afterNs: latency + UInt64(waitMs) * 1_000_000)
+        }
+    }
+
+    // MARK: Snapshots
+
+    /// Writes a snapshot of each shard that went on since the last, once the journal holds it;
+    /// tidies segments.
+    func maintain() {
+        defer {
+            world.schedule(
+                world.nowNs + world.scenario.maintenanceNs, .maintain(node: index, boot: boot))
+        }
+        guard isRunning, let directory else { return }
+        disk.nowMs = now.wallMs
+        do {
+            for core in cores.indices { try snapshot(core, directory) }
+            try directory.snapshots.removeOld()
+            let beforeMs = now.wallMs - 2_000
+            try directory.compressSegments(sealedBeforeMs: beforeMs)
+            let covered = try directory.snapshots.coveredSequences().lowered(to: shipped)
+            try directory.removeSegments(coveredBy: covered, sealedBeforeMs: beforeMs)
+        } catch {
+            // A full disk has no room for snapshots; the journal goes on.
+            world.probe(.maintenanceFailed)
+        }
+    }
+
+    private func snapshot(_ core: Int, _ directory: JournalDirectory) throws {
+        let shell = cores[core]
+        let isAhead = world.mutant == .snapshotAhead
+        guard isAhead || shell.isDurable else { return }
+        for number in stride(from: core, to: world.scenario.shards, by: coreCount) {
+            let shard = ShardID(number)
+            let sequence = shell.node.sequence(of: shard)
+            guard sequence > snapshotted[shard] else { continue }
+            var snapshot = shell.node.beginSnapshot(of: shard)
+            while !shell.node.continueSnapshot(&snapshot, bytes: 4_096) {}
+            let header = SnapshotHeader(
+                shard: shard, epoch: snapshot.header.epoch, sequence: snapshot.header.sequence,
+                lane: shell.writer.lane, position: shell.submitted)
+            try directory.snapshots.save(
+                header, committed: shell.submitted, content: snapshot.content.bytes)
+            snapshotted[shard] = sequence
+            world.probe(.snapshotted)
+            if !shell.isDurable { world.isInFlight(self) }
+        }
+    }
+
+    private var shipped: ShardSequences {
+        var result = ShardSequences()
+        for shard in store.marks.shards { result[shard] = store.marks[shard].sequence }
+        return result
+    }
+}

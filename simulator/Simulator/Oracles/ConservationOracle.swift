@@ -1,0 +1,43 @@
+import EdgeLedger
+import EdgeTypes
+
+/// granted + returned + in slices + in treasuries + in transfer + quarantined = funded, in units
+/// and in fen: in what operators are told once a pool is closed, and in the history.
+final class ConservationOracle: Oracle {
+    let name = "conservation"
+
+    func answered(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
+    ) {
+        guard operation.kind == .info, answer["state"]?.text == "closed" else { return }
+        func value(_ key: String) -> Int64 { answer[key]?.integer ?? 0 }
+        let isStock = world.pools[operation.pool].isStock
+        let funded = value(isStock ? "units" : "count")
+        let granted = value(isStock ? "sold" : "granted")
+        let left = value(isStock ? "available" : "remaining")
+        let returned = value("returned")
+        let out = value("quarantined") + value("pending")
+        if value("quarantined") > 0 { world.probe(.quarantined) }
+        guard funded == granted + left + returned + out, left == 0 else {
+            return world.fail(
+                name,
+                "\(world.pools[operation.pool].name): funded \(funded), granted \(granted), "
+                    + "left \(left), returned \(returned), pending and quarantined \(out)")
+        }
+    }
+
+    func reconciled(_ world: World, _ node: SimulatedNode) {
+        if let first = node.store.fold.report.findings.first {
+            world.fail(name, "node \(node.index), store: \(first)")
+        }
+    }
+
+    func ended(_ world: World) {
+        for node in world.nodes where !world.histories[node.index].isGone {
+            let report = world.histories[node.index].fold.checkEnd()
+            if let first = report.findings.first {
+                return world.fail(name, "node \(node.index): \(first)")
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import EdgeCore
+import EdgeLedger
+import EdgeTypes
+
+/// Nothing acknowledged is lost within its durability's promise: all that users were told they won
+/// is in the journal at the end, and a restart finds all that was ever committed.
+final class DurabilityOracle: Oracle {
+    let name = "durability"
+
+    private struct Key: Hashable {
+        var pool: Int
+        var user: UserID
+    }
+
+    private var packets: [Key: Set<Int64>] = [:]
+    private var keys: [Key] = []
+
+    func answered(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
+    ) {
+        guard let win = Win(operation, answer) else { return }
+        let key = Key(pool: operation.pool, user: operation.user)
+        if packets[key] == nil { keys.append(key) }
+        packets[key, default: []].insert(win.packet)
+    }
+
+    func restarted(_ world: World, _ node: SimulatedNode) {
+        let history = world.histories[node.index]
+        guard !history.isDamaged else { return }
+        for number in 0..<world.scenario.shards {
+            let shard = ShardID(number)
+            let found = node.cores[number % node.coreCount].node.sequence(of: shard)
+            if found < history.sequence(shard) {
+                return world.fail(
+                    name,
+                    "node \(node.index), shard \(shard): \(history.sequence(shard)) entries "
+                        + "were committed, the restart found \(found)")
+            }
+        }
+    }
+
+    func ended(_ world: World) {
+        for key in keys {
+            let plan = world.pools[key.pool]
+            let history = world.histories[plan.node]
+            let mayBeLost = plan.durability == .memory && world.nodes[plan.node].crashes > 0
+            if history.isGone || mayBeLost { continue }
+            let found = history.fold.user(key.user, of: plan.key)?.packets ?? 0
+            let told = Int64(packets[key]?.count ?? 0)
+            if found < told {
+                return world.fail(
+                    name,
+                    "\(plan.name), user \(key.user): told \(told) packets, the journal has "
+                        + "\(found)")
+            }
+        }
+    }
+}

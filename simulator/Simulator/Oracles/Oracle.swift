@@ -1,0 +1,59 @@
+import EdgeTypes
+
+/// Watches a world from outside and says what does not hold: it sees what clients ask and hear,
+/// what stores contain, what journals have committed, and declared probes. One invariant a file.
+protocol Oracle: AnyObject {
+    var name: String { get }
+    /// Somebody begins to want something.
+    func asked(_ world: World, _ operation: Operation)
+    /// An answer arrives, also where an earlier one did.
+    ///
+    /// - Parameter sentNs: when the attempt was sent that it answers.
+    func answered(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64)
+    /// A node has come back from its disk.
+    func restarted(_ world: World, _ node: SimulatedNode)
+    /// A node's reconciler has had a turn.
+    func reconciled(_ world: World, _ node: SimulatedNode)
+    /// Everything has settled.
+    func ended(_ world: World)
+}
+
+extension Oracle {
+    func asked(_ world: World, _ operation: Operation) {}
+    func answered(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
+    ) {}
+    func restarted(_ world: World, _ node: SimulatedNode) {}
+    func reconciled(_ world: World, _ node: SimulatedNode) {}
+    func ended(_ world: World) {}
+}
+
+enum Oracles {
+    static func all() -> [any Oracle] {
+        [
+            WinnersOracle(), SameAnswerOracle(), TermsOracle(), OrdersOracle(), PaymentsOracle(),
+            DurabilityOracle(), SingleHistoryOracle(), ConvergenceOracle(), ConservationOracle(),
+            OperatorsOracle(), BoundsOracle(),
+        ]
+    }
+}
+
+/// A grab's answer where something was won.
+struct Win: Hashable {
+    var fen: Int64
+    var packet: Int64
+    var timeMs: Int64
+
+    init?(_ operation: Operation, _ answer: RESPAnswer) {
+        let items = answer.items
+        guard operation.kind == .grab, items.count == 4,
+            items[0].text == "granted" || items[0].text == "repeat",
+            let fen = items[1].integer, let packet = items[2].integer,
+            let timeMs = items[3].integer
+        else { return nil }
+        self.fen = fen
+        self.packet = packet
+        self.timeMs = timeMs
+    }
+}

@@ -1,0 +1,152 @@
+public import EdgeLedger
+public import EdgeReconciler
+public import EdgeTypes
+
+/// A store as the reconciler sees it: transactions, watermarks, and the ways in which a database
+/// fails its client.
+///
+/// It models what is promised, not an engine: a transaction is applied whole or not at all, and an
+/// error may come before or after it took effect. Rows are what they add up to (`LedgerFold`). It
+/// outlives its node, as a database would.
+public final class StoreModel: LedgerStore {
+    public struct Faults: Sendable {
+        public var isDown = false
+        /// Transactions commit and their connection breaks.
+        public var losesAnswers = false
+        public var deadlocks = false
+        /// How many times as long everything takes.
+        public var slowness = 1.0
+        public init() {}
+    }
+
+    public var faults = Faults()
+    /// A built-in bug of the reconciliation.
+    let mutant: Mutant
+    public private(set) var fold = LedgerFold()
+    public private(set) var marks = WatermarkTable()
+    private var cursors: [(lane: String, cursor: SourceCursor)] = []
+    public private(set) var transactions = 0
+    /// A transaction under way whose client is gone.
+    private var late: EntryBatch?
+    public private(set) var lostAnswers = 0
+    /// What the history's own rules refused: the end of the run.
+    public private(set) var fault: HistoryFault?
+    /// Payments that are to be given back, and payments that bought, as (order, payment).
+    public private(set) var payments: [Payment] = []
+
+    public struct Payment: Hashable, Sendable {
+        public var order: OrderID
+        public var payment: Text64
+        public var bought: Bool
+    }
+
+    public init(mutant: Mutant) { self.mutant = mutant }
+
+    public func watermarks() throws(StoreError) -> WatermarkTable {
+        if faults.isDown { throw .cannotOpen("the store is down") }
+        return marks
+    }
+
+    public func cursor(lane: String) throws(StoreError) -> SourceCursor? {
+        if faults.isDown { throw .cannotOpen("the store is down") }
+        return cursors.first { $0.lane == lane }?.cursor
+    }
+
+    public func apply(
+        _ batch: EntryBatch, cursors moved: [(lane: String, cursor: SourceCursor)]
+    ) throws(StoreError) {
+        if faults.isDown { throw .io("the connection was refused") }
+        if let late { commitLate(late) }
+        if faults.deadlocks, transactions % 2 == 0 {
+            transactions += 1
+            if mutant == .rowsLostInDeadlock {
+                for range in batch.ranges { marks[range.shard] = range.to }
+            }
+            throw .engine(code: 1213, "deadlock found when trying to get lock")
+        }
+        try check(batch)
+        transactions += 1
+        if faults.losesAnswers, transactions % 3 == 1 {
+            // The connection breaks while the server goes on: it commits when nobody looks.
+            late = batch
+            throw .io("the connection was lost")
+        }
+        do throws(HistoryFault) {
+            try insert(batch)
+        } catch {
+            fault = error
+            throw .history(error)
+        }
+        let breaks = faults.losesAnswers && transactions % 3 == 0
+        if !(mutant == .watermarkOutside && breaks) {
+            for range in batch.ranges { marks[range.shard] = range.to }
+            for move in moved { keep(move) }
+        }
+        if breaks {
+            lostAnswers += 1
+            throw .io("the connection was lost while committing")
+        }
+    }
+
+    private func check(_ batch: EntryBatch) throws(StoreError) {
+        for range in batch.ranges {
+            if mutant == .watermarkOlder, range.to.sequence > marks[range.shard].sequence {
+                continue
+            }
+            do throws(WatermarkRefusal) {
+                try WatermarkRule.check(range, store: marks[range.shard])
+            } catch { throw .refused(error) }
+        }
+    }
+
+    /// A transaction that its client gave up commits after all, if it still may.
+    private func commitLate(_ batch: EntryBatch) {
+        late = nil
+        guard (try? check(batch)) != nil else { return }
+        do throws(HistoryFault) {
+            try insert(batch)
+        } catch {
+            fault = error
+            return
+        }
+        for range in batch.ranges { marks[range.shard] = range.to }
+        lostAnswers += 1
+    }
+
+    private func keep(_ move: (lane: String, cursor: SourceCursor)) {
+        if let index = cursors.firstIndex(where: { $0.lane == move.lane }) {
+            cursors[index] = move
+        } else {
+            cursors.append(move)
+        }
+    }
+
+    private func insert(_ batch: EntryBatch) throws(HistoryFault) {
+        var claim = 0
+        for other in batch.others {
+            while claim < other.claimsBefore {
+                try fold.apply(batch.claims[claim])
+                claim += 1
+            }
+            try fold.apply(other.header, other.entry)
+            switch other.entry {
+            case .orderPaid(let paid):
+                payments.append(Payment(order: paid.order, payment: paid.payment, bought: true))
+            case .paymentRefused(let refused):
+                payments.append(
+                    Payment(order: refused.order, payment: refused.payment, bought: false))
+            case .claim, .orderReserved, .orderCancelled, .orderExpired, .orderRefunded,
+                .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
+                .poolClosed, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
+                .sliceQuarantined:
+                break
+            }
+        }
+        while claim < batch.claims.count {
+            try fold.apply(batch.claims[claim])
+            claim += 1
+        }
+    }
+
+    public func close() {}
+}

@@ -1,0 +1,94 @@
+import EdgeCore
+import EdgeMemory
+import EdgeTypes
+
+/// What an event of the fault simulator stands for.
+enum Happening {
+    /// A request's bytes arrive at a node, on a connection of their own.
+    case request(operation: Int, attempt: Int)
+    /// An answer's bytes arrive at the client.
+    case reply(operation: Int, attempt: Int, bytes: [UInt8])
+    /// The client learns that its connection is gone, or that it was refused.
+    case connectionLost(operation: Int, attempt: Int)
+    /// The client has waited long enough.
+    case timeout(operation: Int, attempt: Int)
+    case retry(operation: Int, attempt: Int)
+    /// A user or an operator does what it planned.
+    case act(Int)
+    /// A core's turn: it steps with what has come.
+    case tick(Place)
+    case deadline(Place, generation: Int)
+    case mail(Place)
+    case synced(Place)
+    case lazyFlush(Place)
+    case reconcile(node: Int, boot: Int)
+    case maintain(node: Int, boot: Int)
+    case faultBegins(Int)
+    case faultEnds(Int)
+    case faultStrikes(Int, boot: Int)
+    case restart(node: Int, stops: Int)
+    /// The run looks whether it can go on to its next phase.
+    case progress
+
+    /// A core in one life of its process.
+    struct Place {
+        var node: Int
+        var boot: Int
+        var core: Int
+    }
+
+    /// For the digest: the kind, and whom it concerns.
+    var word: UInt64 {
+        func pack(_ kind: UInt64, _ a: Int, _ b: Int = 0, _ c: Int = 0) -> UInt64 {
+            (kind << 56) ^ (UInt64(truncatingIfNeeded: a) << 24)
+                ^ (UInt64(truncatingIfNeeded: b) << 8) ^ UInt64(truncatingIfNeeded: c)
+        }
+        switch self {
+        case .request(let operation, let attempt): return pack(1, operation, attempt)
+        case .reply(let operation, let attempt, _): return pack(2, operation, attempt)
+        case .connectionLost(let operation, let attempt): return pack(3, operation, attempt)
+        case .timeout(let operation, let attempt): return pack(4, operation, attempt)
+        case .retry(let operation, let attempt): return pack(5, operation, attempt)
+        case .act(let index): return pack(6, index)
+        case .tick(let place): return pack(7, place.node, place.boot, place.core)
+        case .deadline(let place, let generation):
+            return pack(8, place.node &* 64 &+ place.core, place.boot, generation)
+        case .mail(let place): return pack(9, place.node, place.boot, place.core)
+        case .synced(let place): return pack(10, place.node, place.boot, place.core)
+        case .lazyFlush(let place): return pack(11, place.node, place.boot, place.core)
+        case .reconcile(let node, let boot): return pack(12, node, boot)
+        case .maintain(let node, let boot): return pack(13, node, boot)
+        case .faultBegins(let index): return pack(14, index)
+        case .faultEnds(let index): return pack(15, index)
+        case .restart(let node, let stops): return pack(16, node, stops)
+        case .progress: return pack(17, 0)
+        case .faultStrikes(let index, let boot): return pack(18, index, boot)
+        }
+    }
+
+    var description: String {
+        switch self {
+        case .request(let operation, let attempt): "request \(operation), attempt \(attempt)"
+        case .reply(let operation, let attempt, let bytes):
+            "reply to \(operation), attempt \(attempt): "
+                + (RESPAnswer.parse(bytes)?.description ?? "unreadable")
+        case .connectionLost(let operation, let attempt):
+            "connection of \(operation), attempt \(attempt), is lost"
+        case .timeout(let operation, let attempt): "\(operation), attempt \(attempt), times out"
+        case .retry(let operation, let attempt): "\(operation) tries again after \(attempt)"
+        case .act(let index): "plan \(index) is carried out"
+        case .tick(let place): "tick of \(place.node)/\(place.core)"
+        case .deadline(let place, _): "deadline at \(place.node)/\(place.core)"
+        case .mail(let place): "mail for \(place.node)/\(place.core)"
+        case .synced(let place): "journal of \(place.node)/\(place.core) is synced"
+        case .lazyFlush(let place): "journal of \(place.node)/\(place.core) is flushed lazily"
+        case .reconcile(let node, _): "reconciler of \(node)"
+        case .maintain(let node, _): "snapshots of \(node)"
+        case .faultBegins(let index): "fault \(index) begins"
+        case .faultEnds(let index): "fault \(index) ends"
+        case .faultStrikes(let index, _): "fault \(index) strikes"
+        case .restart(let node, _): "restart of \(node)"
+        case .progress: "progress?"
+        }
+    }
+}

@@ -1,0 +1,39 @@
+import EdgeTypes
+
+/// What a run simulates: sizes, times and which faults may come. Everything else follows from it
+/// and the seed.
+public struct Scenario: Sendable, Hashable, Codable {
+    public var name = "faults"
+    /// Nodes on their own, each with its pools.
+    public var nodes = 1
+    /// Most event loops of a node; each seed and node draws its own.
+    public var mostCores = 3
+    public var shards = 16
+    /// Users, of which each takes part in some of the pools.
+    public var users = 60
+    /// Rains and SKUs a node has; each seed draws their terms.
+    public var poolsPerNode = 4
+    /// When pools open to users, when faults begin and end, and when the run settles.
+    public var opensNs: UInt64 = 1_000_000_000
+    public var faultsStartNs: UInt64 = 500_000_000
+    public var faultsEndNs: UInt64 = 20_000_000_000
+    /// Users act between opening and here.
+    public var crowdEndNs: UInt64 = 18_000_000_000
+    /// After faults have ended: without progress for so long, the run is not live.
+    public var patienceNs: UInt64 = 120_000_000_000
+    public var mostFaultsPerKind: UInt64 = 3
+    /// Empty: all kinds.
+    public var faults: [FaultKind] = []
+    /// Kinds that are left out whatever `faults` says.
+    public var without: [FaultKind] = []
+    /// Between snapshots of a node's shards.
+    public var maintenanceNs: UInt64 = 2_500_000_000
+    /// Bytes of a journal segment.
+    public var segmentBytes = 128 << 10
+
+    public init() {}
+
+    func allows(_ kind: FaultKind) -> Bool {
+        (faults.isEmpty || faults.contains(kind)) && !without.contains(kind)
+    }
+}

@@ -1,0 +1,306 @@
+import EdgeLedger
+import EdgeReconciler
+import EdgeTypes
+import EdgeWire
+
+/// Faults as they begin and end.
+extension World {
+    func begin(_ index: Int) {
+        guard !active[index] else { return }
+        let fault = plan.faults[index]
+        active[index] = true
+        note("begins: \(fault)")
+        let node = nodes[fault.node]
+        switch fault.kind {
+        case .crash: stop(node) { $0.die(nil) }
+        case .powerLoss: stop(node) { $0.losePower(fault.id) }
+        case .powerLossInFlight: node.stops += 1
+        case .drain: stop(node) { $0.stopCleanly() }
+        case .resize: stop(node) { $0.stopCleanly() }
+        case .bitRot: stop(node) { $0.losePower(fault.id) }
+        case .pause: node.pause()
+        case .clockForward: node.clock.step(Int64(fault.magnitude))
+        case .clockBack:
+            node.clock.step(-Int64(fault.magnitude))
+            probe(.clockWentBack)
+        case .clockDrift: node.clock.drift(fault.magnitude, at: nowNs)
+        case .brokenConnections: node.breakConnections()
+        case .storeDown: node.store.faults.isDown = true
+        case .storeCommitLost: node.store.faults.losesAnswers = true
+        case .storeDeadlock: node.store.faults.deadlocks = true
+        case .diskFull: node.disk.faults.spaceBytes = node.disk.usedBytes
+        case .syncError: node.disk.faults.failsSync = true
+        case .configRollback: clients.rollBackConfiguration(fault)
+        case .retryStorm: clients.stormRetries(fault)
+        case .requestLoss, .replyLoss, .duplication, .slowLink, .reordering, .partition,
+            .oneWayOut, .oneWayIn, .clog, .slowCPU, .diskStall, .storeSlow:
+            adjust(fault, begins: true)
+        }
+    }
+
+    func end(_ index: Int) {
+        guard active[index] else { return }
+        active[index] = false
+        let fault = plan.faults[index]
+        note("ends: \(fault)")
+        let node = nodes[fault.node]
+        switch fault.kind {
+        case .crash, .powerLoss, .powerLossInFlight, .drain: start(node)
+        case .resize:
+            if node.isDown {
+                node.coreCount =
+                    1 + Int(random.below(UInt64(scenario.mostCores), .faultTargets, fault.id, 9))
+            }
+            start(node)
+        case .bitRot:
+            rot(node, fault)
+            start(node)
+        case .pause: node.resume()
+        case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm: break
+        case .clockDrift: node.clock.drift(0, at: nowNs)
+        case .storeDown: node.store.faults.isDown = isActive(.storeDown, node)
+        case .storeCommitLost:
+            node.store.faults.losesAnswers = isActive(.storeCommitLost, node)
+        case .storeDeadlock: node.store.faults.deadlocks = isActive(.storeDeadlock, node)
+        case .diskFull: if !isActive(.diskFull, node) { node.disk.faults.spaceBytes = .max }
+        case .syncError: node.disk.faults.failsSync = isActive(.syncError, node)
+        case .requestLoss, .replyLoss, .duplication, .slowLink, .reordering, .partition,
+            .oneWayOut, .oneWayIn, .clog, .slowCPU, .diskStall, .storeSlow:
+            adjust(fault, begins: false)
+        }
+    }
+
+    /// Something leaves or is written ahead of the journal: the moment that an armed loss of power
+    /// waits for.
+    func isInFlight(_ node: SimulatedNode) {
+        for index in plan.faults.indices
+        where active[index] && !struck[index] && plan.faults[index].kind == .powerLossInFlight
+            && plan.faults[index].node == node.index
+        {
+            struck[index] = true
+            let delayNs = random.below(2_000_000, .faultTimes, plan.faults[index].id, 2)
+            schedule(nowNs + delayNs, .faultStrikes(index, boot: node.boot))
+        }
+    }
+
+    func strike(_ index: Int, boot: Int) {
+        let fault = plan.faults[index]
+        let node = nodes[fault.node]
+        guard active[index], node.boot == boot, !node.isDown else { return }
+        note("strikes: \(fault)")
+        node.losePower(fault.id)
+    }
+
+    private func isActive(_ kind: FaultKind, _ node: SimulatedNode) -> Bool {
+        plan.faults.indices.contains {
+            active[$0] && plan.faults[$0].kind == kind && plan.faults[$0].node == node.index
+        }
+    }
+
+    private func stop(_ node: SimulatedNode, _ how: (SimulatedNode) -> Void) {
+        node.stops += 1
+        guard !node.isDown else { return }
+        // A process that stands still cannot end in good order: the operator kills it.
+        node.resume()
+        how(node)
+    }
+
+    private func start(_ node: SimulatedNode) {
+        node.stops -= 1
+        if node.isDown, node.stops == 0 { node.start() }
+    }
+
+    /// Rates are worked out anew from all faults that are active, so that the end of one leaves
+    /// no rest.
+    private func adjust(_ fault: Fault, begins: Bool) {
+        let node = nodes[fault.node]
+        var link = Network.Link()
+        link.clogged = network.links[fault.node].clogged
+        node.cpuFactor = 1
+        node.diskFactor = 1
+        node.store.faults.slowness = 1
+        for index in plan.faults.indices
+        where active[index] && plan.faults[index].node == fault.node {
+            let other = plan.faults[index]
+            switch other.kind {
+            case .requestLoss: link.requestLoss = max(link.requestLoss, other.magnitude)
+            case .replyLoss: link.replyLoss = max(link.replyLoss, other.magnitude)
+            case .duplication: link.duplication = max(link.duplication, other.magnitude)
+            case .slowLink: link.slowness = max(link.slowness, other.magnitude)
+            case .reordering: link.reordering = max(link.reordering, other.magnitude)
+            case .partition:
+                link.cutsRequests += 1
+                link.cutsReplies += 1
+            case .oneWayOut: link.cutsReplies += 1
+            case .oneWayIn: link.cutsRequests += 1
+            case .clog: link.clogs += 1
+            case .slowCPU: node.cpuFactor = max(node.cpuFactor, other.magnitude)
+            case .diskStall: node.diskFactor = max(node.diskFactor, other.magnitude)
+            case .storeSlow:
+                node.store.faults.slowness = max(node.store.faults.slowness, other.magnitude)
+            case .crash, .powerLoss, .powerLossInFlight, .pause, .drain, .resize, .clockForward,
+                .clockBack,
+                .clockDrift, .brokenConnections, .syncError, .diskFull, .bitRot, .storeDown,
+                .storeCommitLost, .storeDeadlock, .configRollback, .retryStorm:
+                break
+            }
+        }
+        network.links[fault.node] = link
+        if link.clogs == 0, !link.clogged.isEmpty { swizzle(fault) }
+    }
+
+    /// What was clogged arrives, in another order than it was sent.
+    private func swizzle(_ fault: Fault) {
+        let waiting = network.links[fault.node].clogged
+        network.links[fault.node].clogged = []
+        for (place, happening) in waiting.enumerated() {
+            let delayNs = random.below(
+                20_000_000, .networkDelay, fault.id | 1 << 60, UInt64(place))
+            schedule(nowNs + delayNs, happening)
+        }
+    }
+
+    /// A bit flips in what the journal has noted to be durable.
+    private func rot(_ node: SimulatedNode, _ fault: Fault) {
+        guard node.isDown else { return }
+        // Where nothing but damage explains a bad checksum: in lanes that were closed.
+        let folder = "/node/journal"
+        var names: [String] = []
+        guard node.disk.list(folder, into: &names) == 0 else { return }
+        names.sort()
+        guard let newest = names.last?.prefix(10) else { return }
+        let closed = names.filter { $0.prefix(10) < newest && !$0.hasSuffix(".tmp") }
+        guard !closed.isEmpty else { return }
+        let place = Int(random.below(UInt64(closed.count), .diskDamage, fault.id))
+        let path = folder + "/" + closed[place]
+        if let offset = node.disk.rot(path, random, fault.id) {
+            note("a bit flips in \(path) at \(offset)")
+            histories[node.index].isDamaged = true
+        }
+    }
+
+    /// A node does not start from what is on its disk.
+    func startRefused(_ node: SimulatedNode, _ reason: String) {
+        note("node \(node.index) does not start: \(reason)")
+        let history = histories[node.index]
+        if history.isDamaged {
+            // It says so instead of serving what may be wrong: what is asked of it has no answer.
+            probe(.startRefusedForDamage)
+            history.isGone = true
+            clients.giveUp(on: node.index)
+            return
+        }
+        if node.disk.faults.spaceBytes != .max || node.disk.faults.failsSync {
+            // The disk's fault goes by: the supervisor tries again.
+            node.stops += 1
+            schedule(nowNs + SimulatedNode.supervisorNs, .restart(node: node.index, stops: 1))
+            return
+        }
+        fail("restart", "node \(node.index) does not start: \(reason)")
+    }
+}
+
+// MARK: Phases
+
+extension World {
+    /// Looks whether the run may go on to its next phase; at the end, asks every oracle.
+    func advance() {
+        schedule(nowNs + 250_000_000, .progress)
+        if nowNs > scenario.faultsEndNs, nowNs > scenario.crowdEndNs,
+            nowNs - max(lastProgressNs, phaseSinceNs, scenario.faultsEndNs) > scenario.patienceNs
+        {
+            return fail("liveness", stuck, kind: .liveness)
+        }
+        switch phase {
+        case .crowd:
+            guard nowNs > scenario.crowdEndNs, nowNs > scenario.faultsEndNs else { return }
+            enter(.answers)
+        case .answers:
+            guard clients.isIdle else { return }
+            enter(.again)
+            clients.askAgain()
+        case .again:
+            guard clients.isIdle else { return }
+            enter(.afterwards)
+            for node in nodes where node.isRunning {
+                node.losePower(UInt64(node.index) | 1 << 40)
+                node.start()
+            }
+            clients.askAgain()
+        case .afterwards:
+            guard clients.isIdle else { return }
+            enter(.closing)
+            clients.closePools()
+        case .closing:
+            guard clients.isIdle, nodes.allSatisfy(isSettled) else { return }
+            enter(.over)
+            probe(.allSettled)
+            for oracle in oracles where failure == nil { oracle.ended(self) }
+        case .over: break
+        }
+    }
+
+    private func enter(_ next: Phase) {
+        phase = next
+        phaseSinceNs = nowNs
+        note("phase \(next)")
+    }
+
+    /// Whether everything that the node committed is in its store.
+    private func isSettled(_ node: SimulatedNode) -> Bool {
+        let history = histories[node.index]
+        if history.isGone { return true }
+        if history.isDamaged, node.status.lastError?.contains("damaged") == true {
+            // What cannot be read cannot be shipped, and is never skipped.
+            probe(.shippingRefusedForDamage)
+            history.isGone = true
+            return true
+        }
+        guard node.isRunning, node.cores.allSatisfy(\.isDurable) else { return false }
+        for shard in 0..<scenario.shards
+        where node.store.marks[ShardID(shard)].sequence != history.sequence(ShardID(shard)) {
+            return false
+        }
+        return true
+    }
+
+    private var stuck: String {
+        for operation in clients.operations where !operation.isDone {
+            return "operation \(operation.id) (\(operation.kind) by \(operation.actor) at node "
+                + "\(operation.node)) has no answer after \(operation.attempts) attempts; node: "
+                + "\(nodes[operation.node].state)"
+        }
+        for node in nodes where !isSettled(node) {
+            return "the store of node \(node.index) does not catch up: "
+                + "\(node.status.lastError ?? "no error"), \(node.state)"
+        }
+        return "nothing moves in phase \(phase)"
+    }
+}
+
+// MARK: What the shells report
+
+extension World {
+    func submitted(_ node: SimulatedNode, _ core: Int, _ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count > 0 else { return }
+        histories[node.index].submit(core, bytes, end: node.cores[core].submitted)
+    }
+
+    func committed(_ node: SimulatedNode, _ core: Int, upTo position: UInt64) {
+        histories[node.index].commit(core, upTo: position)
+    }
+
+    /// What a back end's command asks to create: the seed comes with it.
+    func definition(of draft: PoolDraft) -> PoolDefinition {
+        guard
+            let seed = draft.seed ?? pools.first(where: { $0.name == draft.name.description })?.seed
+        else { preconditionFailure("a pool that nobody planned") }
+        return PoolDefinition(
+            name: draft.name, kind: draft.kind, units: draft.units, amountFen: draft.amountFen,
+            minFen: draft.minFen, maxFen: draft.maxFen, holdMs: draft.holdMs,
+            slices: draft.slices, regions: draft.regions, seed: seed, seedWasGiven: true,
+            commitment: .zero, durability: draft.durability ?? .journal, initial: draft.terms)
+    }
+
+    func bytes(of operation: Int) -> [UInt8] { clients.bytes(of: operation) }
+}

@@ -1,0 +1,87 @@
+import EdgeTypes
+import EdgeWire
+
+/// Messages under way, and what machines take for their work.
+extension World {
+    func link(_ node: Int) -> Network.Link { network.links[node] }
+
+    /// A client sends an attempt of an operation.
+    func send(_ operation: Int, _ attempt: Int) {
+        let node = clients.operations[operation].node
+        let link = network.links[node]
+        let entity = UInt64(operation)
+        let counter = UInt64(attempt)
+        let delayNs = network.delayNs(link, .request, entity, counter)
+        let isLost =
+            link.cutsRequests > 0
+            || random.happens(link.requestLoss, .networkLoss, entity << 1, counter)
+        let request = Happening.request(operation: operation, attempt: attempt)
+        if isLost {
+            // Retransmissions end some seconds later, if the client has not gone by then.
+            schedule(
+                nowNs + 3_000_000_000, .connectionLost(operation: operation, attempt: attempt))
+        } else {
+            deliver(request, node, afterNs: delayNs)
+        }
+        if random.happens(link.duplication, .networkLoss, entity << 1, counter | 1 << 40) {
+            // Most at once, some much later.
+            let unit = RandomSource.unit(random.word(.networkDelay, entity, counter | 1 << 41))
+            let late = UInt64(2_000_000_000 * unit * unit * unit * unit)
+            deliver(request, node, afterNs: delayNs + late)
+        }
+    }
+
+    private func deliver(_ happening: Happening, _ node: Int, afterNs delayNs: UInt64) {
+        if network.links[node].clogs > 0 {
+            network.links[node].clogged.append(happening)
+        } else {
+            schedule(nowNs + delayNs, happening)
+        }
+    }
+
+    /// A node answers an attempt.
+    func answer(_ node: SimulatedNode, _ operation: Int, _ attempt: Int, _ bytes: [UInt8]) {
+        let link = network.links[node.index]
+        let entity = UInt64(operation)
+        let counter = UInt64(attempt) << 20 | clients.nextAnswer(operation)
+        if link.cutsReplies > 0
+            || random.happens(link.replyLoss, .networkLoss, entity << 1 | 1, counter)
+        {
+            schedule(
+                nowNs + 3_000_000_000, .connectionLost(operation: operation, attempt: attempt))
+            return
+        }
+        deliver(
+            .reply(operation: operation, attempt: attempt, bytes: bytes), node.index,
+            afterNs: network.delayNs(link, .reply, entity, counter))
+    }
+
+    /// The node's end of a connection is gone.
+    func clientLosesConnection(_ operation: Int, _ attempt: Int, _ node: Int) {
+        let delayNs = network.delayNs(
+            network.links[node], .reply, UInt64(operation), UInt64(attempt) | 1 << 50)
+        schedule(nowNs + delayNs, .connectionLost(operation: operation, attempt: attempt))
+    }
+
+    // MARK: Work
+
+    /// From the first request of a turn to its step.
+    func stepNs(_ node: SimulatedNode) -> UInt64 {
+        let draw = random.below(60_000, .service, UInt64(node.index) | 1 << 40, node.nextDraw())
+        return UInt64(Double(5_000 + draw) * node.cpuFactor)
+    }
+
+    func syncNs(_ node: SimulatedNode) -> UInt64 {
+        let word = random.word(.diskDelay, UInt64(node.index), node.nextDraw())
+        return UInt64(Double(Self.sync.sampleNs(word)) * node.diskFactor)
+    }
+
+    static let sync = Distribution.logNormal(medianNs: 300_000, sigma: 0.6)
+
+    func storeLatencyNs(_ node: SimulatedNode) -> UInt64 {
+        let word = random.word(.storeDelay, UInt64(node.index), node.nextDraw())
+        return UInt64(Double(Self.transaction.sampleNs(word)) * node.store.faults.slowness)
+    }
+
+    static let transaction = Distribution.logNormal(medianNs: 2_000_000, sigma: 0.8)
+}

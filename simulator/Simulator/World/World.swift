@@ -1,0 +1,197 @@
+import EdgeMemory
+public import EdgeTypes
+
+/// A simulated world in which faults are looked for: nodes, clients, operators and stores under
+/// virtual time, one event at a time.
+///
+/// Nothing in it reads a clock, draws system randomness or iterates a hash table: the same
+/// scenario, seed, plan and mutant give the same digest on every machine.
+public final class World {
+    public let scenario: Scenario
+    public let random: RandomSource
+    public let plan: FaultPlan
+    public let mutant: Mutant
+    public internal(set) var nowNs: UInt64 = 0
+
+    private var queue = LadderQueue()
+    private var happenings: [Happening?] = []
+    private var freeHappenings: [Int32] = []
+
+    var nodes: [SimulatedNode] = []
+    var pools: [PoolPlan] = []
+    var clients: Clients!
+    var histories: [NodeHistory] = []
+    let oracles: [any Oracle]
+    var network: Network
+    /// Faults that have begun and not ended.
+    var active: [Bool]
+    /// Armed faults that have been set off.
+    var struck: [Bool]
+    var phase = Phase.crowd
+    var phaseSinceNs: UInt64 = 0
+    /// Answers and rows so far, and when the last came.
+    var progressCount: UInt64 = 0
+    var lastProgressNs: UInt64 = 0
+
+    public private(set) var failure: Failure?
+    public private(set) var digest: UInt64 = 0
+    public private(set) var events: UInt64 = 0
+    /// The digest after every so many events.
+    public private(set) var trail: [UInt64] = []
+    public static let trailStep: UInt64 = 256
+    public private(set) var probes: Set<Probe> = []
+    /// Is given a line for each event where somebody watches.
+    public var trace: ((UInt64, UInt64, String) -> Void)?
+    /// The event at which a replay stops.
+    public var lastEvent = UInt64.max
+
+    /// 2026-01-01.
+    static let startMs: UnixMs = 1_767_225_600_000
+
+    enum Phase: Int {
+        /// Users and faults.
+        case crowd
+        /// Everything that was asked gets its answer.
+        case answers
+        /// Winners ask again.
+        case again
+        /// Power is lost everywhere, and winners ask once more.
+        case afterwards
+        /// Holds run out, pools close, stores catch up.
+        case closing
+        case over
+    }
+
+    public init(
+        _ scenario: Scenario, seed: UInt64, plan: FaultPlan? = nil, mutant: Mutant = .none,
+        users: [Int]? = nil
+    ) {
+        self.scenario = scenario
+        self.mutant = mutant
+        let random = RandomSource(seed: seed)
+        self.random = random
+        let plan = plan ?? FaultPlan.draw(scenario, random)
+        self.plan = plan
+        network = Network(random, nodes: scenario.nodes)
+        active = Array(repeating: false, count: plan.faults.count)
+        struck = active
+        oracles = Oracles.all()
+        for node in 0..<scenario.nodes {
+            nodes.append(SimulatedNode(index: node, world: self))
+            histories.append(NodeHistory(shards: scenario.shards))
+            for _ in 0..<scenario.poolsPerNode {
+                pools.append(
+                    PoolPlan.draw(index: pools.count, node: node, scenario, random))
+            }
+        }
+        clients = Clients(world: self, users: users ?? Array(0..<scenario.users))
+    }
+
+    // MARK: The loop
+
+    func schedule(_ atNs: UInt64, _ happening: Happening) {
+        let slot: Int32
+        if let free = freeHappenings.popLast() {
+            slot = free
+            happenings[Int(free)] = happening
+        } else {
+            slot = Int32(happenings.count)
+            happenings.append(happening)
+        }
+        queue.push(timeNs: max(atNs, nowNs), payload: UInt32(slot))
+    }
+
+    /// Runs until everything has settled, or something does not hold.
+    public func run() {
+        for node in nodes { node.start() }
+        for (index, fault) in plan.faults.enumerated() {
+            schedule(fault.startNs, .faultBegins(index))
+            schedule(fault.endNs, .faultEnds(index))
+        }
+        clients.start()
+        schedule(scenario.crowdEndNs, .progress)
+        while failure == nil, phase != .over, events < lastEvent, let event = queue.pop() {
+            nowNs = event.timeNs
+            let slot = Int(event.payload)
+            guard let happening = happenings[slot] else {
+                preconditionFailure("an event without its happening")
+            }
+            happenings[slot] = nil
+            freeHappenings.append(Int32(slot))
+            note(happening)
+            handle(happening)
+        }
+    }
+
+    private func note(_ happening: Happening) {
+        digest = Hash64.mix(digest ^ nowNs, happening.word &+ events)
+        events += 1
+        if events % Self.trailStep == 0 { trail.append(digest) }
+        if let trace { trace(events, nowNs, happening.description) }
+    }
+
+    /// Takes bytes into the digest.
+    func digest(_ bytes: [UInt8]) {
+        digest = bytes.withUnsafeBytes { Hash64.bytes($0, salt: digest) }
+    }
+
+    /// A line for whoever watches.
+    func note(_ line: @autoclosure () -> String) {
+        if let trace { trace(events, nowNs, line()) }
+    }
+
+    func probe(_ probe: Probe) { probes.insert(probe) }
+
+    func progressed(_ count: UInt64) {
+        guard count > 0 else { return }
+        progressCount += count
+        lastProgressNs = nowNs
+    }
+
+    func fail(_ oracle: String, _ detail: String, kind: Failure.Kind = .correctness) {
+        guard failure == nil else { return }
+        failure = Failure(
+            oracle: oracle, kind: kind, detail: detail, event: events, timeNs: nowNs,
+            digest: digest)
+        note("\(oracle): \(detail)")
+    }
+
+    private func handle(_ happening: Happening) {
+        switch happening {
+        case .request(let operation, let attempt):
+            nodes[clients.operations[operation].node].receive(operation, attempt)
+        case .reply(let operation, let attempt, let bytes):
+            digest(bytes)
+            clients.hear(operation, attempt, bytes)
+        case .connectionLost(let operation, let attempt):
+            clients.loseConnection(operation, attempt)
+        case .timeout(let operation, let attempt): clients.timeOut(operation, attempt)
+        case .retry(let operation, let attempt): clients.retry(operation, attempt)
+        case .act(let index): clients.act(index)
+        case .tick(let place), .mail(let place):
+            if let node = alive(place.node, place.boot) { node.tick(place.core) }
+        case .deadline(let place, let generation):
+            alive(place.node, place.boot)?.deadline(place.core, generation: generation)
+        case .synced(let place): alive(place.node, place.boot)?.synced(place.core)
+        case .lazyFlush(let place): alive(place.node, place.boot)?.lazyFlush(place.core)
+        case .reconcile(let node, let boot): alive(node, boot)?.reconcile()
+        case .maintain(let node, let boot): alive(node, boot)?.maintain()
+        case .faultBegins(let index): begin(index)
+        case .faultEnds(let index): end(index)
+        case .faultStrikes(let index, let boot): strike(index, boot: boot)
+        case .restart(let node, let stops): restart(nodes[node], stops)
+        case .progress: advance()
+        }
+    }
+
+    /// The node, where the process is still the one that the event was meant for.
+    private func alive(_ node: Int, _ boot: Int) -> SimulatedNode? {
+        nodes[node].boot == boot && !nodes[node].isDown ? nodes[node] : nil
+    }
+
+    private func restart(_ node: SimulatedNode, _ stops: Int) {
+        node.stops -= stops
+        precondition(node.stops >= 0)
+        if node.isDown, node.stops == 0 { node.start() }
+    }
+}
