@@ -161,7 +161,7 @@ if !coreOnly {
             name: "downpour",
             dependencies: [
                 "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler", "EdgeJournal",
-                "EdgeLedger", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeLedger", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL", "Simulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -10,7 +10,8 @@ struct Downpour: AsyncParsableCommand {
         version: NodeRunner.version,
         subcommands: [
             NodeCommand.self, RainCommand.self, StockCommand.self, OrderCommand.self,
-            PoolCommand.self, AuditCommand.self, DemoCommand.self, LoadWorker.self,
+            PoolCommand.self, AuditCommand.self, DemoCommand.self, SimulateCommand.self,
+            LoadWorker.self,
         ])
 }
 

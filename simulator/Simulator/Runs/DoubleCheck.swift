@@ -12,7 +12,7 @@ public enum DoubleCheck {
     }
 
     /// - Returns: the first event that differs between two runs; nil where none does.
-    public static func run(_ bundle: Bundle) -> Difference? {
+    public static func run(_ bundle: RunBundle) -> Difference? {
         let first = bundle.run()
         let second = bundle.run()
         if first.digest == second.digest && first.events == second.events { return nil }
@@ -31,7 +31,7 @@ public enum DoubleCheck {
     }
 
     /// The lines of the events of one block of the trail.
-    private static func watch(_ bundle: Bundle, after from: UInt64) -> [String] {
+    private static func watch(_ bundle: RunBundle, after from: UInt64) -> [String] {
         let world = bundle.world()
         var lines: [String] = []
         world.lastEvent = from + World.trailStep

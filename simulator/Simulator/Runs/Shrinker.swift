@@ -4,17 +4,17 @@
 /// Draws have no state, so what is left out changes no draw of what stays.
 public struct Shrinker {
     /// Whether a candidate fails as the original did; a trap is seen only by running it elsewhere.
-    public typealias Check = (Bundle) -> Bool
+    public typealias Check = (RunBundle) -> Bool
 
     private let check: Check
     private let mostRuns: Int
-    public private(set) var bundle: Bundle
+    public private(set) var bundle: RunBundle
     public private(set) var runs = 0
     /// Is told what is left now and then.
-    public var progress: ((Bundle, Int) -> Void)?
+    public var progress: ((RunBundle, Int) -> Void)?
 
     /// - Parameter mostRuns: a bound on the work.
-    public init(_ bundle: Bundle, mostRuns: Int = 4_000, check: @escaping Check) {
+    public init(_ bundle: RunBundle, mostRuns: Int = 4_000, check: @escaping Check) {
         self.bundle = bundle
         self.mostRuns = mostRuns
         self.check = check
@@ -44,7 +44,7 @@ public struct Shrinker {
         bundle.plan.faults.count + bundle.users.count + bundle.scenario.nodes
     }
 
-    private mutating func takes(_ candidate: Bundle) -> Bool {
+    private mutating func takes(_ candidate: RunBundle) -> Bool {
         guard runs < mostRuns else { return false }
         runs += 1
         guard check(candidate) else { return false }

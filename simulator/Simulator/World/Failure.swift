@@ -15,6 +15,17 @@ public struct Failure: Sendable, Hashable, Codable, Error {
     public var event: UInt64
     public var timeNs: UInt64
     public var digest: UInt64
+
+    public init(
+        oracle: String, kind: Kind, detail: String, event: UInt64, timeNs: UInt64, digest: UInt64
+    ) {
+        self.oracle = oracle
+        self.kind = kind
+        self.detail = detail
+        self.event = event
+        self.timeNs = timeNs
+        self.digest = digest
+    }
 }
 
 extension Failure: CustomStringConvertible {

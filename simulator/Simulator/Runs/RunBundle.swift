@@ -2,7 +2,7 @@ public import EdgeTypes
 import Foundation
 
 /// Everything that a run follows from, and what came of it: a failure to be replayed anywhere.
-public struct Bundle: Sendable, Codable {
+public struct RunBundle: Sendable, Codable {
     /// Of this format.
     public var version = 1
     /// Of the program that made it; empty where it is not known.
@@ -66,10 +66,10 @@ public struct Bundle: Sendable, Codable {
         return try encoder.encode(self)
     }
 
-    public static func decode(_ data: Data) throws(FileError) -> Bundle {
-        let bundle: Bundle
+    public static func decode(_ data: Data) throws(FileError) -> RunBundle {
+        let bundle: RunBundle
         do {
-            bundle = try JSONDecoder().decode(Bundle.self, from: data)
+            bundle = try JSONDecoder().decode(RunBundle.self, from: data)
         } catch {
             throw .unreadable("\(error)")
         }

@@ -1,0 +1,106 @@
+import ArgumentParser
+import EdgeServer
+import EdgeTypes
+import Foundation
+import Simulator
+
+/// The built-in bugs, and whether the oracles see them.
+struct SimulateMutants: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mutants", abstract: "List the built-in bugs, or see that each is caught.",
+        discussion: """
+            A list of recorded seeds has a line for each mutant: its name, the seed that catches \
+            it, and the number of seeds that were run until then.
+            """)
+
+    @Option(help: "See that each mutant of this list is caught by its seed, and by no mutant not.")
+    var check: String?
+    @Option(help: "Find the first seed that catches each, and write the list.") var record: String?
+    @Option(help: "A scenario; without one, the default.") var scenario: String?
+    @Option(help: "Most seeds for each.") var seeds: UInt64 = 2_000
+    @Option(help: "Processes.") var jobs = ProcessInfo.processInfo.activeProcessorCount
+    @Flag(help: "Print one JSON document.") var json = false
+
+    func run() throws {
+        if let record { return try find(record) }
+        if let check { return try verify(check) }
+        let mutants = Mutant.allCases.filter { $0 != .none }
+        if json {
+            return Console.say(
+                JSONText.of(
+                    .map([
+                        .init(
+                            "mutants",
+                            .array(
+                                mutants.map { mutant in
+                                    .map([
+                                        .init("name", .text(mutant.rawValue)),
+                                        .init("bug", .text(mutant.summary)),
+                                    ])
+                                }))
+                    ])))
+        }
+        for mutant in mutants {
+            let name = mutant.rawValue.padding(toLength: 26, withPad: " ", startingAt: 0)
+            Console.say("\(name)\(mutant.summary)")
+        }
+        Console.say("\(mutants.count) mutants")
+    }
+
+    private func find(_ path: String) throws {
+        var text = ""
+        var missed: [String] = []
+        for mutant in Mutant.allCases where mutant != .none {
+            let outcome = try Swarm(
+                scenarioPath: scenario, first: 1, seeds: seeds, jobs: 1, mutant: mutant
+            ).run()
+            guard let result = outcome.failures.first, let failure = result.failure else {
+                missed.append(mutant.rawValue)
+                Console.say("\(mutant.rawValue): not caught within \(seeds) seeds")
+                continue
+            }
+            Console.say("\(mutant.rawValue): seed \(result.seed), by \(failure.oracle)")
+            text += "\(mutant.rawValue) \(result.seed) \(outcome.seeds) \(failure.oracle)\n"
+        }
+        try text.write(toFile: path, atomically: true, encoding: .utf8)
+        if !missed.isEmpty { throw Exit.failed }
+    }
+
+    private func verify(_ path: String) throws {
+        guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+            Console.note("\(path) cannot be read")
+            throw Exit.badInput
+        }
+        var caught = 0
+        var seeds: Set<UInt64> = []
+        var missed: [String] = []
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            guard words.count >= 2, let mutant = Mutant(rawValue: String(words[0])),
+                let seed = UInt64(words[1])
+            else {
+                Console.note("\(path): not a mutant and its seed: \(line)")
+                throw Exit.badInput
+            }
+            seeds.insert(seed)
+            let outcome = try Swarm(
+                scenarioPath: scenario, first: seed, seeds: 1, jobs: 1, mutant: mutant
+            ).run()
+            if outcome.failures.isEmpty { missed.append(mutant.rawValue) } else { caught += 1 }
+        }
+        let all = Mutant.allCases.count - 1
+        for name in missed { Console.say("\(name) is not caught by its recorded seed") }
+        // The same seeds without a bug: what is caught is the bug.
+        for seed in seeds.sorted() {
+            let outcome = try Swarm(
+                scenarioPath: scenario, first: seed, seeds: 1, jobs: 1, mutant: .none
+            ).run()
+            if let failure = outcome.failures.first?.failure {
+                Console.say("seed \(seed) fails without a mutant: \(failure)")
+                throw SimulatedExit.of(failure.kind)
+            }
+        }
+        Console.say("\(caught) of \(all) mutants are caught by their recorded seeds")
+        if caught < all { throw Exit.failed }
+    }
+}
