@@ -33,11 +33,14 @@ public final class NodeRecovery {
     /// - Parameters:
     ///   - shards: of the cluster; a power of two, the same for good.
     ///   - count: event loops of the node. It may differ from start to start.
-    public init(shards: Int, cores count: Int) {
+    ///   - mutant: a bug that the cores are given, for tests of tests.
+    public init(shards: Int, cores count: Int, mutant: Mutant = .none) {
         self.shards = shards
         cores = SlotArray(capacity: count)
         for core in 0..<count {
-            cores.append(EdgeNode(NodeConfiguration(shards: shards, cores: count, core: core)))
+            cores.append(
+                EdgeNode(
+                    NodeConfiguration(shards: shards, cores: count, core: core, mutant: mutant)))
         }
     }
 
