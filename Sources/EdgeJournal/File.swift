@@ -117,15 +117,9 @@ struct Directory: Sendable {
     /// Makes the directory where there is none; its parents must exist.
     func make() throws(JournalError) {
         let code = system.makeDirectory(path, mode: 0o750)
-        // Its name is in its parent: without this, a loss of power may take all of it along.
-        if code >= 0 { return try parent.synchronize() }
+        if code >= 0 { return }
         guard let status = system.status(path) else { throw .from(-code, "mkdir", path) }
         guard status.isDirectory else { throw .notADirectory(path: path) }
-    }
-
-    private var parent: Directory {
-        guard let slash = path.lastIndex(of: "/") else { return Directory(system, ".") }
-        return Directory(system, slash == path.startIndex ? "/" : String(path[..<slash]))
     }
 
     /// Names of the entries, sorted; without "." and "..".

@@ -33,10 +33,11 @@ extension JournalDirectory {
                 else { break }
                 try journal.remove(name.fileName)
                 try journal.remove(name.compressedName)
+                // One by one: whatever a crash leaves of the lane has no gap.
+                try journal.synchronize()
                 removed += 1
             }
         }
-        if removed > 0 { try journal.synchronize() }
         return removed
     }
 

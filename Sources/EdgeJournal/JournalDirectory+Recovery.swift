@@ -53,7 +53,8 @@ extension JournalDirectory {
             try checkIndices(names)
             reader.move(to: .start(of: names[0]))
             let status = try reader.read(upTo: nil, body)
-            let closing = try judge(status, &reader, newestBoot: catalog.newestBoot)
+            var closing = try judge(status, &reader, newestBoot: catalog.newestBoot)
+            if lane.boot == catalog.newestBoot { closing.unsettled = unsettled(reader, closing) }
             closings.append(closing)
             report.lanes += 1
             if lane.boot == catalog.newestBoot {
@@ -85,6 +86,16 @@ extension JournalDirectory {
         var seal: SealRecord?
         var offset: UInt64
         var tornBytes: UInt64
+        /// Empty for lanes of earlier boots: a recovery has settled them.
+        var unsettled: [Unsettled] = []
+    }
+
+    /// Bytes of a segment that nothing proves to be durable.
+    private struct Unsettled {
+        var name: SegmentName
+        var start: Int
+        /// Or where the file ends.
+        var end = Int.max
     }
 
     private func checkIndices(_ names: [SegmentName]) throws(JournalError) {
@@ -128,8 +139,22 @@ extension JournalDirectory {
         }
     }
 
+    private func unsettled(
+        _ reader: borrowing LaneReader, _ closing: LaneClosing
+    ) -> [Unsettled] {
+        var parts: [Unsettled] = []
+        if let previous = reader.previous {
+            parts.append(Unsettled(name: previous.name, start: Int(previous.notedOffset)))
+        }
+        var last = Unsettled(name: closing.name, start: Int(reader.notedOffset))
+        if closing.seal != nil { last.end = Int(closing.offset) }
+        parts.append(last)
+        return parts
+    }
+
     /// Seals in place, in space that is reserved: it works on a full disk too.
     private func close(_ closing: LaneClosing, _ catalog: SegmentCatalog) throws(JournalError) {
+        for part in closing.unsettled { try settle(part) }
         if let seal = closing.seal {
             let file = try journal.open(closing.name.fileName, O_RDWR)
             let record = seal.encode(lane: closing.name.lane, offset: Int(closing.offset))
@@ -140,11 +165,37 @@ extension JournalDirectory {
             try file.truncate(to: Int(closing.offset) + record.count)
             try file.synchronize()
         }
-        for name in catalog.names where name.lane == closing.name.lane {
-            if name.index > closing.name.index {
-                try journal.remove(name.fileName)
-            }
+        let needless = catalog.names.filter {
+            $0.lane == closing.name.lane && $0.index > closing.name.index
         }
+        // The last first, one by one: whatever a crash leaves of them has no gap.
+        for (count, name) in needless.reversed().enumerated() {
+            if count > 0 { try journal.synchronize() }
+            try journal.remove(name.fileName)
+        }
+    }
+
+    /// Makes durable what was read, before anything says that it is: a process that was killed
+    /// has written without syncing, and after a failed sync the kernel shows bytes that it will
+    /// never write. So they are written again.
+    ///
+    /// What a segment has noted as durable is; segments before the last two were synced before
+    /// their successors were used.
+    private func settle(_ part: Unsettled) throws(JournalError) {
+        guard journal.exists(part.name.fileName) else { return }
+        let file = try journal.open(part.name.fileName, O_RDWR)
+        let end = min(part.end, try file.size())
+        let piece = RawBuffer(capacity: min(1 << 20, max(0, end - part.start)))
+        defer { withExtendedLifetime(piece) {} }
+        var offset = part.start
+        while offset < end {
+            let size = min(piece.region.count, end - offset)
+            piece.count = try file.read(
+                into: UnsafeMutableRawBufferPointer(rebasing: piece.region[..<size]), at: offset)
+            try file.write(piece.bytes, at: offset)
+            offset += size
+        }
+        try file.synchronize()
     }
 
     private func trim(_ name: SegmentName, to size: Int) throws(JournalError) {

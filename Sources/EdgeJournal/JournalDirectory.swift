@@ -52,7 +52,17 @@ public final class JournalDirectory: Sendable {
             guard try SegmentCatalog(journal).names.isEmpty else {
                 throw .damaged(JournalDamage(path + "/boot", 0, .missingFile))
             }
+            try syncParent()
             try persist(boot: 0)
+        }
+    }
+
+    /// Makes the directory's own name durable: until there is a boot file, nobody else has.
+    private func syncParent() throws(JournalError) {
+        do throws(JournalError) {
+            try folder.folder("..").synchronize()
+        } catch .permissionDenied {
+            // What may not be read, an operator has prepared.
         }
     }
 

@@ -71,6 +71,10 @@ public struct LaneReader: ~Copyable {
     private(set) var source: SegmentSource?
     /// Sealed segments whose reserved space has not been given back, and where they end.
     private(set) var untrimmed: [(name: SegmentName, size: Int)] = []
+    /// The segment says of itself that it was durable up to here.
+    private(set) var notedOffset = UInt64(SegmentHeader.bytes)
+    /// The same of the lane's segment before.
+    private(set) var previous: (name: SegmentName, notedOffset: UInt64)?
     private let buffer = RawBuffer(capacity: 2 * SegmentSource.blockBytes)
 
     init(
@@ -87,6 +91,7 @@ public struct LaneReader: ~Copyable {
     mutating func move(to cursor: JournalCursor) {
         self.cursor = cursor
         source = nil
+        previous = nil
     }
 
     /// Hands over entries in order, the covered ones left out.
@@ -143,6 +148,7 @@ public struct LaneReader: ~Copyable {
         }
         source = opened
         tracker.beginSegment()
+        notedOffset = UInt64(SegmentHeader.bytes)
         audit = SegmentAudit(isWhole: cursor.offset == UInt64(SegmentHeader.bytes))
         return opened
     }
@@ -180,6 +186,7 @@ public struct LaneReader: ~Copyable {
             throw .damaged(JournalDamage(path, cursor.offset, .contradiction(detail)))
         }
         coveredEntries += seal.entries
+        notedOffset = min(seal.durableOffset, ControlKind.lastPosition)
         cursor.position = seal.endPosition
         cursor.batchEnd = seal.endPosition
         return advance(after: seal)
@@ -191,6 +198,7 @@ public struct LaneReader: ~Copyable {
         if let detail = audit.contradiction(with: seal, ranges: tracker.ranges()) {
             throw .damaged(JournalDamage(source.path, cursor.offset, .contradiction(detail)))
         }
+        notedOffset = max(notedOffset, min(seal.durableOffset, cursor.offset))
         let sealEnd = Int(cursor.offset) + SealRecord.bytes(ranges: seal.ranges.count)
         if source.size > sealEnd {
             guard !source.isCompressed else {
@@ -204,6 +212,7 @@ public struct LaneReader: ~Copyable {
 
     private mutating func advance(after seal: SealRecord) -> LaneStatus? {
         guard seal.reason == .rotated else { return .ended(seal.reason) }
+        previous = (cursor.name, notedOffset)
         cursor.index += 1
         cursor.offset = UInt64(SegmentHeader.bytes)
         source = nil
@@ -306,6 +315,7 @@ public struct LaneReader: ~Copyable {
             return .broken(.contradiction("the batch names position \(batch.startPosition)"))
         }
         audit.note(frame)
+        notedOffset = max(notedOffset, min(batch.durableOffset, cursor.offset))
         cursor.batchEnd = batch.startPosition + batch.bodyBytes
         cursor.offset += UInt64(frame.length)
         return nil

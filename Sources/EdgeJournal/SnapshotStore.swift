@@ -42,13 +42,15 @@ public final class SnapshotStore: Sendable {
     /// Longest content of one shard.
     public static let contentLimit = 8 << 30
 
-    /// Removes what unfinished saves have left.
+    /// Removes what unfinished saves have left. A finished one that was not synced when its process
+    /// was killed is durable from here on: entries are removed by it.
     init(_ directory: Directory, identity: JournalIdentity) throws(JournalError) {
         self.directory = directory
         self.identity = identity
         for name in try directory.list() where name.hasSuffix(".tmp") {
             try directory.remove(name)
         }
+        try directory.synchronize()
     }
 
     private struct Name: Comparable {

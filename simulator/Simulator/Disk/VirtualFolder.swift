@@ -16,7 +16,7 @@ final class VirtualFolder {
     private var durable: [Entry] = []
     /// Since the last sync, in order.
     private var changes: [Change] = []
-    let parent: VirtualFolder?
+    private(set) weak var parent: VirtualFolder?
 
     private enum Change {
         case link(Entry)
