@@ -46,7 +46,7 @@ extension JournalDirectory {
         var reader = LaneReader(
             directory: journal, identity: identity,
             cursor: .start(of: SegmentName(lane: JournalLane(boot: 0, core: 0), index: 0)),
-            tracker: ShardTracker(covered: covered))
+            tracker: ShardTracker(covered: covered), mutant: configuration.mutant)
         var stopped = 0
         var cores = 0
         for (lane, names) in catalog.lanes {
@@ -154,7 +154,9 @@ extension JournalDirectory {
 
     /// Seals in place, in space that is reserved: it works on a full disk too.
     private func close(_ closing: LaneClosing, _ catalog: SegmentCatalog) throws(JournalError) {
-        for part in closing.unsettled { try settle(part) }
+        if configuration.mutant != .recoveredTailNotSynced {
+            for part in closing.unsettled { try settle(part) }
+        }
         if let seal = closing.seal {
             let file = try journal.open(closing.name.fileName, O_RDWR)
             let record = seal.encode(lane: closing.name.lane, offset: Int(closing.offset))

@@ -52,7 +52,7 @@ public final class JournalDirectory: Sendable {
             guard try SegmentCatalog(journal).names.isEmpty else {
                 throw .damaged(JournalDamage(path + "/boot", 0, .missingFile))
             }
-            try syncParent()
+            if configuration.mutant != .directoryNotSynced { try syncParent() }
             try persist(boot: 0)
         }
     }

@@ -62,6 +62,7 @@ public enum LaneStatus: Hashable, Sendable {
 public struct LaneReader: ~Copyable {
     let directory: Directory
     let identity: JournalIdentity
+    let mutant: Mutant
     public private(set) var cursor: JournalCursor
     /// Entries handed over, and entries passed over because they are covered.
     public private(set) var entries: UInt64 = 0
@@ -79,8 +80,9 @@ public struct LaneReader: ~Copyable {
 
     init(
         directory: Directory, identity: JournalIdentity, cursor: JournalCursor,
-        tracker: consuming ShardTracker
+        tracker: consuming ShardTracker, mutant: Mutant = .none
     ) {
+        self.mutant = mutant
         self.directory = directory
         self.identity = identity
         self.cursor = cursor

@@ -43,7 +43,8 @@ public enum Mutant: String, Sendable, CaseIterable {
     case quarantineSkipped
     case replayForgetsRequests
     case timeGoesBack
-    case tornTailAccepted
+    case recoveredTailNotSynced
+    case directoryNotSynced
     case damageCutOff
 
     // The shell around the core.
@@ -94,7 +95,8 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .quarantineSkipped: "a memory slice goes on granting after a crash"
         case .replayForgetsRequests: "a restart forgets which request made a claim"
         case .timeGoesBack: "a shard's time follows the wall clock backwards"
-        case .tornTailAccepted: "a torn tail's whole entries are taken for durable ones' successors"
+        case .recoveredTailNotSynced: "a start builds on entries that were written and never synced"
+        case .directoryNotSynced: "a new data directory's name is never synced"
         case .damageCutOff: "damage before the tail is cut off as if it were the tail"
         case .earlyAck: "answers leave before their entries are durable"
         case .fsyncSkipped: "the journal says it is synced when it is only written"

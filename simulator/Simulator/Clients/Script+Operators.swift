@@ -78,13 +78,7 @@ extension Script {
                 at: nowNs + draw(span, pool, 11))
         }
         if pool.isStock {
-            for number in 0..<draw(3, pool, 12) {
-                var refill = command(
-                    .refill, pool, ["REFILL", "\(1 + draw(9, pool, 13 + number))", "s\(number)"],
-                    "s\(number)")
-                refill.quantity = Int64(1 + draw(9, pool, 13 + number))
-                clients.later(refill, at: nowNs + draw(span, pool, 16 + number))
-            }
+            refill(pool, span, clients)
         }
         if happens(0.25, pool, 20) {
             clients.later(command(.close, pool, ["CLOSE"]), at: nowNs + draw(span, pool, 21))
@@ -92,6 +86,19 @@ extension Script {
         for number in 0..<draw(3, pool, 22) {
             clients.later(
                 command(.info, pool, ["INFO"]), at: nowNs + draw(span, pool, 23 + number))
+        }
+    }
+
+    /// Units put in now and then, or several times at once.
+    private func refill(_ pool: PoolPlan, _ span: UInt64, _ clients: Clients) {
+        let together = happens(0.5, pool, 40) ? draw(span, pool, 41) : nil
+        for number in 0..<draw(6, pool, 42) {
+            let units = 1 + draw(9, pool, 50 + number)
+            var refill = command(
+                .refill, pool, ["REFILL", "\(units)", "s\(number)"], "s\(number)")
+            refill.quantity = Int64(units)
+            let delay = together.map { $0 + draw(5_000_000, pool, 60 + number) }
+            clients.later(refill, at: world.nowNs + (delay ?? draw(span, pool, 70 + number)))
         }
     }
 

@@ -245,7 +245,6 @@ extension SimulatedNode {
         }
         guard shell.pending.count == 0 else {
             // No room: what waits, waits; tried again.
-            world.probe(.diskExhausted)
             shell.isFlushScheduled = true
             return world.schedule(world.nowNs + 200_000_000, .lazyFlush(place(core)))
         }

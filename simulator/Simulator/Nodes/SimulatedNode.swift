@@ -38,6 +38,7 @@ final class SimulatedNode {
     /// Counts what asks for it to be down: it restarts when all of them have ended.
     var stops = 0
     var coreCount: Int
+    private let segmentBytes: Int
     var cores: [SimulatedCore] = []
     var directory: JournalDirectory?
     var reconciler: ReconcilerCycle?
@@ -49,6 +50,8 @@ final class SimulatedNode {
     var generations: [UInt16] = []
     /// What came while the process stood still.
     var backlog: [Happening] = []
+    /// The last process ended in good order.
+    var stoppedCleanly = false
     /// Memory slices were put out of play by a crash.
     var crashes = 0
 
@@ -72,6 +75,9 @@ final class SimulatedNode {
         store = StoreModel(mutant: world.mutant)
         clock = SimulatedClock(
             baseMs: World.startMs, startsNs: 1 + world.random.below(1 << 40, .clocks, id))
+        let draw = Int(world.random.below(3, .plan, 2_000 + id))
+        let asked = world.scenario.segmentBytes
+        segmentBytes = asked > 0 ? asked : [16 << 10, 32 << 10, 128 << 10][draw]
         coreCount = 1 + Int(world.random.below(UInt64(world.scenario.mostCores), .plan, 1_000 + id))
     }
 
@@ -100,6 +106,7 @@ final class SimulatedNode {
         disk.nowMs = now.wallMs
         boot += 1
         isReconcileScheduled = false
+        stoppedCleanly = false
         do {
             try recover()
         } catch {
@@ -122,8 +129,9 @@ final class SimulatedNode {
 
     private func recover() throws {
         var configuration = JournalConfiguration()
-        configuration.segmentBytes = world.scenario.segmentBytes
+        configuration.segmentBytes = segmentBytes
         configuration.zeroFills = false
+        configuration.mutant = world.mutant
         let directory = try JournalDirectory(
             path: "/node", identity: JournalIdentity(cluster: 0, node: UInt64(index)),
             configuration: configuration, system: disk)
@@ -199,6 +207,7 @@ final class SimulatedNode {
         } catch {
             return die("\(error)")
         }
+        stoppedCleanly = true
         loseProcess()
         disk.processCrash()
         state = .down(nil)

@@ -26,7 +26,6 @@ final class DurabilityOracle: Oracle {
 
     func restarted(_ world: World, _ node: SimulatedNode) {
         let history = world.histories[node.index]
-        guard !history.isDamaged else { return }
         for number in 0..<world.scenario.shards {
             let shard = ShardID(number)
             let found = node.cores[number % node.coreCount].node.sequence(of: shard)

@@ -11,7 +11,6 @@ public enum Probe: String, Sendable, CaseIterable {
     case storeFailed
     case storeLostAnswer
     case steppedWithFullDisk
-    case diskExhausted
     case nodeAborted
     case startRefusedForDamage
     case shippingRefusedForDamage

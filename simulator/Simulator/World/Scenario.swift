@@ -28,8 +28,8 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var without: [FaultKind] = []
     /// Between snapshots of a node's shards.
     public var maintenanceNs: UInt64 = 2_500_000_000
-    /// Bytes of a journal segment.
-    public var segmentBytes = 128 << 10
+    /// Bytes of a journal segment; 0: each node draws its own.
+    public var segmentBytes = 0
 
     public init() {}
 

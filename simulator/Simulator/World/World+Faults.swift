@@ -17,7 +17,10 @@ extension World {
         case .powerLossInFlight: node.stops += 1
         case .drain: stop(node) { $0.stopCleanly() }
         case .resize: stop(node) { $0.stopCleanly() }
-        case .bitRot: stop(node) { $0.losePower(fault.id) }
+        case .bitRot:
+            // After a stop in good order every byte of the journal is vouched for.
+            let isClean = random.happens(0.5, .faultTargets, fault.id, 3)
+            stop(node) { isClean ? $0.stopCleanly() : $0.losePower(fault.id) }
         case .pause: node.pause()
         case .clockForward: node.clock.step(Int64(fault.magnitude))
         case .clockBack:
@@ -163,13 +166,17 @@ extension World {
     /// A bit flips in what the journal has noted to be durable.
     private func rot(_ node: SimulatedNode, _ fault: Fault) {
         guard node.isDown else { return }
-        // Where nothing but damage explains a bad checksum: in lanes that were closed.
+        // Where nothing but damage explains a bad checksum: in lanes that were closed, by a later
+        // start or by a stop in good order.
         let folder = "/node/journal"
         var names: [String] = []
         guard node.disk.list(folder, into: &names) == 0 else { return }
         names.sort()
         guard let newest = names.last?.prefix(10) else { return }
-        let closed = names.filter { $0.prefix(10) < newest && !$0.hasSuffix(".tmp") }
+        let isClosed = node.stoppedCleanly
+        let closed = names.filter {
+            (isClosed || $0.prefix(10) < newest) && !$0.hasSuffix(".tmp")
+        }
         guard !closed.isEmpty else { return }
         let place = Int(random.below(UInt64(closed.count), .diskDamage, fault.id))
         let path = folder + "/" + closed[place]
