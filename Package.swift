@@ -172,6 +172,12 @@ if !coreOnly {
             ],
             swiftSettings: strict),
 
+        .target(
+            name: "ScenarioFiles", dependencies: [.product(name: "Yams", package: "Yams")],
+            path: "simulator/ScenarioFiles", swiftSettings: strict),
+        .testTarget(
+            name: "CapacityTests", dependencies: ["ScenarioFiles"], swiftSettings: strict),
+
         .executableTarget(
             name: "downpour-store-bench",
             dependencies: [
