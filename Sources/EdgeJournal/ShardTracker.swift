@@ -1,25 +1,44 @@
 public import EdgeTypes
 import EdgeWire
 
-/// One sequence number per shard.
+/// One sequence number per shard. Takes memory up to the highest shard that has one.
 public struct ShardSequences: Hashable, Sendable {
-    private var values: [UInt64]
+    /// Never ends with a 0, so that equal sequences are equal values.
+    private var values: [UInt64] = []
 
     /// All 0: nothing.
-    public init() { values = [UInt64](repeating: 0, count: Limits.shards) }
+    public init() {}
 
     /// - Precondition: `shard < Limits.shards`.
     public subscript(shard: ShardID) -> UInt64 {
-        get { values[Int(shard)] }
-        set { values[Int(shard)] = newValue }
+        get {
+            precondition(Int(shard) < Limits.shards)
+            return Int(shard) < values.count ? values[Int(shard)] : 0
+        }
+        set {
+            precondition(Int(shard) < Limits.shards)
+            if Int(shard) < values.count {
+                values[Int(shard)] = newValue
+                if newValue == 0 { trim() }
+            } else if newValue != 0 {
+                values.append(contentsOf: repeatElement(0, count: Int(shard) - values.count))
+                values.append(newValue)
+            }
+        }
+    }
+
+    /// No shard from here on has a sequence.
+    var shardCount: Int { values.count }
+
+    private mutating func trim() {
+        while values.last == 0 { values.removeLast() }
     }
 
     /// The lower of the two, shard by shard.
     public func lowered(to other: ShardSequences) -> ShardSequences {
-        var result = self
-        for shard in 0..<values.count {
-            result.values[shard] = min(values[shard], other.values[shard])
-        }
+        var result = ShardSequences()
+        result.values = zip(values, other.values).map { min($0, $1) }
+        result.trim()
         return result
     }
 }
@@ -42,7 +61,8 @@ struct ShardTracker {
         case broken(JournalDamage.Reason)
     }
 
-    private var states: [State]
+    /// As many as have been touched, up to the highest: most clusters have few shards.
+    private var states: [State] = []
     private var mark: UInt32 = 1
     private var touched: [ShardID] = []
     /// Whether the beginning is not there to be seen: any first sequence of a shard will do.
@@ -51,29 +71,39 @@ struct ShardTracker {
     /// - Parameter covered: entries up to here are known elsewhere (in a snapshot).
     init(covered: ShardSequences = ShardSequences(), isPartial: Bool = false) {
         self.isPartial = isPartial
-        states = [State](repeating: State(), count: Limits.shards)
-        for shard in 0..<Limits.shards { states[shard].covered = covered[ShardID(shard)] }
-        touched.reserveCapacity(Limits.shards)
+        grow(to: covered.shardCount)
+        for shard in states.indices { states[shard].covered = covered[ShardID(shard)] }
+    }
+
+    private mutating func grow(to count: Int) {
+        guard count > states.count else { return }
+        states.append(contentsOf: repeatElement(State(), count: count - states.count))
+    }
+
+    private func state(_ shard: ShardID) -> State {
+        Int(shard) < states.count ? states[Int(shard)] : State()
     }
 
     var touchedCount: Int { touched.count }
 
-    func isTouched(_ shard: ShardID) -> Bool { states[Int(shard)].mark == mark }
+    func isTouched(_ shard: ShardID) -> Bool { state(shard).mark == mark }
 
     /// The last sequence of every shard, what is covered included.
     var lastSequences: ShardSequences {
         var result = ShardSequences()
-        for shard in 0..<states.count {
+        // From the highest on: the result grows once.
+        for shard in states.indices.reversed() {
             result[ShardID(shard)] = max(states[shard].last, states[shard].covered)
         }
         return result
     }
 
-    func epoch(_ shard: ShardID) -> UInt32 { states[Int(shard)].epoch }
+    func epoch(_ shard: ShardID) -> UInt32 { state(shard).epoch }
 
     /// Goes on after `sequences`, as a writer does after recovery.
     mutating func resume(after sequences: ShardSequences) {
-        for shard in 0..<states.count { states[shard].last = sequences[ShardID(shard)] }
+        grow(to: sequences.shardCount)
+        for shard in states.indices { states[shard].last = sequences[ShardID(shard)] }
     }
 
     mutating func beginSegment() {
@@ -84,7 +114,8 @@ struct ShardTracker {
     /// Judges and notes the next entry. Entries must be contiguous; only where all that is
     /// missing is covered may some be missing (retention took their segment). O(1).
     mutating func accept(shard: ShardID, epoch: UInt32, sequence: UInt64) -> Verdict {
-        guard Int(shard) < states.count else { return .broken(.impossibleShard(shard)) }
+        guard Int(shard) < Limits.shards else { return .broken(.impossibleShard(shard)) }
+        if Int(shard) >= states.count { grow(to: Int(shard) + 1) }
         let state = states[Int(shard)]
         if let reason = check(state, shard, epoch: epoch, first: sequence) {
             return .broken(reason)
@@ -114,12 +145,13 @@ struct ShardTracker {
 
     /// Whether a segment with these ranges holds nothing new.
     func covers(_ ranges: [SealedRange]) -> Bool {
-        ranges.allSatisfy { $0.last <= states[Int($0.shard)].covered }
+        ranges.allSatisfy { $0.last <= state($0.shard).covered }
     }
 
     /// Notes a segment that is not read, since all of it is covered.
     mutating func skip(_ ranges: [SealedRange]) -> JournalDamage.Reason? {
         for range in ranges {
+            grow(to: Int(range.shard) + 1)
             let state = states[Int(range.shard)]
             if let reason = check(state, range.shard, epoch: range.epoch, first: range.first) {
                 return reason

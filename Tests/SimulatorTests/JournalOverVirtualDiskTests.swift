@@ -322,6 +322,35 @@ struct JournalOverVirtualDiskTests {
         }
     }
 
+    @Test("retention that is cut off at any call leaves a lane without a gap")
+    func interruptedRetention() throws {
+        print("seed \(Self.seed)")
+        let random = RandomSource(seed: Self.seed)
+        var covered = ShardSequences()
+        covered[0] = 8
+        var fewest = Int.max
+        for round in 0..<240 as Range<UInt64> {
+            let disk = VirtualDisk(number: 1)
+            do {
+                var lane = try DiskLane(disk)
+                for _ in 0..<8 { try lane.appendLong() }
+                #expect(try lane.writer.close())
+            }
+            do {
+                let lane = try DiskLane(disk)
+                disk.faults.callsLeft = Int(round % 40)
+                _ = try? lane.directory.removeSegments(coveredBy: covered, sealedBeforeMs: .max)
+            }
+            disk.crash(random, round)
+            let directory = try DiskLane.open(disk)
+            let segments = try directory.segments(of: JournalLane(boot: 1, core: 0))
+            fewest = min(fewest, segments.count)
+            let report = try directory.recover(covered: covered) { (_) throws(JournalError) in }
+            #expect(report.sequences[0] == 8, "seed \(Self.seed) round \(round)")
+        }
+        #expect(fewest < 3)
+    }
+
     /// Fills a segment, so that the next entry rotates, and dies at a call of that step; what a
     /// recovery does then is cut off at each of its calls.
     @Test("killed at any call of a rotation, and again at any call of the recovery")
