@@ -1,6 +1,130 @@
+import Foundation
+import ScenarioFiles
 import Simulator
 
-/// Placeholder until scenario files are read.
+/// Scenarios in which faults are looked for, as files.
+///
+///     version: 1
+///     kind: faults
+///     name: node
+///     nodes: 1
+///     cores: 3          # most event loops of a node
+///     shards: 16
+///     users: 60
+///     pools: 4          # of each node
+///     opens: 1s
+///     crowd: 18s        # users act until then
+///     patience: 120s    # without progress for so long, a run is not live
+///     snapshots: 2500ms # time between them
+///     faults: {from: 500ms, until: 20s, most: 3, only: [crash], without: [bitRot]}
+///
+/// A regression is a scenario with the seed that found a bug:
+///
+///     version: 1
+///     kind: regression
+///     bug: what went wrong
+///     scenario: ../faults/node.yaml
+///     seed: 20
 enum FaultScenarioFile {
-    static func read(_ path: String) throws -> Scenario { Scenario() }
+    struct Pinned {
+        var scenario: Scenario
+        /// Of a regression.
+        var seed: UInt64?
+        var bug: String?
+    }
+
+    static func read(_ path: String) throws -> Scenario { try pinned(path).scenario }
+
+    /// - Throws: `StrictYAMLError`, with file and line.
+    static func pinned(_ path: String) throws(StrictYAMLError) -> Pinned {
+        let value = try root(path)
+        return try value.map { map throws(StrictYAMLError) in
+            let version = try map.required("version")
+            _ = try version.count(in: 1...1)
+            let kind = try map.required("kind")
+            switch try kind.word() {
+            case "faults":
+                return Pinned(scenario: try scenario(&map), seed: nil, bug: nil)
+            case "regression":
+                let bug = try map.required("bug").text()
+                let other = try map.required("scenario").text()
+                let seed = try map.required("seed")
+                guard let number = UInt64(try seed.text()) else {
+                    throw seed.error("a seed is an unsigned 64-bit integer")
+                }
+                let folder = (path as NSString).deletingLastPathComponent
+                let file = (folder as NSString).appendingPathComponent(other)
+                var pinned = try pinned((file as NSString).standardizingPath)
+                pinned.seed = number
+                pinned.bug = bug
+                return pinned
+            default: throw kind.error("faults or regression; capacity has commands of its own")
+            }
+        }
+    }
+
+    private static func root(_ path: String) throws(StrictYAMLError) -> StrictValue {
+        let text: String
+        do {
+            text = try String(contentsOfFile: path, encoding: .utf8)
+        } catch {
+            throw StrictYAMLError(file: path, line: 1, reason: "the file cannot be read")
+        }
+        return try StrictYAML.read(text, file: path)
+    }
+
+    private static func scenario(
+        _ map: inout StrictMap
+    ) throws(StrictYAMLError) -> Scenario {
+        var scenario = Scenario()
+        scenario.name = try map.required("name").word()
+        scenario.nodes = try map.required("nodes").count(in: 1...64)
+        scenario.mostCores = try map.required("cores").count(in: 1...8)
+        let shards = try map.required("shards")
+        scenario.shards = try shards.count(in: 8...1_024)
+        guard scenario.shards & (scenario.shards - 1) == 0 else {
+            throw shards.error("a power of two is needed")
+        }
+        scenario.users = try map.required("users").count(in: 1...100_000)
+        scenario.poolsPerNode = try map.required("pools").count(in: 1...64)
+        scenario.opensNs = try map.required("opens").durationNs()
+        let crowd = try map.required("crowd")
+        scenario.crowdEndNs = try crowd.durationNs()
+        guard scenario.crowdEndNs > scenario.opensNs else {
+            throw crowd.error("the crowd ends before pools open")
+        }
+        if let patience = map.optional("patience") {
+            scenario.patienceNs = try patience.durationNs()
+        }
+        if let snapshots = map.optional("snapshots") {
+            scenario.maintenanceNs = try snapshots.durationNs()
+            guard scenario.maintenanceNs >= 1_000_000 else {
+                throw snapshots.error("at least 1ms is needed")
+            }
+        }
+        let faults = try map.required("faults")
+        try faults.map { map throws(StrictYAMLError) in
+            scenario.faultsStartNs = try map.required("from").durationNs()
+            let until = try map.required("until")
+            scenario.faultsEndNs = try until.durationNs()
+            guard scenario.faultsEndNs > scenario.faultsStartNs else {
+                throw until.error("faults end before they begin")
+            }
+            scenario.mostFaultsPerKind = UInt64(try map.required("most").count(in: 1...100))
+            scenario.faults = try kinds(map.optional("only"))
+            scenario.without = try kinds(map.optional("without"))
+        }
+        return scenario
+    }
+
+    private static func kinds(_ value: StrictValue?) throws(StrictYAMLError) -> [FaultKind] {
+        guard let value else { return [] }
+        return try value.list { item throws(StrictYAMLError) in
+            guard let kind = FaultKind(rawValue: try item.text()) else {
+                let known = FaultKind.allCases.map(\.rawValue).joined(separator: ", ")
+                throw item.error("no such fault; known: \(known)")
+            }
+            return kind
+        }
+    }
 }

@@ -61,10 +61,12 @@ struct WorldOptions: ParsableArguments {
 
 /// Scenarios and bundles from files.
 enum SimulationFiles {
-    static func scenario(_ path: String?) throws -> Scenario {
-        guard let path else { return Scenario() }
+    static func scenario(_ path: String?) throws -> Scenario { try pinned(path).scenario }
+
+    static func pinned(_ path: String?) throws -> FaultScenarioFile.Pinned {
+        guard let path else { return FaultScenarioFile.Pinned(scenario: Scenario()) }
         do {
-            return try FaultScenarioFile.read(path)
+            return try FaultScenarioFile.pinned(path)
         } catch {
             Console.note("\(error)")
             throw Exit.badInput
@@ -101,16 +103,18 @@ struct SimulateRun: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Run one seed of a scenario.")
 
-    @Argument(help: "A scenario; without one, the default.") var scenario: String?
-    @Option(help: "The seed.") var seed: UInt64 = 1
+    @Argument(help: "A scenario or a regression; without one, the default scenario.")
+    var scenario: String?
+    @Option(help: "The seed; by default a regression's own, or 1.") var seed: UInt64?
     @Flag(help: "Run it twice and name the first event that differs.") var doublecheck = false
     @Flag(help: "Print every event.") var trace = false
     @Flag(help: "Print one JSON document.") var json = false
     @OptionGroup var options: WorldOptions
 
     func run() throws {
-        let file = try SimulationFiles.scenario(scenario)
-        var bundle = RunBundle(file, seed: seed, mutant: try options.checkedMutant())
+        let pinned = try SimulationFiles.pinned(scenario)
+        let seed = self.seed ?? pinned.seed ?? 1
+        var bundle = RunBundle(pinned.scenario, seed: seed, mutant: try options.checkedMutant())
         bundle.commit = SimulationFiles.commit
         if doublecheck {
             if let difference = DoubleCheck.run(bundle) {
@@ -124,14 +128,14 @@ struct SimulateRun: ParsableCommand {
         let began = Date()
         world.run()
         let seconds = Date().timeIntervalSince(began)
-        report(world, seconds)
+        report(world, seed, seconds)
         guard let failure = world.failure else { return }
         bundle.take(world)
         try options.keep(bundle)
         throw SimulatedExit.of(failure.kind)
     }
 
-    private func report(_ world: World, _ seconds: Double) {
+    private func report(_ world: World, _ seed: UInt64, _ seconds: Double) {
         let virtual = Double(world.nowNs) / 1e9
         if json {
             return Console.say(
