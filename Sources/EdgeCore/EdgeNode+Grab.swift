@@ -115,8 +115,11 @@ extension EdgeNode {
                 counters.entries &+= 1
             }
             slices[slot].apply(
-                user, hash: plan.hash, requestHash: requestHash, packet: packet,
-                amountFen: amountFen, timeMs: header.timeMs)
+                user, hash: plan.hash,
+                requestHash: has(.requestForgottenAtLimitOne)
+                    && slices[slot].control.terms.limit <= 1
+                    ? 0 : requestHash,
+                packet: packet, amountFen: amountFen, timeMs: header.timeMs)
             counters.grabs[Int(Outcome.granted.rawValue)] &+= 1
             effects.replies.append(
                 Reply(

@@ -9,6 +9,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case dedupOff
     case limitIgnored
     case requestForgotten
+    case requestForgottenAtLimitOne
     case repeatOfAnother
     case grantsAfterClose
     case grantsBeforeOpening
@@ -67,6 +68,8 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .dedupOff: "a user's second grab is granted instead of repeated"
         case .limitIgnored: "a user at the limit is granted another packet"
         case .requestForgotten: "a retry under the same request id is granted again"
+        case .requestForgottenAtLimitOne:
+            "a claim made under LIMIT 1 is not known by its request once the limit is raised"
         case .repeatOfAnother: "a retry hears the result of the claim before its own"
         case .grantsAfterClose: "a slice that closes goes on granting"
         case .grantsBeforeOpening: "a slice grants before its rain opens"

@@ -107,6 +107,7 @@ final class Clients {
     }
 
     func hear(_ id: Int, _ attempt: Int, _ bytes: [UInt8]) {
+        guard !world.histories[operations[id].node].isGone else { return }
         guard let answer = RESPAnswer.parse(bytes) else {
             return world.fail("protocol", "an answer that is none: \(bytes)")
         }

@@ -5,9 +5,11 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case crash
     /// The machine stops: what was not synced is lost or torn. A restart at the end.
     case powerLoss
-    /// The machine stops within a millisecond or two of the next moment at which something leaves
+    /// The machine stops within a millisecond of the next moment at which something leaves
     /// or is written that the journal does not hold yet. A restart at the end.
     case powerLossInFlight
+    /// The same, at the next moment at which a transfer between cores leaves.
+    case powerLossAtTransfer
     /// The process stands still while its clocks run on.
     case pause
     /// The processor takes `magnitude` times as long.
@@ -28,6 +30,8 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case replyLoss
     case duplication
     case slowLink
+    /// The link passes `magnitude` bytes a second, one message after the other.
+    case bandwidth
     /// A few messages take `magnitude` times as long, so that later ones overtake them.
     case reordering
     /// Nothing passes between clients and the node; what was under way is lost.
@@ -49,6 +53,10 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case diskFull
     /// A bit of what was synced long ago flips, while the node is down.
     case bitRot
+    /// One write lands at another place of its file.
+    case misdirectedWrite
+    /// The disk is exchanged for an empty one: an empty node under an old name.
+    case diskLoss
     // Stores.
     case storeDown
     /// The store takes `magnitude` times as long.
@@ -61,6 +69,11 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case configRollback
     /// A share `magnitude` of users repeats what it asked at once.
     case retryStorm
+}
+
+extension FaultKind {
+    /// Whether a node without replicas may be beyond help afterwards.
+    var isFatalAlone: Bool { self == .bitRot || self == .misdirectedWrite || self == .diskLoss }
 }
 
 /// One thing that goes wrong, at one place, for a while.

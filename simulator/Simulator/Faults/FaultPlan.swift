@@ -15,7 +15,9 @@ public struct FaultPlan: Sendable, Hashable, Codable {
         let inclusion = 0.15 + 0.7 * RandomSource.unit(random.word(.plan, 0))
         for (number, kind) in FaultKind.allCases.enumerated() where scenario.allows(kind) {
             let entity = UInt64(number) + 1
-            guard random.happens(inclusion, .plan, entity) else { continue }
+            // What a single node cannot survive ends most of what a run could find.
+            let share = kind.isFatalAlone ? inclusion / 8 : inclusion
+            guard random.happens(share, .plan, entity) else { continue }
             let times = 1 + random.below(scenario.mostFaultsPerKind, .plan, entity, 1)
             for time in 0..<times where faults.count < most {
                 let id = entity << 16 | time
@@ -51,10 +53,13 @@ public struct FaultPlan: Sendable, Hashable, Codable {
         case .clockDrift: -500 + 1_000 * unit
         case .requestLoss, .replyLoss, .duplication: 0.02 + 0.4 * unit * unit
         case .reordering: 5 + 200 * unit
+        case .bandwidth: 2_000 + 200_000 * unit * unit
         case .retryStorm: 0.1 + 0.9 * unit
-        case .crash, .powerLoss, .powerLossInFlight, .pause, .drain, .resize, .partition,
+        case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .pause, .drain, .resize,
+            .partition,
             .oneWayOut, .oneWayIn,
-            .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .storeDown,
+            .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,
+            .storeDown,
             .storeCommitLost, .storeDeadlock, .configRollback:
             1
         }

@@ -161,7 +161,10 @@ extension SimulatedNode {
             let waits = reply.waitsForJournal && world.mutant != .earlyAck
             leave(core, .reply(reply, body), needs: waits ? position : 0)
         }
-        if position > 0, !shell.effects.frames.isEmpty { world.isInFlight(self) }
+        if position > 0, !shell.effects.frames.isEmpty {
+            world.isInFlight(self)
+            world.isInFlight(self, .powerLossAtTransfer)
+        }
         for forward in shell.effects.forwards { post(.forward(forward), to: Int(forward.core)) }
         for frame in shell.effects.frames {
             leave(core, .frame(frame), needs: world.mutant == .framesBeforeCommit ? 0 : position)
@@ -170,7 +173,7 @@ extension SimulatedNode {
         shell.effects.nextDeadlineMs = .max
         shell.effects.removeAll()
         setDeadline(core, next)
-        if shell.wanted > shell.committed {
+        if shell.wanted > shell.committed, shell.writer.backlogBytes == 0 {
             startSync(core)
         } else if !shell.isDurable, !shell.isFlushScheduled {
             shell.isFlushScheduled = true
@@ -180,16 +183,24 @@ extension SimulatedNode {
 
     private func leave(_ core: Int, _ item: SimulatedCore.Outbound, needs: UInt64) {
         guard needs == 0 else { return cores[core].held.append((needs, item)) }
-        if !cores[core].isDurable { world.isInFlight(self) }
         switch item {
         case .frame(let frame): post(.frame(frame.frame), to: Int(frame.core))
         case .reply(let reply, let body):
+            if !cores[core].isDurable, promisesDurability(reply) { world.isInFlight(self) }
             if Int(reply.ticket.core) == core {
                 answer(reply, body)
             } else {
                 post(.reply(reply, body), to: Int(reply.ticket.core))
             }
         }
+    }
+
+    /// Whether a reply is about a pool that promises more than memory.
+    private func promisesDurability(_ reply: Reply) -> Bool {
+        let slot = Int(reply.ticket.connection)
+        guard slot < connections.count, let connection = connections[slot] else { return false }
+        let pool = world.clients.operations[connection.operation].pool
+        return world.pools[pool].durability != .memory
     }
 
     private func answer(_ reply: Reply, _ body: Value?) {
@@ -243,10 +254,11 @@ extension SimulatedNode {
         } catch {
             return abort("\(error)")
         }
-        guard shell.pending.count == 0 else {
-            // No room: what waits, waits; tried again.
-            shell.isFlushScheduled = true
-            return world.schedule(world.nowNs + 200_000_000, .lazyFlush(place(core)))
+        // A segment that ended was synced on the way.
+        if shell.writer.committedPosition > shell.committed {
+            shell.committed = shell.writer.committedPosition
+            world.committed(self, core, upTo: shell.committed)
+            release(core)
         }
         shell.written = shell.submitted
         shell.isSyncing = true
@@ -264,10 +276,16 @@ extension SimulatedNode {
                 return abort("\(error)")
             }
         }
-        shell.committed = shell.written
+        shell.committed =
+            world.mutant == .fsyncSkipped ? shell.written : shell.writer.committedPosition
         world.committed(self, core, upTo: shell.committed)
         release(core)
-        if shell.wanted > shell.committed {
+        if shell.writer.backlogBytes > 0 {
+            // No room: what waits, waits; tried again.
+            world.probe(.diskExhausted)
+            shell.isFlushScheduled = true
+            world.schedule(world.nowNs + 200_000_000, .lazyFlush(place(core)))
+        } else if shell.wanted > shell.committed {
             startSync(core)
         } else if !shell.isFlushScheduled {
             shell.isFlushScheduled = true

@@ -29,7 +29,7 @@ final class SimulatedNode {
 
     let index: Int
     unowned let world: World
-    let disk: VirtualDisk
+    private(set) var disk: VirtualDisk
     let store: StoreModel
     var clock: SimulatedClock
     var state = State.down(nil)
@@ -176,6 +176,12 @@ final class SimulatedNode {
         state = .down(nil)
     }
 
+    /// Another disk, with nothing on it.
+    func loseDisk() {
+        disk = VirtualDisk(number: UInt64(index) | UInt64(boot) << 32, nowMs: now.wallMs)
+        snapshotted = ShardSequences()
+    }
+
     private func loseProcess() {
         if cores.contains(where: { !$0.held.isEmpty }) { world.probe(.crashWithAnswersWaiting) }
         if cores.contains(where: { !$0.isDurable }) { world.probe(.crashWithEntriesWaiting) }
@@ -195,19 +201,20 @@ final class SimulatedNode {
     func stopCleanly() {
         guard isRunning else { return }
         do {
-            for core in cores {
-                try core.writer.append(&core.pending)
-                try core.writer.sync()
-                core.written = core.submitted
-                core.committed = core.submitted
+            for core in cores.indices {
+                try cores[core].writer.append(&cores[core].pending)
+                try cores[core].writer.sync()
+                cores[core].committed = cores[core].writer.committedPosition
+                world.committed(self, core, upTo: cores[core].committed)
+                release(core)
             }
-            for core in cores.indices { release(core) }
-            for core in cores { try core.writer.close() }
-            world.probe(.cleanStop)
+            stoppedCleanly = true
+            // On an exhausted disk the lane ends as if the process had been killed.
+            for core in cores where try !core.writer.close() { stoppedCleanly = false }
         } catch {
             return die("\(error)")
         }
-        stoppedCleanly = true
+        if stoppedCleanly { world.probe(.cleanStop) }
         loseProcess()
         disk.processCrash()
         state = .down(nil)
@@ -287,7 +294,7 @@ final class SimulatedNode {
         let latency = world.storeLatencyNs(self)
         switch turn {
         case .more: scheduleReconciler(afterNs: latency)
-        case .idle: scheduleReconciler(afterNs: max(latency, 100_000_000))
+        case .idle: scheduleReconciler(afterNs: max(latency, 250_000_000))
         case .failed(let waitMs):
             world.probe(.storeFailed)
             scheduleReconciler(afterNs: latency + UInt64(waitMs) * 1_000_000)

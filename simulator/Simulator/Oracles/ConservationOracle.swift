@@ -27,6 +27,7 @@ final class ConservationOracle: Oracle {
     }
 
     func reconciled(_ world: World, _ node: SimulatedNode) {
+        guard !world.histories[node.index].isGone else { return }
         if let first = node.store.fold.report.findings.first {
             world.fail(name, "node \(node.index), store: \(first)")
         }

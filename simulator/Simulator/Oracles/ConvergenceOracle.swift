@@ -6,6 +6,7 @@ final class ConvergenceOracle: Oracle {
     let name = "convergence"
 
     func reconciled(_ world: World, _ node: SimulatedNode) {
+        guard !world.histories[node.index].isGone else { return }
         if let fault = node.store.fault {
             return world.fail(name, "node \(node.index): the store met \(fault)")
         }

@@ -29,6 +29,12 @@ final class DurabilityOracle: Oracle {
         for number in 0..<world.scenario.shards {
             let shard = ShardID(number)
             let found = node.cores[number % node.coreCount].node.sequence(of: shard)
+            if history.isGone { return }
+            if found < history.sequence(shard), history.isMisdirected {
+                // Before the journal notes it as durable, a write that landed elsewhere looks
+                // like one that was torn: a single disk cannot tell.
+                return world.compromise(node, "a write was lost on its way")
+            }
             if found < history.sequence(shard) {
                 return world.fail(
                     name,

@@ -10,6 +10,8 @@ final class OrdersOracle: Oracle {
         var quantity: Int64
         var expiresMs: Int64
         var isBought = false
+        /// When that was heard.
+        var boughtNs: UInt64 = 0
         var restocked: Int64 = 0
         /// Somebody asked for something that may end it, or pay it otherwise.
         var hasOthers = false
@@ -75,7 +77,8 @@ final class OrdersOracle: Oracle {
         case .pay: paid(world, operation, answer)
         case .cancel:
             if answer.items.first?.text == "cancelled",
-                pools[operation.pool].orders[operation.order]?.isBought == true
+                let order = pools[operation.pool].orders[operation.order], order.isBought,
+                sentNs > order.boughtNs
             {
                 fail(world, operation, "a paid order was cancelled")
             }
@@ -119,6 +122,7 @@ final class OrdersOracle: Oracle {
         if outcome == "paid" || outcome == "late" || outcome == "repeat" {
             guard !order.isBought else { return }
             pools[index].orders[operation.order]?.isBought = true
+            pools[index].orders[operation.order]?.boughtNs = world.nowNs
             pools[index].sold += order.quantity
             let bought = (pools[index].boughtBy[order.user] ?? 0) + order.quantity
             pools[index].boughtBy[order.user] = bought

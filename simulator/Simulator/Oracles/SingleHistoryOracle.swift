@@ -6,6 +6,7 @@ final class SingleHistoryOracle: Oracle {
     let name = "single history"
 
     private func check(_ world: World, _ node: Int) {
+        guard !world.histories[node].isGone else { return }
         if let contradiction = world.histories[node].contradiction {
             world.fail(name, "node \(node): \(contradiction)")
         }

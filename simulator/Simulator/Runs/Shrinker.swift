@@ -37,6 +37,7 @@ public struct Shrinker {
             shrinkUsers()
             shrinkNodes()
             shrinkTime()
+            if size == before { shrinkPairs() }
         }
     }
 
@@ -68,6 +69,15 @@ public struct Shrinker {
     }
 
     private mutating func shrinkUsers() {
+        // Other halves than neighbours: every second, every third.
+        for stride in [2, 3, 5] {
+            for rest in 0..<stride where bundle.users.count > stride {
+                var candidate = bundle
+                candidate.users = bundle.users.enumerated().filter { $0.offset % stride == rest }
+                    .map(\.element)
+                _ = takes(candidate)
+            }
+        }
         var chunk = max(1, bundle.users.count / 2)
         while chunk >= 1 {
             var at = 0
@@ -78,6 +88,22 @@ public struct Shrinker {
                 if !takes(candidate) { at = end }
             }
             chunk /= 2
+        }
+    }
+
+    /// Two users at a time, of which each may make up for the other.
+    private mutating func shrinkPairs() {
+        var first = 0
+        while first < bundle.users.count, bundle.users.count <= 64 {
+            var second = first + 1
+            while second < bundle.users.count {
+                var candidate = bundle
+                candidate.users.remove(at: second)
+                candidate.users.remove(at: first)
+                if !takes(candidate) { second += 1 }
+                guard runs < mostRuns else { return }
+            }
+            first += 1
         }
     }
 

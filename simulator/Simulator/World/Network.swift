@@ -8,9 +8,14 @@ struct Network {
     struct Link {
         var requestLoss = 0.0
         var replyLoss = 0.0
-        var duplication = 0.0
+        /// Some proxies try again at once.
+        var duplication = 0.03
         var slowness = 1.0
         var reordering = 1.0
+        /// Bytes a second; 0: no limit.
+        var bandwidth = 0.0
+        /// When the link has passed what it was given, by direction.
+        var freeNs: [UInt64] = [0, 0]
         var cutsRequests = 0
         var cutsReplies = 0
         /// Messages wait while it is above 0.

@@ -19,6 +19,8 @@ final class NodeHistory {
     private(set) var contradiction: String?
     /// A bit of the disk has flipped: the node may refuse to start.
     var isDamaged = false
+    /// A write landed elsewhere.
+    var isMisdirected = false
     /// It did.
     var isGone = false
 

@@ -11,9 +11,11 @@ public enum Probe: String, Sendable, CaseIterable {
     case storeFailed
     case storeLostAnswer
     case steppedWithFullDisk
+    case diskExhausted
     case nodeAborted
     case startRefusedForDamage
     case shippingRefusedForDamage
+    case compromised
     case repliedAfterRestart
     case retriedAfterUnknown
     case duplicateAnswered

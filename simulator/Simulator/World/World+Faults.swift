@@ -14,13 +14,21 @@ extension World {
         switch fault.kind {
         case .crash: stop(node) { $0.die(nil) }
         case .powerLoss: stop(node) { $0.losePower(fault.id) }
-        case .powerLossInFlight: node.stops += 1
+        case .powerLossInFlight, .powerLossAtTransfer: node.stops += 1
         case .drain: stop(node) { $0.stopCleanly() }
         case .resize: stop(node) { $0.stopCleanly() }
         case .bitRot:
             // After a stop in good order every byte of the journal is vouched for.
             let isClean = random.happens(0.5, .faultTargets, fault.id, 3)
             stop(node) { isClean ? $0.stopCleanly() : $0.losePower(fault.id) }
+        case .diskLoss:
+            stop(node) { $0.losePower(fault.id) }
+            node.loseDisk()
+            compromise(node, "its disk was exchanged")
+        case .misdirectedWrite:
+            node.disk.faults.misdirectsBy = 4_096
+            histories[node.index].isDamaged = true
+            histories[node.index].isMisdirected = true
         case .pause: node.pause()
         case .clockForward: node.clock.step(Int64(fault.magnitude))
         case .clockBack:
@@ -35,8 +43,8 @@ extension World {
         case .syncError: node.disk.faults.failsSync = true
         case .configRollback: clients.rollBackConfiguration(fault)
         case .retryStorm: clients.stormRetries(fault)
-        case .requestLoss, .replyLoss, .duplication, .slowLink, .reordering, .partition,
-            .oneWayOut, .oneWayIn, .clog, .slowCPU, .diskStall, .storeSlow:
+        case .requestLoss, .replyLoss, .duplication, .slowLink, .reordering, .bandwidth,
+            .partition, .oneWayOut, .oneWayIn, .clog, .slowCPU, .diskStall, .storeSlow:
             adjust(fault, begins: true)
         }
     }
@@ -48,7 +56,8 @@ extension World {
         note("ends: \(fault)")
         let node = nodes[fault.node]
         switch fault.kind {
-        case .crash, .powerLoss, .powerLossInFlight, .drain: start(node)
+        case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .drain, .diskLoss:
+            start(node)
         case .resize:
             if node.isDown {
                 node.coreCount =
@@ -59,6 +68,7 @@ extension World {
             rot(node, fault)
             start(node)
         case .pause: node.resume()
+        case .misdirectedWrite: node.disk.faults.misdirectsBy = nil
         case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm: break
         case .clockDrift: node.clock.drift(0, at: nowNs)
         case .storeDown: node.store.faults.isDown = isActive(.storeDown, node)
@@ -67,21 +77,22 @@ extension World {
         case .storeDeadlock: node.store.faults.deadlocks = isActive(.storeDeadlock, node)
         case .diskFull: if !isActive(.diskFull, node) { node.disk.faults.spaceBytes = .max }
         case .syncError: node.disk.faults.failsSync = isActive(.syncError, node)
-        case .requestLoss, .replyLoss, .duplication, .slowLink, .reordering, .partition,
-            .oneWayOut, .oneWayIn, .clog, .slowCPU, .diskStall, .storeSlow:
+        case .requestLoss, .replyLoss, .duplication, .slowLink, .reordering, .bandwidth,
+            .partition, .oneWayOut, .oneWayIn, .clog, .slowCPU, .diskStall, .storeSlow:
             adjust(fault, begins: false)
         }
     }
 
     /// Something leaves or is written ahead of the journal: the moment that an armed loss of power
     /// waits for.
-    func isInFlight(_ node: SimulatedNode) {
+    func isInFlight(_ node: SimulatedNode, _ kind: FaultKind = .powerLossInFlight) {
         for index in plan.faults.indices
-        where active[index] && !struck[index] && plan.faults[index].kind == .powerLossInFlight
+        where active[index] && !struck[index] && plan.faults[index].kind == kind
             && plan.faults[index].node == node.index
         {
             struck[index] = true
-            let delayNs = random.below(2_000_000, .faultTimes, plan.faults[index].id, 2)
+            let longest: UInt64 = kind == .powerLossAtTransfer ? 800_000 : 300_000
+            let delayNs = random.below(longest, .faultTimes, plan.faults[index].id, 2)
             schedule(nowNs + delayNs, .faultStrikes(index, boot: node.boot))
         }
     }
@@ -119,6 +130,7 @@ extension World {
         let node = nodes[fault.node]
         var link = Network.Link()
         link.clogged = network.links[fault.node].clogged
+        link.freeNs = network.links[fault.node].freeNs
         node.cpuFactor = 1
         node.diskFactor = 1
         node.store.faults.slowness = 1
@@ -137,13 +149,19 @@ extension World {
             case .oneWayOut: link.cutsReplies += 1
             case .oneWayIn: link.cutsRequests += 1
             case .clog: link.clogs += 1
+            case .bandwidth:
+                link.bandwidth =
+                    link.bandwidth == 0
+                    ? other.magnitude : min(link.bandwidth, other.magnitude)
             case .slowCPU: node.cpuFactor = max(node.cpuFactor, other.magnitude)
             case .diskStall: node.diskFactor = max(node.diskFactor, other.magnitude)
             case .storeSlow:
                 node.store.faults.slowness = max(node.store.faults.slowness, other.magnitude)
-            case .crash, .powerLoss, .powerLossInFlight, .pause, .drain, .resize, .clockForward,
+            case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .pause, .drain,
+                .resize, .clockForward,
                 .clockBack,
-                .clockDrift, .brokenConnections, .syncError, .diskFull, .bitRot, .storeDown,
+                .clockDrift, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite,
+                .diskLoss, .storeDown,
                 .storeCommitLost, .storeDeadlock, .configRollback, .retryStorm:
                 break
             }
@@ -184,6 +202,15 @@ extension World {
             note("a bit flips in \(path) at \(offset)")
             histories[node.index].isDamaged = true
         }
+    }
+
+    /// A fault took what nothing on a single node can make up for: nothing is asked of it any
+    /// more. That it goes on without trapping is still seen.
+    func compromise(_ node: SimulatedNode, _ why: String) {
+        note("node \(node.index) is given up: \(why)")
+        probe(.compromised)
+        histories[node.index].isGone = true
+        clients.giveUp(on: node.index)
     }
 
     /// A node does not start from what is on its disk.
@@ -260,6 +287,11 @@ extension World {
         if history.isDamaged, node.status.lastError?.contains("damaged") == true {
             // What cannot be read cannot be shipped, and is never skipped.
             probe(.shippingRefusedForDamage)
+            history.isGone = true
+            return true
+        }
+        if history.isMisdirected, node.status.lastError?.contains("does not continue") == true {
+            // A snapshot covers what the journal lost on its way: the store will never have it.
             history.isGone = true
             return true
         }

@@ -21,7 +21,8 @@ extension World {
             schedule(
                 nowNs + 3_000_000_000, .connectionLost(operation: operation, attempt: attempt))
         } else {
-            deliver(request, node, afterNs: delayNs)
+            let queueNs = queue(node, .request, bytes(of: operation).count)
+            deliver(request, node, afterNs: delayNs + queueNs)
         }
         if random.happens(link.duplication, .networkLoss, entity << 1, counter | 1 << 40) {
             // Most at once, some much later.
@@ -53,7 +54,19 @@ extension World {
         }
         deliver(
             .reply(operation: operation, attempt: attempt, bytes: bytes), node.index,
-            afterNs: network.delayNs(link, .reply, entity, counter))
+            afterNs: network.delayNs(link, .reply, entity, counter)
+                + queue(node.index, .reply, bytes.count))
+    }
+
+    /// How long a message waits for those before it and for its own bytes to pass.
+    private func queue(_ node: Int, _ direction: Network.Direction, _ bytes: Int) -> UInt64 {
+        let bandwidth = network.links[node].bandwidth
+        guard bandwidth > 0 else { return 0 }
+        let place = Int(direction.rawValue)
+        let begins = max(nowNs, network.links[node].freeNs[place])
+        let ends = begins + UInt64(Double(bytes) * 1e9 / bandwidth)
+        network.links[node].freeNs[place] = ends
+        return ends - nowNs
     }
 
     /// The node's end of a connection is gone.
