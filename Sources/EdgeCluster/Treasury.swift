@@ -241,6 +241,30 @@ public struct Treasury: Sendable {
         leases(of: map.shares(of: units).map { UnitRange(start: 0, count: $0.count) })
     }
 
+    /// Leases that a crash has cut off from the entry that funded them: a loss of power may leave
+    /// the first entries of a step without the rest.
+    ///
+    /// - Returns: none where nothing is left to lease, or the pool is closing.
+    public func missingLeases(_ map: SliceMap) -> [Transfer] {
+        guard !isClosed, !control.closing, !unleased.isEmpty else { return [] }
+        var left = unleased.reduce(Int64(0)) { $0 + $1.count }
+        var missing = firstLeases(map).filter { lease in
+            slices[Int(lease.slice)].leaseNumber == 0
+        }
+        for lease in missing { left -= lease.units }
+        precondition(left >= 0, "slices miss more than the treasury has")
+        guard definition.kind == .stock, left > 0 else { return missing }
+        // The rest came with refills.
+        for lease in refillLeases(left, map) {
+            if let first = missing.firstIndex(where: { $0.slice == lease.slice }) {
+                missing[first].ranges += lease.ranges
+            } else {
+                missing.append(lease)
+            }
+        }
+        return missing
+    }
+
     private func leases(of ranges: [UnitRange]) -> [Transfer] {
         ranges.enumerated().compactMap { slice, range in
             guard range.count > 0 else { return nil }

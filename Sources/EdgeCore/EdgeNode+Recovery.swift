@@ -247,10 +247,24 @@ extension EdgeNode {
             }
         }
         for treasury in treasuries.indices {
+            leaseWhatIsLeft(treasury, now: now, into: &effects)
             announce(treasury, into: &effects)
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
         }
         settle(now: now, into: &effects)
         deadlineMs = .min
+    }
+
+    /// Leases what a crash left in a treasury between its funding and its leases.
+    private mutating func leaseWhatIsLeft(
+        _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        if has(.unleasedForgotten) { return }
+        let key = treasuries[treasury].pool
+        let map = SliceMap(treasuries[treasury].definition, pool: key)
+        for lease in treasuries[treasury].missingLeases(map) {
+            _ = journal(.poolLeased(lease), placement.home(of: key), now: now, into: &effects)
+            treasuries[treasury].applyLease(lease)
+        }
     }
 }

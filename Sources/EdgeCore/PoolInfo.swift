@@ -67,7 +67,10 @@ enum PoolInfo {
         let returnedFen =
             state == .closed
             ? definition.amountFen - totals.grantedFen - totals.quarantinedFen : 0
-        let inTreasury = treasury.unleased.reduce(Int64(0)) { $0 + $1.count }
+        // What a closed pool never leased came back as well.
+        let unleased = treasury.unleased.reduce(Int64(0)) { $0 + $1.count }
+        let inTreasury = state == .closed ? 0 : unleased
+        let returned = treasury.returned + (state == .closed ? unleased : 0)
         var fields: [Value.Field] = [
             .init("id", .text(definition.name.description)),
             .init("kind", .text("\(definition.kind)")),
@@ -80,7 +83,7 @@ enum PoolInfo {
                 .init("pending", .integer(totals.pending)),
                 .init("sold", .integer(totals.granted)),
                 .init("leased", .integer(totals.held)),
-                .init("returned", .integer(treasury.returned)),
+                .init("returned", .integer(returned)),
                 .init("quarantined", .integer(totals.quarantined)),
                 .init("price", .integer(definition.amountFen)),
                 .init("hold", .integer(definition.holdMs / 1_000)),
@@ -92,7 +95,8 @@ enum PoolInfo {
                 .init("granted", .integer(totals.granted)),
                 .init("granted_fen", .integer(totals.grantedFen)),
                 .init("remaining", .integer(totals.held + inTreasury)),
-                .init("returned", .integer(treasury.returned)),
+                .init("leased", .integer(totals.held)),
+                .init("returned", .integer(returned)),
                 .init("returned_fen", .integer(returnedFen)),
                 .init("pending", .integer(0)),
                 .init("quarantined", .integer(totals.quarantined)),

@@ -41,6 +41,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case returnTwice
 
     // Restart.
+    case unleasedForgotten
     case quarantineSkipped
     case replayForgetsRequests
     case timeGoesBack
@@ -95,6 +96,7 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .refillTwice: "a repeated refill puts its units in again"
         case .leaseTwice: "a lease that comes twice is credited twice"
         case .returnTwice: "a return that comes twice is taken twice"
+        case .unleasedForgotten: "what a crash cut off from its leases stays in the treasury"
         case .quarantineSkipped: "a memory slice goes on granting after a crash"
         case .replayForgetsRequests: "a restart forgets which request made a claim"
         case .timeGoesBack: "a shard's time follows the wall clock backwards"

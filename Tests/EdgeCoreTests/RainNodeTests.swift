@@ -116,6 +116,23 @@ struct RainNodeTests {
         #expect(node.send(.rain("b", fen: 1_000, count: 5)).failure == .full)
     }
 
+    @Test("a journal that ends between funding and leases strands nothing", arguments: 1...12)
+    func tornCreation(entries: Int) throws {
+        let node = TestNode(shards: 8)
+        node.send(.rain("a", fen: 9_000, count: 9, slices: 3))
+        node.send(.stock("s", units: 8, limit: 9, slices: 3))
+        node.send(.refill("s", 5, "f1"))
+        let torn = try TestNode(replaying: node.journal.prefix(entries), nowMs: node.nowMs)
+        // Whoever did not hear that it happened asks again.
+        torn.send(.rain("a", fen: 9_000, count: 9, slices: 3))
+        torn.send(.stock("s", units: 8, limit: 9, slices: 3))
+        torn.send(.refill("s", 5, "f1"))
+        let rain = torn.send(.info("a"))
+        #expect(rain.integer("remaining") == 9 && rain.integer("leased") == 9)
+        let stock = torn.send(.info("s", .stock))
+        #expect(stock.integer("available") == 13 && stock.integer("leased") == 13)
+    }
+
     @Test("a rain is early before it opens and closed from its closing time on")
     func times() {
         let node = TestNode()

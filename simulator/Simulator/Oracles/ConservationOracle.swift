@@ -9,9 +9,15 @@ final class ConservationOracle: Oracle {
     func answered(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
     ) {
-        guard operation.kind == .info, answer["state"]?.text == "closed" else { return }
+        guard operation.kind == .info, let state = answer["state"]?.text else { return }
         func value(_ key: String) -> Int64 { answer[key]?.integer ?? 0 }
         let isStock = world.pools[operation.pool].isStock
+        // A node on its own leases all it has: what stays behind would never be granted.
+        if state == "open", value(isStock ? "available" : "remaining") != value("leased") {
+            return world.fail(
+                name, "\(world.pools[operation.pool].name): units stay in the treasury: \(answer)")
+        }
+        guard state == "closed" else { return }
         let funded = value(isStock ? "units" : "count")
         let granted = value(isStock ? "sold" : "granted")
         let left = value(isStock ? "available" : "remaining")
