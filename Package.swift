@@ -174,10 +174,26 @@ if !coreOnly {
             swiftSettings: strict),
 
         .target(
-            name: "ScenarioFiles", dependencies: [.product(name: "Yams", package: "Yams")],
+            name: "CapacitySimulator",
+            dependencies: [
+                "Simulator", "EdgeCore", "EdgeDomain", "EdgeCluster", "EdgeMemory", "EdgeTypes",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ],
+            path: "simulator/Capacity", swiftSettings: strict),
+        .target(
+            name: "ScenarioFiles",
+            dependencies: [
+                "CapacitySimulator", "Simulator", "EdgeTypes",
+                .product(name: "Yams", package: "Yams"),
+            ],
             path: "simulator/ScenarioFiles", swiftSettings: strict),
         .testTarget(
-            name: "CapacityTests", dependencies: ["ScenarioFiles"], swiftSettings: strict),
+            name: "CapacityTests",
+            dependencies: [
+                "ScenarioFiles", "CapacitySimulator", "Simulator", "EdgeCluster", "EdgeMemory",
+                "EdgeTypes",
+            ],
+            swiftSettings: strict),
 
         .executableTarget(
             name: "downpour-store-bench",

@@ -47,7 +47,7 @@ struct StrictYAMLTests {
         arguments: [
             ("", "a.yaml:1: the file is empty"),
             ("nodes: 5\n\ndelays: 1s", "a.yaml:3: unknown key delays"),
-            ("# first\nnode: 5", "a.yaml:2: unknown key node; known: amount, delay"),
+            ("# first\nnode: 5", "a.yaml:2: unknown key node, and nodes is missing"),
             ("# first\ndelay: 1s", "a.yaml:2: nodes is missing"),
             ("nodes: 5\ndelay: 1s\nnodes: 6", "a.yaml:1: nodes is given twice"),
             ("nodes: 5\ndelay: 350", "a.yaml:2: delay: a duration is needed"),

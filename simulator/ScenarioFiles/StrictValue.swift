@@ -48,14 +48,7 @@ public struct StrictValue: Sendable {
     ) throws(StrictYAMLError) -> Result {
         guard case .map(let fields) = content else { throw error("a map is needed") }
         var map = StrictMap(fields: fields, value: self)
-        let result: Result
-        do {
-            result = try read(&map)
-        } catch {
-            // A misspelt key is missing under its right name: the misspelling says more.
-            if error.reason.hasSuffix(StrictMap.missing) { try map.finish() }
-            throw error
-        }
+        let result = try read(&map)
         try map.finish()
         return result
     }
@@ -73,8 +66,6 @@ public struct StrictValue: Sendable {
 
 /// A map that is being read: what is left unread is unknown, and an error.
 public struct StrictMap {
-    static let missing = "is missing"
-
     private let fields: [StrictValue.Field]
     private let value: StrictValue
     private var asked: Set<String> = []
@@ -99,8 +90,22 @@ public struct StrictMap {
     }
 
     public mutating func required(_ key: String) throws(StrictYAMLError) -> StrictValue {
-        guard let found = optional(key) else { throw error("\(key) \(Self.missing)") }
-        return found
+        if let found = optional(key) { return found }
+        if let near = fields.first(where: { Self.isNear($0.key, key) && !asked.contains($0.key) }) {
+            throw StrictYAMLError(
+                file: value.file, line: near.line,
+                reason: "unknown key \(near.key), and \(key) is missing")
+        }
+        throw error("\(key) is missing")
+    }
+
+    /// Whether one is the other with a letter too many, too few or wrong.
+    private static func isNear(_ a: String, _ b: String) -> Bool {
+        let (a, b) = (Array(a.utf8), Array(b.utf8))
+        guard a.count > 2, b.count > 2, abs(a.count - b.count) <= 1 else { return false }
+        let front = zip(a, b).prefix { $0 == $1 }.count
+        let back = zip(a.reversed(), b.reversed()).prefix { $0 == $1 }.count
+        return front + back >= max(a.count, b.count) - 1
     }
 
     /// Checks that everything was asked for.

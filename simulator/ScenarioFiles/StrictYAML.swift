@@ -42,9 +42,12 @@ public enum StrictYAML {
         guard text.utf8.count <= sizeLimit else {
             throw error(1, "longer than \(sizeLimit) bytes")
         }
+        // Anchors are weak in nodes: they live as long as their parser.
+        let parser: Parser
         let root: Node?
         do {
-            root = try Parser(yaml: text).singleRoot()
+            parser = try Parser(yaml: text)
+            root = try parser.singleRoot()
         } catch let problem as YamlError {
             let (line, reason) = explain(problem)
             throw error(line, reason)
@@ -52,6 +55,7 @@ public enum StrictYAML {
             throw StrictYAMLError(file: file, line: 1, reason: "not YAML")
         }
         guard let root else { throw error(1, "the file is empty") }
+        defer { withExtendedLifetime(parser) {} }
         return try convert(root, file: file, path: "")
     }
 
