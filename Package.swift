@@ -160,6 +160,7 @@ if !coreOnly {
         .executableTarget(
             name: "downpour",
             dependencies: [
+                "ScenarioFiles", "CapacitySimulator", "EdgeWire",
                 "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler", "EdgeJournal",
                 "EdgeLedger", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL", "Simulator",
                 "ScenarioFiles",

@@ -1,3 +1,5 @@
+import CPrefetch
+
 /// A growing array of plain values with one owner, reused from batch to batch.
 ///
 /// What an `Array` would check on each access (who else holds it) is known here, and an element
@@ -45,6 +47,13 @@ public struct PlainList<Element: BitwiseCopyable>: ~Copyable {
     }
 
     @inlinable public mutating func removeAll() { used = 0 }
+
+    /// Asks for an element's cache line, for whoever reads it soon.
+    @inlinable @inline(__always)
+    public func prefetch(_ index: Int) {
+        precondition(index >= 0 && index < used)
+        downpour_prefetch(base + index)
+    }
 
     /// Whether any element is as `condition` says. O(count).
     @inlinable

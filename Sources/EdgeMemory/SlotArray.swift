@@ -1,3 +1,5 @@
+import CPrefetch
+
 /// A growing array of noncopyable values with stable numbers.
 ///
 /// Appending is amortised O(1) and moves elements by their bytes; access is O(1), in place.
@@ -30,6 +32,18 @@ public struct SlotArray<Element: ~Copyable>: ~Copyable {
             precondition(index >= 0 && index < count)
             // SAFETY: initialised below `count`; the accessor borrows `self` exclusively.
             return base + index
+        }
+    }
+
+    /// Asks for all cache lines of an element, for whoever reads it soon.
+    @inlinable @inline(__always)
+    public func prefetch(_ index: Int) {
+        precondition(index >= 0 && index < count)
+        let start = UnsafeRawPointer(base + index)
+        var offset = 0
+        while offset < MemoryLayout<Element>.size {
+            downpour_prefetch(start + offset)
+            offset += 64
         }
     }
 

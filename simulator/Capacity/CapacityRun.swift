@@ -10,7 +10,7 @@ import Simulator
 /// so a seed gives one digest, whatever queue and machine.
 ///
 /// Users are made window by window as they send, and forgotten when they are answered.
-struct CapacityRun<Queue: EventQueue & ~Copyable>: ~Copyable {
+struct CapacityRun<Queue: ForeseeingQueue & ~Copyable>: ~Copyable {
     let scenario: CapacityScenario
     let random: RandomSource
     var queue = Queue()
@@ -93,6 +93,7 @@ struct CapacityRun<Queue: EventQueue & ~Copyable>: ~Copyable {
             queue.push(timeNs: losses[index].detectedNs, payload: Happening.detection(index))
         }
         while let event = queue.pop() {
+            lookAhead()
             nowNs = event.timeNs
             events &+= 1
             digest = Hash64.mix(digest ^ event.timeNs, UInt64(event.payload))
@@ -105,6 +106,20 @@ struct CapacityRun<Queue: EventQueue & ~Copyable>: ~Copyable {
             }
         }
         precondition(inFlight == 0, "a request was forgotten")
+    }
+
+    /// Asks for what the next events read: with thousands of nodes and users in turn, waiting for
+    /// memory is most of the work.
+    @inline(__always)
+    private func lookAhead() {
+        if let later = queue.ahead(16), later.payload < Happening.mask {
+            flights.prefetch(Int(later.payload))
+        }
+        if let soon = queue.ahead(8), soon.payload < Happening.mask {
+            let node = Int(flights[Int(soon.payload)].node)
+            servers.prefetch(node)
+            if flights[Int(soon.payload)].stage != .answered { nodes.prefetch(node) }
+        }
     }
 
     /// What is rare.
@@ -260,4 +275,19 @@ enum Happening {
 
     static func loss(_ index: Int) -> UInt32 { rare(lossBegins, index) }
     static func detection(_ index: Int) -> UInt32 { rare(lossIsKnown, index) }
+}
+
+/// A queue that can say what comes soon. What it says changes no result.
+protocol ForeseeingQueue: EventQueue, ~Copyable {
+    /// The event that comes out after `index` others, where that is known.
+    func ahead(_ index: Int) -> Event?
+}
+
+extension LadderQueue: ForeseeingQueue {
+    @inline(__always)
+    func ahead(_ index: Int) -> Event? { upcoming(index) }
+}
+
+extension HeapQueue: ForeseeingQueue {
+    func ahead(_ index: Int) -> Event? { nil }
 }
