@@ -100,8 +100,11 @@ public struct CapacityFile: Sendable {
             try readArrivals(&map, load)
         }
         let users = try map.optional("users")?.count(in: 1...CapacityScenario.usersLimit)
-        guard let count = users ?? recordedUsers(times) else {
-            throw map.error("users is missing")
+        let count: UInt64
+        if let known = users ?? recordedUsers(times) {
+            count = known
+        } else {
+            count = try map.required("users").count()
         }
         let packets = try map.required("packets")
         var pool = CapacityScenario.Pool(
