@@ -5,6 +5,8 @@ import Simulator
 /// What a scenario file is for: its `kind`.
 public enum ScenarioKind: String, Sendable, CaseIterable {
     case capacity
+    case faults
+    case regression
 
     /// - Throws: where there is no kind, or an unknown one.
     public static func of(_ root: StrictValue) throws(StrictYAMLError) -> ScenarioKind {

@@ -4,7 +4,6 @@ import Simulator
 
 /// Scenarios in which faults are looked for, as files.
 ///
-///     version: 1
 ///     kind: faults
 ///     name: node
 ///     nodes: 1
@@ -20,7 +19,6 @@ import Simulator
 ///
 /// A regression is a scenario with the seed that found a bug:
 ///
-///     version: 1
 ///     kind: regression
 ///     bug: what went wrong
 ///     scenario: ../faults/node.yaml
@@ -39,8 +37,6 @@ enum FaultScenarioFile {
     static func pinned(_ path: String) throws(StrictYAMLError) -> Pinned {
         let value = try root(path)
         return try value.map { map throws(StrictYAMLError) in
-            let version = try map.required("version")
-            _ = try version.count(in: 1...1)
             let kind = try map.required("kind")
             switch try kind.word() {
             case "faults":

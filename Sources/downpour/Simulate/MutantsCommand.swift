@@ -9,14 +9,15 @@ struct SimulateMutants: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mutants", abstract: "List the built-in bugs, or see that each is caught.",
         discussion: """
-            A list of recorded seeds has a line for each mutant: its name, the seed that catches \
-            it, and the number of seeds that were run until then.
+            A list of recorded seeds has a line for each mutant: its name, the scenario (- for the \
+            default), the first seed of it that catches the mutant, and the oracle.
             """)
 
     @Option(help: "See that each mutant of this list is caught by its seed, and by no mutant not.")
     var check: String?
     @Option(help: "Find the first seed that catches each, and write the list.") var record: String?
-    @Option(help: "A scenario; without one, the default.") var scenario: String?
+    @Option(help: "Scenarios, tried in this order; without one, the default.")
+    var scenario: [String] = []
     @Option(help: "Most seeds for each.") var seeds: UInt64 = 2_000
     @Option(help: "Processes.") var jobs = ProcessInfo.processInfo.activeProcessorCount
     @Flag(help: "Print one JSON document.") var json = false
@@ -51,19 +52,40 @@ struct SimulateMutants: ParsableCommand {
         var text = ""
         var missed: [String] = []
         for mutant in Mutant.allCases where mutant != .none {
-            let outcome = try Swarm(
-                scenarioPath: scenario, first: 1, seeds: seeds, jobs: 1, mutant: mutant
-            ).run()
-            guard let result = outcome.failures.first, let failure = result.failure else {
+            guard let line = try catching(mutant) else {
                 missed.append(mutant.rawValue)
                 Console.say("\(mutant.rawValue): not caught within \(seeds) seeds")
                 continue
             }
-            Console.say("\(mutant.rawValue): seed \(result.seed), by \(failure.oracle)")
-            text += "\(mutant.rawValue) \(result.seed) \(outcome.seeds) \(failure.oracle)\n"
+            Console.say(line)
+            text += line + "\n"
         }
         try text.write(toFile: path, atomically: true, encoding: .utf8)
         if !missed.isEmpty { throw Exit.failed }
+    }
+
+    /// The first seed that catches a mutant, as a line of the list.
+    private func catching(_ mutant: Mutant) throws -> String? {
+        for path in scenario.isEmpty ? [nil] : scenario.map(Optional.some) {
+            let outcome = try Swarm(
+                scenarioPath: path, first: 1, seeds: seeds, jobs: 1, mutant: mutant
+            ).run()
+            guard let result = outcome.failures.first, let failure = result.failure else {
+                continue
+            }
+            let words = failure.oracle.split(separator: " ").joined(separator: "-")
+            return "\(mutant.rawValue) \(Self.name(of: path)) \(result.seed) \(words)"
+        }
+        return nil
+    }
+
+    private static func name(of path: String?) -> String {
+        path.map { URL(fileURLWithPath: $0).deletingPathExtension().lastPathComponent } ?? "-"
+    }
+
+    private struct Clean: Hashable {
+        var scenario: String?
+        var seed: UInt64
     }
 
     private func verify(_ path: String) throws {
@@ -72,31 +94,32 @@ struct SimulateMutants: ParsableCommand {
             throw Exit.badInput
         }
         var caught = 0
-        var seeds: Set<UInt64> = []
+        var clean: Set<Clean> = []
         var missed: [String] = []
         for line in text.split(separator: "\n") {
-            let words = line.split(separator: " ")
-            guard words.count >= 2, let mutant = Mutant(rawValue: String(words[0])),
-                let seed = UInt64(words[1])
+            let words = line.split(separator: " ").map(String.init)
+            let file = scenario.first { Self.name(of: $0) == words.dropFirst().first }
+            guard words.count >= 3, let mutant = Mutant(rawValue: words[0]),
+                let seed = UInt64(words[2]), file != nil || words[1] == "-"
             else {
-                Console.note("\(path): not a mutant and its seed: \(line)")
+                Console.note("\(path): not a mutant, a scenario that is given, and a seed: \(line)")
                 throw Exit.badInput
             }
-            seeds.insert(seed)
+            clean.insert(Clean(scenario: file, seed: seed))
             let outcome = try Swarm(
-                scenarioPath: scenario, first: seed, seeds: 1, jobs: 1, mutant: mutant
+                scenarioPath: file, first: seed, seeds: 1, jobs: 1, mutant: mutant
             ).run()
             if outcome.failures.isEmpty { missed.append(mutant.rawValue) } else { caught += 1 }
         }
         let all = Mutant.allCases.count - 1
         for name in missed { Console.say("\(name) is not caught by its recorded seed") }
         // The same seeds without a bug: what is caught is the bug.
-        for seed in seeds.sorted() {
+        for run in clean {
             let outcome = try Swarm(
-                scenarioPath: scenario, first: seed, seeds: 1, jobs: 1, mutant: .none
+                scenarioPath: run.scenario, first: run.seed, seeds: 1, jobs: 1, mutant: .none
             ).run()
             if let failure = outcome.failures.first?.failure {
-                Console.say("seed \(seed) fails without a mutant: \(failure)")
+                Console.say("seed \(run.seed) fails without a mutant: \(failure)")
                 throw SimulatedExit.of(failure.kind)
             }
         }

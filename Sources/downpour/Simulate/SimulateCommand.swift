@@ -11,7 +11,8 @@ struct SimulateCommand: ParsableCommand {
         abstract: "Run the node's code under virtual time: faults, crowds, millions of users.",
         subcommands: [
             SimulateRun.self, SimulateSwarm.self, SimulateMutants.self, SimulateReplay.self,
-            SimulateShrink.self, SimulateWorker.self,
+            SimulateShrink.self, CapacityCommand.self, SweepCommand.self,
+            CalibrateCommand.self, ValidateCommand.self, SimulateWorker.self,
         ])
 }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CapacitySimulator
 import ScenarioFiles
+import Simulator
 
 /// Checks scenario files and runs nothing.
 struct ValidateCommand: ParsableCommand {
@@ -36,6 +37,10 @@ struct ValidateCommand: ParsableCommand {
         case .capacity:
             let (scenario, _) = try CapacityInput.scenario(root, path: file)
             return "capacity, \(scenario.users) users, \(scenario.nodes) nodes"
+        case .faults, .regression:
+            let pinned = try SimulationFiles.pinned(file)
+            let what = pinned.seed.map { "regression, seed \($0), of" } ?? "faults,"
+            return "\(what) \(pinned.scenario.users) users, \(pinned.scenario.nodes) nodes"
         }
     }
 }
