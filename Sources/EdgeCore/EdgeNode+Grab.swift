@@ -214,6 +214,7 @@ extension EdgeNode {
                     .integer(slices[slot].timeMs(of: position)),
                 ]))
         }
+        if has(.claimsForgetOldest) { rows = Array(rows.dropFirst()) }
         effects.answer(request.ticket, .array(rows), waits: !pools[pool].isMemory)
     }
 }

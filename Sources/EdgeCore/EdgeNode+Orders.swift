@@ -104,6 +104,7 @@ extension EdgeNode {
         switch decision {
         case .pay(let entry):
             apply(.orderPaid(entry), local, now: now, into: &effects)
+            if has(.latePaymentTakesNothing), entry.late { conjureUnits(of: request.order, local) }
             answer(request, entry.late ? .late : .paid, into: &effects)
             sealIfDone(local, request.order, now: now, into: &effects)
         case .refuse(let entry):
@@ -120,6 +121,8 @@ extension EdgeNode {
     ) {
         let nowMs = max(now.wallMs, shards[local].timeMs)
         switch books[local].decideCancel(order: request.order, nowMs: nowMs) {
+        case .cancel where has(.cancelNotJournaled):
+            answer(request, .cancelled, into: &effects)
         case .cancel(let order):
             apply(.orderCancelled(order), local, now: now, into: &effects)
             if has(.cancelReturnsTwice) { conjureUnits(of: order, local) }
@@ -142,6 +145,9 @@ extension EdgeNode {
         switch decision {
         case .refund(let entry):
             apply(.orderRefunded(entry), local, now: now, into: &effects)
+            if has(.restockTwice), let slot = books[local].slot(of: request.order) {
+                books[local].conjure(Int64(entry.restock), slot: slot)
+            }
             answer(request, .refunded, into: &effects)
         case .answer(let outcome): answer(request, outcome, into: &effects)
         case .error(let code): fail(request, code, into: &effects)
@@ -173,7 +179,8 @@ extension EdgeNode {
     /// A user's orders of a SKU.
     mutating func orders(_ request: Request, into effects: inout EffectBuffer) {
         guard let (local, slot) = stockPlace(request, into: &effects) else { return }
-        let rows = books[local].orders(slot: slot, user: request.user)
+        var rows = books[local].orders(slot: slot, user: request.user)
+        if has(.ordersOfAnother) { rows = rows.dropLast() }
         effects.answer(
             request.ticket,
             .array(

@@ -198,10 +198,12 @@ extension EdgeNode {
         var control = wanted
         control.version += 1
         let key = treasuries[treasury].pool
-        _ = journal(
-            .poolControlled(
-                key, control, requestHash: requestHash, value: value, actor: actor),
-            placement.home(of: key), now: now, into: &effects)
+        if !has(.controlNotJournaled) {
+            _ = journal(
+                .poolControlled(
+                    key, control, requestHash: requestHash, value: value, actor: actor),
+                placement.home(of: key), now: now, into: &effects)
+        }
         let closesMs = treasuries[treasury].control.terms.closesMs
         treasuries[treasury].apply(control, requestHash: requestHash, value: value)
         if control.terms.closesMs != closesMs { watchClosing(treasury) }

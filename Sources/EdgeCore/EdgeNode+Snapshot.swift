@@ -109,6 +109,7 @@ extension EdgeNode {
         var reader = SnapshotReader(bytes)
         do {
             try load(shard, &reader)
+            if has(.snapshotForgetsHolds) { books[placement.localIndex(of: shard)].forgetHolds() }
         } catch let error as SnapshotError {
             throw error
         } catch {

@@ -18,6 +18,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case claimNotJournaled
     case replyOfAnotherAmount
     case repeatDoesNotWait
+    case claimsForgetOldest
 
     // Orders.
     case reserveForgotten
@@ -33,12 +34,17 @@ public enum Mutant: String, Sendable, CaseIterable {
     case refundDueDropped
     case latePaymentNotJournaled
     case refundTwice
+    case restockTwice
+    case latePaymentTakesNothing
+    case cancelNotJournaled
+    case ordersOfAnother
 
     // Pools and transfers.
     case createOverwrites
     case refillTwice
     case leaseTwice
     case returnTwice
+    case controlNotJournaled
 
     // Restart.
     case unleasedForgotten
@@ -55,9 +61,11 @@ public enum Mutant: String, Sendable, CaseIterable {
     case framesBeforeCommit
     case cleanStopForged
     case snapshotAhead
+    case snapshotForgetsHolds
 
     // From journal to store.
     case watermarkOutside
+    case halfOfATransaction
     case watermarkOlder
     case uncommittedShipped
     case rowsLostInDeadlock
@@ -79,6 +87,7 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .claimNotJournaled: "one grant in seven is applied and never journaled"
         case .replyOfAnotherAmount: "one reply in sixteen names a fen more than was granted"
         case .repeatDoesNotWait: "a repeat is told before its claim is durable"
+        case .claimsForgetOldest: "a list of claims leaves out the oldest"
         case .reserveForgotten: "a retried reservation makes another order"
         case .reserveLimitIgnored: "a user at the limit reserves more"
         case .oversell: "a sold-out SKU goes on selling"
@@ -92,10 +101,15 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .refundDueDropped: "a payment that buys nothing is answered and not journaled"
         case .latePaymentNotJournaled: "a late payment is answered `late` and not journaled"
         case .refundTwice: "a repeated refund is made again"
+        case .restockTwice: "a refund puts its units back twice"
+        case .latePaymentTakesNothing: "a late payment takes no units anew"
+        case .cancelNotJournaled: "a cancellation is answered and not journaled"
+        case .ordersOfAnother: "a list of orders leaves out the newest"
         case .createOverwrites: "creating a pool with other values is answered OK"
         case .refillTwice: "a repeated refill puts its units in again"
         case .leaseTwice: "a lease that comes twice is credited twice"
         case .returnTwice: "a return that comes twice is taken twice"
+        case .controlNotJournaled: "a change of terms is applied and not journaled"
         case .unleasedForgotten: "what a crash cut off from its leases stays in the treasury"
         case .quarantineSkipped: "a memory slice goes on granting after a crash"
         case .replayForgetsRequests: "a restart forgets which request made a claim"
@@ -108,7 +122,9 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .framesBeforeCommit: "frames leave before their entries are durable"
         case .cleanStopForged: "a killed process leaves the mark of a clean stop"
         case .snapshotAhead: "a snapshot is saved before the journal holds what is in it"
+        case .snapshotForgetsHolds: "orders from a snapshot are never let go"
         case .watermarkOutside: "the store's rows commit without their watermark"
+        case .halfOfATransaction: "a failing transaction leaves its first rows behind"
         case .watermarkOlder: "the store refuses a batch only if it ends before its watermark"
         case .uncommittedShipped: "entries go to the store before they are durable"
         case .rowsLostInDeadlock: "a deadlock rolls rows back and leaves their watermark"

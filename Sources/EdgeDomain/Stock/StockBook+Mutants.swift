@@ -9,6 +9,13 @@ extension StockBook {
         slices[slot].held += units
     }
 
+    /// Lets every hold run on for good.
+    public mutating func forgetHolds() {
+        for number in 0..<orders.count where orders[number].state == .reserved {
+            holds.remove(UInt32(number))
+        }
+    }
+
     /// A reservation that asks neither limit nor stock; what is missing is conjured.
     public mutating func reserveAnyway(
         slot: Int, user: UserID, quantity: Int64, requestHash: UInt64, nowMs: UnixMs

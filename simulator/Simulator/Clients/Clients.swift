@@ -156,6 +156,11 @@ final class Clients {
             let delay = world.random.below(
                 500_000_000, .retries, UInt64(id) | 1 << 40, UInt64(world.phase.rawValue))
             later(again, at: world.nowNs + delay)
+            if operation.kind == .grab || operation.kind == .reserve,
+                world.random.happens(0.3, .retries, UInt64(id) | 1 << 42, delay)
+            {
+                later(script.read(operation), at: world.nowNs + delay)
+            }
         }
     }
 

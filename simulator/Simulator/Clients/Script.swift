@@ -214,6 +214,14 @@ final class Script {
             at: world.nowNs + draw(2_000_000_000, operation.id, 2))
     }
 
+    /// A look at what a user has of a pool.
+    func read(_ operation: Operation) -> Operation {
+        let pool = world.pools[operation.pool]
+        var read = self.operation(pool.isStock ? .orders : .claims, pool, operation.actor)
+        read.words = [pool.isStock ? "STOCK.ORDERS" : "RAIN.CLAIMS", pool.name, "\(read.user)"]
+        return read
+    }
+
     /// Whether a success can be asked for again, and must be told the same.
     func isWorthAsking(_ operation: Operation, _ answer: RESPAnswer) -> Bool {
         let outcome = answer.items.first?.text

@@ -34,7 +34,8 @@ enum Oracles {
         [
             WinnersOracle(), SameAnswerOracle(), TermsOracle(), OrdersOracle(), PaymentsOracle(),
             DurabilityOracle(), SingleHistoryOracle(), ConvergenceOracle(), ConservationOracle(),
-            OperatorsOracle(), BoundsOracle(),
+            OperatorsOracle(), ReadsOracle(),
+            BoundsOracle(),
         ]
     }
 }

@@ -12,6 +12,7 @@ final class OrdersOracle: Oracle {
         var isBought = false
         /// When that was heard.
         var boughtNs: UInt64 = 0
+        var cancelledNs = UInt64.max
         var restocked: Int64 = 0
         /// Somebody asked for something that may end it, or pay it otherwise.
         var hasOthers = false
@@ -74,8 +75,13 @@ final class OrdersOracle: Oracle {
         prepare(world)
         switch operation.kind {
         case .reserve: reserved(world, operation, answer)
-        case .pay: paid(world, operation, answer)
+        case .pay: paid(world, operation, answer, sentNs)
         case .cancel:
+            if answer.items.first?.text == "cancelled" {
+                let cancelledNs = pools[operation.pool].orders[operation.order]?.cancelledNs ?? .max
+                pools[operation.pool].orders[operation.order]?.cancelledNs =
+                    min(cancelledNs, world.nowNs)
+            }
             if answer.items.first?.text == "cancelled",
                 let order = pools[operation.pool].orders[operation.order], order.isBought,
                 sentNs > order.boughtNs
@@ -108,7 +114,9 @@ final class OrdersOracle: Oracle {
             user: operation.user, quantity: operation.quantity, expiresMs: expiresMs)
     }
 
-    private func paid(_ world: World, _ operation: Operation, _ answer: RESPAnswer) {
+    private func paid(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ sentNs: UInt64
+    ) {
         let index = operation.pool
         let plan = world.pools[index]
         guard let order = pools[index].orders[operation.order] else { return }
@@ -118,6 +126,10 @@ final class OrdersOracle: Oracle {
                 fail(world, operation, "a payment of \(operation.fen) fen: \(answer)")
             }
             return
+        }
+        // One that had expired may still be bought late.
+        if outcome == "paid", operation.startedNs > order.cancelledNs {
+            fail(world, operation, "a cancelled order was paid")
         }
         if outcome == "paid" || outcome == "late" || outcome == "repeat" {
             guard !order.isBought else { return }

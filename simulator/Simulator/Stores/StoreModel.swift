@@ -59,6 +59,11 @@ public final class StoreModel: LedgerStore {
         if let late { commitLate(late) }
         if faults.deadlocks, transactions % 2 == 0 {
             transactions += 1
+            if mutant == .halfOfATransaction {
+                for claim in batch.claims.prefix((batch.claims.count + 1) / 2) {
+                    try? fold.apply(claim)
+                }
+            }
             if mutant == .rowsLostInDeadlock {
                 for range in batch.ranges { marks[range.shard] = range.to }
             }
