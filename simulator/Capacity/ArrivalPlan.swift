@@ -89,22 +89,25 @@ public struct ArrivalPlan: Sendable {
 
 /// Quantiles of a distribution, tabulated: some nanoseconds a sample instead of fifty.
 ///
-/// Exact at a thousand places and straight between them; in the outermost cells, where tails
-/// bend, the distribution itself is asked.
+/// Exact at so many places and straight between them; in the outermost cells, where tails bend,
+/// the distribution itself is asked.
 struct FastQuantiles: ~Copyable {
-    private static let bits = 10
-    private static let cells = 1 << bits
-
     /// `edges[i]` is the quantile at i / cells; the first and last are not used.
     private var edges: PlainList<UInt64>
     private let exact: Distribution
+    private let cells: Int
+    private let shift: UInt32
 
-    init(_ distribution: Distribution) {
+    /// - Parameter bits: of the number of cells, 8 bytes each.
+    init(_ distribution: Distribution, bits: UInt32 = 10) {
+        precondition(bits >= 2 && bits <= 16)
         exact = distribution
-        edges = PlainList(capacity: Self.cells + 1)
+        cells = 1 << Int(bits)
+        shift = 32 - bits
+        edges = PlainList(capacity: cells + 1)
         edges.append(0)
-        for cell in 1..<Self.cells {
-            edges.append(distribution.quantileNs(Double(cell) / Double(Self.cells)))
+        for cell in 1..<cells {
+            edges.append(distribution.quantileNs(Double(cell) / Double(cells)))
         }
     }
 
@@ -118,12 +121,11 @@ struct FastQuantiles: ~Copyable {
 
     @inline(__always)
     func sampleNs(_ fraction: UInt32) -> UInt64 {
-        let shift = UInt32(32 - Self.bits)
-        let cell = Int(fraction >> shift)
-        if cell == 0 || cell == Self.cells - 1 { return outer(fraction) }
+        let cell = Int(fraction &>> shift)
+        if cell == 0 || cell == cells &- 1 { return outer(fraction) }
         let below = edges[cell]
-        let inside = UInt64(fraction & ((1 << shift) - 1))
-        return below &+ (((edges[cell + 1] &- below) &* inside) >> UInt64(shift))
+        let inside = UInt64(fraction & ((1 &<< shift) &- 1))
+        return below &+ (((edges[cell &+ 1] &- below) &* inside) &>> UInt64(shift))
     }
 
     @inline(never)

@@ -45,12 +45,17 @@ public struct CapacityPlan: Sendable {
     /// Complexity: two runs for every doubling of nodes between 1 and the answer.
     public func need(losses: Int, progress: (String) -> Void = { _ in }) -> Need {
         var runs = 0
+        let own = scenario.losses.first
         func holds(_ nodes: Int) -> Bool {
             var scenario = scenario
             scenario.nodes = nodes
             scenario.losses = []
             if losses > 0 {
-                scenario.losses = [CapacityScenario.Loss(nodes: losses, atNs: busiestNs)]
+                // As fast to be noticed as the scenario's own.
+                var loss = own ?? CapacityScenario.Loss(nodes: losses, atNs: busiestNs)
+                loss.nodes = losses
+                loss.atNs = busiestNs
+                scenario.losses = [loss]
             }
             runs += 1
             let result = scenario.run(seed: seed, calibration: calibration)

@@ -92,8 +92,10 @@ struct CapacityRun<Queue: ForeseeingQueue & ~Copyable>: ~Copyable {
             queue.push(timeNs: losses[index].atNs, payload: Happening.loss(index))
             queue.push(timeNs: losses[index].detectedNs, payload: Happening.detection(index))
         }
-        while let event = queue.pop() {
-            lookAhead()
+        while true {
+            let isNewRun = queue.ahead(0) == nil
+            guard let event = queue.pop() else { break }
+            lookAhead(isNewRun: isNewRun)
             nowNs = event.timeNs
             events &+= 1
             digest = Hash64.mix(digest ^ event.timeNs, UInt64(event.payload))
@@ -108,18 +110,37 @@ struct CapacityRun<Queue: ForeseeingQueue & ~Copyable>: ~Copyable {
         precondition(inFlight == 0, "a request was forgotten")
     }
 
-    /// Asks for what the next events read: with thousands of nodes and users in turn, waiting for
-    /// memory is most of the work.
+    /// Asks for what the next events read: with hundreds of nodes and batches of one, waiting for
+    /// memory is much of the work.
+    ///
+    /// - Parameter isNewRun: nothing of what comes was seen before.
     @inline(__always)
-    private func lookAhead() {
-        if let later = queue.ahead(16), later.payload < Happening.mask {
-            flights.prefetch(Int(later.payload))
+    private func lookAhead(isNewRun: Bool) {
+        guard isNewRun else {
+            foreseeRequest(Self.requestDistance)
+            foreseeNode(Self.nodeDistance)
+            return
         }
-        if let soon = queue.ahead(8), soon.payload < Happening.mask {
-            let node = Int(flights[Int(soon.payload)].node)
-            servers.prefetch(node)
-            if flights[Int(soon.payload)].stage != .answered { nodes.prefetch(node) }
-        }
+        for index in 0...Self.requestDistance { foreseeRequest(index) }
+        for index in 0...Self.nodeDistance { foreseeNode(index) }
+    }
+
+    // How many events ahead.
+    private static var requestDistance: Int { 8 }
+    private static var nodeDistance: Int { 4 }
+
+    @inline(__always)
+    private func foreseeRequest(_ index: Int) {
+        guard let event = queue.ahead(index), event.payload < Happening.mask else { return }
+        flights.prefetch(Int(event.payload))
+    }
+
+    @inline(__always)
+    private func foreseeNode(_ index: Int) {
+        guard let event = queue.ahead(index), event.payload < Happening.mask else { return }
+        let node = Int(flights[Int(event.payload)].node)
+        servers.prefetch(node)
+        if flights[Int(event.payload)].stage != .answered { nodes.prefetch(node) }
     }
 
     /// What is rare.

@@ -15,7 +15,8 @@ struct ServiceTimes: ~Copyable {
             for batchBits in 0..<Self.classes {
                 var times = calibration.distribution(operation, batch: 1 << batchBits)
                 if operation == .sync, case .distributed(let other) = sync { times = other }
-                tables.append(FastQuantiles(times))
+                // A calibration has a dozen quantiles: small tables stay in the fastest cache.
+                tables.append(FastQuantiles(times, bits: 8))
             }
         }
     }
