@@ -48,6 +48,9 @@ struct PoolTable: ~Copyable {
         _modify { yield &pools[index] }
     }
 
+    /// Asks for a pool's memory, for whoever reads it soon.
+    func prefetch(_ index: Int) { pools.prefetch(index) }
+
     /// The number of the pool; added where it was not known.
     mutating func add(_ definition: PoolDefinition, key: PoolKey, control: PoolControl) -> Int {
         if let known = find(key) { return known }

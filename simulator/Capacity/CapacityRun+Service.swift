@@ -55,14 +55,13 @@ extension CapacityRun where Queue: ~Copyable {
             arrivedNs &+= flight.arrivedNs
             count += 1
             work.next()
-            costNs &+= service.sampleNs(.receive, 0, work.first)
             if flight.stage == .answered {
                 answered.append(slot)
-                costNs &+= service.sampleNs(.encode, 0, work.second)
-                costNs &+= service.sampleNs(.send, 0, work.third)
+                costNs &+= service.sampleNs(.relay, 0, work.first)
+                costNs &+= service.sampleNs(.sendOff, 0, work.second)
             } else {
                 batch.requests.append(request(slot, flight))
-                costNs &+= service.sampleNs(.decode, 0, work.second)
+                costNs &+= service.sampleNs(.takeIn, 0, work.first)
             }
         }
         if !batch.requests.isEmpty { costNs &+= step(node, &work) }
@@ -105,14 +104,12 @@ extension CapacityRun where Queue: ~Copyable {
             work.next()
             let reply = effects.replies[index]
             costNs &+= service.sampleNs(.of(reply), kind, work.first)
-            costNs &+= service.sampleNs(.encode, 0, work.second)
-            costNs &+= service.sampleNs(.send, 0, work.third)
+            costNs &+= service.sampleNs(.sendOff, 0, work.second)
         }
         for _ in 0..<effects.forwards.count {
             work.next()
             costNs &+= service.sampleNs(.forward, kind, work.first)
-            costNs &+= service.sampleNs(.encode, 0, work.second)
-            costNs &+= service.sampleNs(.send, 0, work.third)
+            costNs &+= service.sampleNs(.sendOff, 0, work.second)
         }
         servers[node].steps &+= 1
         return costNs
@@ -204,12 +201,11 @@ extension CapacityRun where Queue: ~Copyable {
     }
 }
 
-/// Random fractions for a batch's service times: three a turn.
+/// Random fractions for a batch's service times: two a turn.
 struct WorkDraws {
     private let key: UInt64
     private var place: UInt64
     private var word: UInt64 = 0
-    private var more: UInt64 = 0
 
     @inline(__always)
     init(key: UInt64, place: UInt64) {
@@ -220,11 +216,9 @@ struct WorkDraws {
     @inline(__always)
     mutating func next() {
         word = Hash64.mix(place, key)
-        more = Hash64.mix(place, key ^ 0x5851_f42d_4c95_7f2d)
         place &+= 1
     }
 
     var first: UInt32 { UInt32(truncatingIfNeeded: word >> 32) }
     var second: UInt32 { UInt32(truncatingIfNeeded: word) }
-    var third: UInt32 { UInt32(truncatingIfNeeded: more >> 32) }
 }

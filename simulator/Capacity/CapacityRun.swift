@@ -110,37 +110,37 @@ struct CapacityRun<Queue: ForeseeingQueue & ~Copyable>: ~Copyable {
         precondition(inFlight == 0, "a request was forgotten")
     }
 
-    /// Asks for what the next events read: with hundreds of nodes and batches of one, waiting for
-    /// memory is much of the work.
+    /// Asks for what the next events read, link by link: with hundreds of nodes and batches of
+    /// one, waiting for memory is most of the work.
     ///
     /// - Parameter isNewRun: nothing of what comes was seen before.
     @inline(__always)
-    private func lookAhead(isNewRun: Bool) {
-        guard isNewRun else {
-            foreseeRequest(Self.requestDistance)
-            foreseeNode(Self.nodeDistance)
-            return
+    private mutating func lookAhead(isNewRun: Bool) {
+        for link in 0..<Foresight.links {
+            let last = (Foresight.links - link) * Foresight.distance - 1
+            for index in (isNewRun ? 0 : last)...last { foresee(link, index) }
         }
-        for index in 0...Self.requestDistance { foreseeRequest(index) }
-        for index in 0...Self.nodeDistance { foreseeNode(index) }
-    }
-
-    // How many events ahead.
-    private static var requestDistance: Int { 8 }
-    private static var nodeDistance: Int { 4 }
-
-    @inline(__always)
-    private func foreseeRequest(_ index: Int) {
-        guard let event = queue.ahead(index), event.payload < Happening.mask else { return }
-        flights.prefetch(Int(event.payload))
     }
 
     @inline(__always)
-    private func foreseeNode(_ index: Int) {
+    private mutating func foresee(_ link: Int, _ index: Int) {
         guard let event = queue.ahead(index), event.payload < Happening.mask else { return }
-        let node = Int(flights[Int(event.payload)].node)
-        servers.prefetch(node)
-        if flights[Int(event.payload)].stage != .answered { nodes.prefetch(node) }
+        let slot = Int(event.payload)
+        if link == 0 { return flights.prefetch(slot) }
+        let node = Int(flights[slot].node)
+        if link == 1 { servers.prefetch(node) }
+        if flights[slot].stage == .answered { return }
+        if link == 1 { return nodes.prefetch(node) }
+        let pool = Int(flights[slot].pool)
+        let user = pools[pool].userID(flights[slot].user)
+        switch link {
+        case 2: nodes[node].prefetch(pools[pool].key, user, .pool)
+        case 3: nodes[node].prefetch(pools[pool].key, user, .slot)
+        default:
+            // Others are forwarded, and read no slice.
+            guard flights[slot].stage == .forwarded else { return }
+            nodes[node].prefetch(pools[pool].key, user, link == 4 ? .slice : .claim)
+        }
     }
 
     /// What is rare.
@@ -268,6 +268,13 @@ struct CapacityRun<Queue: ForeseeingQueue & ~Copyable>: ~Copyable {
         endNs = max(endNs, arrivesNs)
         giveBack(slot)
     }
+}
+
+/// How far ahead memory is asked for: the request, its node, and four links inside the core, each
+/// three events nearer.
+private enum Foresight {
+    static let links = 6
+    static let distance = 3
 }
 
 /// What an event's payload says: two bits of kind, and a number.

@@ -3,22 +3,65 @@ import EdgeTypes
 import Simulator
 
 /// How long a node's work takes: draws from a calibration.
+///
+/// What always comes together is one draw: taking a message in, and sending one off.
 struct ServiceTimes: ~Copyable {
-    /// Tables by operation and size of batch.
+    /// Tables by work and size of batch.
     private var tables = SlotArray<FastQuantiles>(capacity: 64)
 
     /// Classes of batch sizes: 1, 2, 4, … 32 and more.
     private static let classes = 6
 
     init(_ calibration: Calibration, sync: CapacityScenario.Sync) {
-        for operation in Calibration.Operation.allCases {
+        for work in Work.allCases {
             for batchBits in 0..<Self.classes {
-                var times = calibration.distribution(operation, batch: 1 << batchBits)
-                if operation == .sync, case .distributed(let other) = sync { times = other }
+                let times = Self.times(work, calibration, batch: 1 << batchBits, sync)
                 // A calibration has a dozen quantiles: small tables stay in the fastest cache.
                 tables.append(FastQuantiles(times, bits: 8))
             }
         }
+    }
+
+    private static func times(
+        _ work: Work, _ calibration: Calibration, batch: Int, _ sync: CapacityScenario.Sync
+    ) -> Distribution {
+        func measured(_ operation: Calibration.Operation) -> Distribution {
+            calibration.distribution(operation, batch: batch)
+        }
+        switch work {
+        case .granted: return measured(.granted)
+        case .repeat: return measured(.repeat)
+        case .soldOut: return measured(.soldOut)
+        case .forward: return measured(.forward)
+        case .takeIn: return batch == 1 ? sum(measured(.receive), measured(.decode)) : .zero
+        case .relay: return batch == 1 ? measured(.receive) : .zero
+        case .sendOff: return batch == 1 ? sum(measured(.encode), measured(.send)) : .zero
+        case .sync:
+            if case .distributed(let other) = sync { return other }
+            return measured(.sync)
+        }
+    }
+
+    /// The sum of two independent times: of 128 equal parts of each, every pair.
+    static func sum(_ first: Distribution, _ second: Distribution) -> Distribution {
+        let parts = 128
+        func quantiles(_ distribution: Distribution) -> [UInt64] {
+            (0..<parts).map { distribution.quantileNs((Double($0) + 0.5) / Double(parts)) }
+        }
+        let others = quantiles(second)
+        var sums: [UInt64] = []
+        for one in quantiles(first) { for other in others { sums.append(one + other) } }
+        sums.sort()
+        let points: [Double] = [
+            0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.995,
+            0.999, 0.9999,
+        ]
+        return .empirical(
+            QuantileTable(
+                points.map { point in
+                    let place = min(Int(point * Double(sums.count)), sums.count - 1)
+                    return QuantileTable.Point(probability: point, ns: sums[place])
+                }))
     }
 
     /// The class of a batch.
@@ -28,13 +71,19 @@ struct ServiceTimes: ~Copyable {
     }
 
     @inline(__always)
-    func sampleNs(_ operation: Work, _ batchClass: Int, _ fraction: UInt32) -> UInt64 {
-        tables[Int(operation.rawValue) * Self.classes + batchClass].sampleNs(fraction)
+    func sampleNs(_ work: Work, _ batchClass: Int, _ fraction: UInt32) -> UInt64 {
+        tables[Int(work.rawValue) * Self.classes + batchClass].sampleNs(fraction)
     }
 
-    /// The calibration's operations, as numbers.
-    enum Work: UInt8 {
-        case granted, `repeat`, soldOut, forward, decode, encode, receive, send, sync
+    enum Work: UInt8, CaseIterable {
+        case granted, `repeat`, soldOut, forward
+        /// A request comes in: receive and decode.
+        case takeIn
+        /// An answer comes in from its owner, to be passed on.
+        case relay
+        /// Something leaves: encode and send.
+        case sendOff
+        case sync
 
         /// What deciding a grab takes: refusals are alike.
         @inline(__always)
@@ -47,4 +96,8 @@ struct ServiceTimes: ~Copyable {
             }
         }
     }
+}
+
+extension Distribution {
+    fileprivate static var zero: Distribution { .constant(ns: 0) }
 }
