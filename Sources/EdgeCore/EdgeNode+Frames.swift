@@ -147,7 +147,7 @@ extension EdgeNode {
             guard transfer.number <= next else { return }
             if transfer.number == next {
                 _ = journal(.sliceCredited(transfer), shard, now: now, into: &effects)
-                slices[place.slot].credit(transfer)
+                credit(place.slot, transfer)
             } else if has(.leaseTwice) {
                 slices[place.slot].creditAgain(transfer)
             }

@@ -190,7 +190,7 @@ extension EdgeNode {
             guard EntryRules.isSound(transfer.ranges, pools[pool].definition),
                 !slices[slot].isSealed
             else { throw ReplayError(header: header, reason: "a lease does not follow") }
-            slices[slot].credit(transfer)
+            credit(slot, transfer)
         case .sliceReturned(let transfer):
             guard !slices[slot].isSealed, transfer == slices[slot].finalReturn else {
                 throw ReplayError(header: header, reason: "a return does not follow")
@@ -204,14 +204,24 @@ extension EdgeNode {
         }
     }
 
+    /// Gives a rain's slice what its treasury leased it.
+    mutating func credit(_ slot: Int, _ transfer: Transfer) {
+        let amountFen =
+            slices[slot].isQuarantined ? sumFen(transfer.ranges, slices[slot].poolIndex) : 0
+        slices[slot].credit(transfer, amountFen: amountFen)
+    }
+
+    private func sumFen(_ ranges: [UnitRange], _ pool: Int) -> Fen {
+        ranges.reduce(0) { sum, range in
+            sum + pools[pool].amounts.sum(range.start..<(range.start + range.count))
+        }
+    }
+
     /// Puts what a slice holds out of play. O(packets held): their amounts are summed.
     private mutating func quarantine(_ slot: Int) {
         let pool = slices[slot].poolIndex
-        var sumFen: Fen = 0
-        for range in slices[slot].heldRanges {
-            sumFen += pools[pool].amounts.sum(range.start..<(range.start + range.count))
-        }
-        slices[slot].quarantine(amountFen: sumFen)
+        let amountFen = sumFen(slices[slot].heldRanges, pool)
+        slices[slot].quarantine(amountFen: amountFen)
     }
 
     /// What the other cores of this node must know of the pools whose home is here.
@@ -238,8 +248,9 @@ extension EdgeNode {
         if !cleanStop && !has(.quarantineSkipped) {
             for slot in 0..<slices.count
             where pools[slices[slot].poolIndex].isMemory && !slices[slot].isQuarantined
-                && !slices[slot].isSealed
+                && !slices[slot].isSealed && slices[slot].books.credited > 0
             {
+                // One that never held anything has granted nothing.
                 _ = journal(
                     .sliceQuarantined(slices[slot].pool, slice: slices[slot].slice),
                     slices[slot].shard, now: now, into: &effects)

@@ -116,6 +116,27 @@ struct RainNodeTests {
         #expect(node.send(.rain("b", fen: 1_000, count: 5)).failure == .full)
     }
 
+    @Test(
+        "a memory slice that a crash cut off from its first lease gets it and grants it",
+        arguments: 1...9)
+    func tornMemoryCreation(entries: Int) throws {
+        let node = TestNode(shards: 8)
+        let rain = Ask.rain("a", fen: 9_000, count: 9, slices: 2, durability: .memory)
+        node.send(rain)
+        let torn = try TestNode(
+            replaying: node.journal.prefix(entries), nowMs: node.nowMs, cleanStop: false)
+        torn.send(rain)
+        let before = torn.send(.info("a"))
+        let wins = (0..<200 as Range<UInt64>).filter {
+            torn.send(.grab("a", $0)).result == .granted
+        }
+        // Either the slice never held a packet, or none of those it held is granted again.
+        #expect(Int64(wins.count) == 9 - before.integer("quarantined"))
+        torn.send(.on(.poolClose, "a"))
+        let after = Books(torn.send(.info("a")))
+        #expect(after.balances && after.held == 0)
+    }
+
     @Test("a journal that ends between funding and leases strands nothing", arguments: 1...12)
     func tornCreation(entries: Int) throws {
         let node = TestNode(shards: 8)

@@ -272,13 +272,23 @@ extension RainSlice {
     }
 
     /// Takes packets from the treasury. A number that came before changes nothing.
-    public mutating func credit(_ transfer: Transfer) {
+    ///
+    /// What a quarantined slice is given is out of play at once: a crash may come between a
+    /// slice's opening and its first lease.
+    /// - Parameter amountFen: what the packets amount to; used only where it is quarantined.
+    public mutating func credit(_ transfer: Transfer, amountFen: Fen) {
         guard transfer.number == creditedNumber + 1 else {
             precondition(transfer.number <= creditedNumber, "a lease is missing")
             return
         }
         precondition(!isSealed)
         creditedNumber = transfer.number
+        if isQuarantined {
+            totals.credited += transfer.units
+            totals.quarantined += transfer.units
+            totals.quarantinedFen += amountFen
+            return
+        }
         for range in transfer.ranges where range.count > 0 {
             held.append(range)
             totals.held += range.count
@@ -290,7 +300,7 @@ extension RainSlice {
     /// Takes packets that it was given before: only a built-in bug does (see `Mutant`).
     public mutating func creditAgain(_ transfer: Transfer) {
         creditedNumber -= 1
-        credit(transfer)
+        credit(transfer, amountFen: 0)
     }
 
     /// What it holds, as ranges in order.
