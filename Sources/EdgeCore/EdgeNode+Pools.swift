@@ -47,7 +47,7 @@ extension EdgeNode {
         }
         let treasury = pools[index].treasury
         switch request.operation {
-        case .poolInfo: inquire(request, treasury, now: now, into: &effects)
+        case .poolInfo: inquire(request.ticket, treasury, into: &effects)
         case .poolWarm: awaitSettled(request, treasury)
         case .poolRefill:
             refill(request, payload, treasury, now: now, into: &effects)
@@ -292,12 +292,12 @@ extension EdgeNode {
     // MARK: Questions
 
     private mutating func inquire(
-        _ request: Request, _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+        _ ticket: Ticket, _ treasury: Int, into effects: inout EffectBuffer
     ) {
         let count = treasuries[treasury].slices.count
         inquiries.append(
             Inquiry(
-                id: nextInquiry, ticket: request.ticket, treasury: treasury, missing: count))
+                id: nextInquiry, ticket: ticket, treasury: treasury, missing: count))
         let key = treasuries[treasury].pool
         for slice in 0..<UInt32(count) {
             send(
@@ -309,6 +309,11 @@ extension EdgeNode {
 
     mutating func answer(_ inquiry: Inquiry, now: Instant, into effects: inout EffectBuffer) {
         let treasury = treasuries[inquiry.treasury]
+        // The pool has closed while its slices told: what some of them held then, the treasury
+        // has now. What they tell next is final.
+        if treasury.isClosed, inquiry.totals.held != 0 || inquiry.totals.pending != 0 {
+            return inquire(inquiry.ticket, inquiry.treasury, into: &effects)
+        }
         effects.answer(
             inquiry.ticket, .map(PoolInfo.fields(treasury, inquiry.totals, nowMs: now.wallMs)))
     }

@@ -1,3 +1,4 @@
+import EdgeTypes
 import Foundation
 import ScenarioFiles
 import Simulator
@@ -23,25 +24,38 @@ import Simulator
 ///     bug: what went wrong
 ///     scenario: ../faults/node.yaml
 ///     seed: 20
+///     mutant: requestForgottenAtLimitOne   # the bug, built in: with it the seed fails
 enum FaultScenarioFile {
     struct Pinned {
         var scenario: Scenario
         /// Of a regression.
         var seed: UInt64?
         var bug: String?
+        /// The bug, built in: with it the seed must fail.
+        var mutant: Mutant?
     }
 
     static func read(_ path: String) throws -> Scenario { try pinned(path).scenario }
 
     /// - Throws: `StrictYAMLError`, with file and line.
-    static func pinned(_ path: String) throws(StrictYAMLError) -> Pinned {
+    static func pinned(
+        _ path: String, nested: Bool = false
+    ) throws(StrictYAMLError) -> Pinned {
         let value = try root(path)
         return try value.map { map throws(StrictYAMLError) in
             let kind = try map.required("kind")
             switch try kind.word() {
             case "faults":
                 return Pinned(scenario: try scenario(&map), seed: nil, bug: nil)
+            case "regression" where nested:
+                throw kind.error("a regression's scenario is no regression")
             case "regression":
+                let mutant = try map.optional("mutant").map { value throws(StrictYAMLError) in
+                    guard let known = Mutant(rawValue: try value.text()) else {
+                        throw value.error("no mutant is called so")
+                    }
+                    return known
+                }
                 let bug = try map.required("bug").text()
                 let other = try map.required("scenario").text()
                 let seed = try map.required("seed")
@@ -50,9 +64,10 @@ enum FaultScenarioFile {
                 }
                 let folder = (path as NSString).deletingLastPathComponent
                 let file = (folder as NSString).appendingPathComponent(other)
-                var pinned = try pinned((file as NSString).standardizingPath)
+                var pinned = try pinned((file as NSString).standardizingPath, nested: true)
                 pinned.seed = number
                 pinned.bug = bug
+                pinned.mutant = mutant
                 return pinned
             default: throw kind.error("faults or regression; capacity has commands of its own")
             }

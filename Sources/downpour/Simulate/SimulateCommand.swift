@@ -45,8 +45,10 @@ struct WorldOptions: ParsableArguments {
         return known
     }
 
-    /// Writes a failure where it can be replayed from, and says how.
-    func keep(_ bundle: RunBundle) throws {
+    /// Writes a failure where it can be replayed from.
+    ///
+    /// - Returns: the file.
+    func keep(_ bundle: RunBundle) throws -> String {
         let suffix = bundle.mutant == Mutant.none.rawValue ? "" : "-\(bundle.mutant)"
         let name = "\(bundle.scenario.name)-\(bundle.seed)\(suffix).bundle.json"
         let path = bundles + "/" + name
@@ -56,7 +58,7 @@ struct WorldOptions: ParsableArguments {
             Console.note("cannot write \(path): \(error)")
             throw Exit.failed
         }
-        Console.say("replay: downpour simulate replay \(path)")
+        return path
     }
 }
 
@@ -117,6 +119,13 @@ struct SimulateRun: ParsableCommand {
         let seed = self.seed ?? pinned.seed ?? 1
         var bundle = RunBundle(pinned.scenario, seed: seed, mutant: try options.checkedMutant())
         bundle.commit = SimulationFiles.commit
+        if let bug = pinned.mutant, options.mutant == nil {
+            let broken = RunBundle(pinned.scenario, seed: seed, mutant: bug).run()
+            guard broken.failure != nil else {
+                Console.say("seed \(seed) no longer catches \(bug.rawValue): pin another")
+                throw Exit.failed
+            }
+        }
         if doublecheck {
             if let difference = DoubleCheck.run(bundle) {
                 Console.say("seed \(seed): \(difference)")
@@ -132,7 +141,8 @@ struct SimulateRun: ParsableCommand {
         report(world, seed, seconds)
         guard let failure = world.failure else { return }
         bundle.take(world)
-        try options.keep(bundle)
+        let path = try options.keep(bundle)
+        if !json { Console.say("replay: downpour simulate replay \(path)") }
         throw SimulatedExit.of(failure.kind)
     }
 
@@ -197,6 +207,7 @@ struct SimulateReplay: ParsableCommand {
             Console.say(
                 "this is not what was recorded: runs differ after event "
                     + "\(UInt64(same) * World.trailStep); recorded at commit \(bundle.commit)")
+            throw Exit.failed
         }
         guard let failure = world.failure else {
             return Console.say(
@@ -214,7 +225,8 @@ struct SimulateShrink: ParsableCommand {
 
     @Argument(help: "The bundle.") var bundle: String
     @Option(help: "Where the smaller one goes; by default beside it.") var output: String?
-    @Option(help: "Most runs.") var runs = 4_000
+    @Option(help: "Most runs.") var runs = 20_000
+    @Option(help: "Most seconds.") var seconds = 50
 
     func run() throws {
         var bundle = try SimulationFiles.bundle(self.bundle)
@@ -235,6 +247,8 @@ struct SimulateShrink: ParsableCommand {
         }
         let before = bundle
         var shrinker = Shrinker(bundle, mostRuns: runs, check: check)
+        let end = Date().addingTimeInterval(Double(seconds))
+        shrinker.mayGoOn = { Date() < end }
         shrinker.progress = { left, runs in
             guard Console.isTerminal else { return }
             FileHandle.standardError.write(

@@ -21,8 +21,14 @@ struct SimulateSwarm: ParsableCommand {
     func run() throws {
         let mutant = try options.checkedMutant()
         let file = try SimulationFiles.scenario(scenario)
-        guard let first = Self.number(first), seeds > 0, jobs > 0, jobs <= 256 else {
-            throw ValidationError("--first is a number, --seeds and --jobs are at least 1")
+        guard let first = Self.number(first), seeds > 0, jobs > 0, jobs <= 256,
+            !first.addingReportingOverflow(seeds).overflow
+        else {
+            throw ValidationError(
+                "--first is a number, --seeds and --jobs are at least 1, and seeds end below 2^64")
+        }
+        guard FileManager.default.isWritableFile(atPath: options.bundles) else {
+            throw ValidationError("bundles cannot be written to \(options.bundles)")
         }
         let swarm = Swarm(
             scenarioPath: scenario, first: first, seeds: seeds, jobs: jobs, mutant: mutant)
@@ -79,7 +85,12 @@ struct SimulateSwarm: ParsableCommand {
             } else {
                 bundle.take(bundle.run())
             }
-            try options.keep(bundle)
+            let path = try options.keep(bundle)
+            if !json { Console.say("replay: downpour simulate replay \(path)") }
+        }
+        guard outcome.seeds == seeds else {
+            Console.note("only \(outcome.seeds) of \(seeds) seeds were run: a worker failed")
+            throw Exit.failed
         }
         if let worst = outcome.failures.first?.failure { throw SimulatedExit.of(worst.kind) }
         if probes, !missing.isEmpty { throw Exit.failed }

@@ -13,6 +13,8 @@ final class Clients {
     private var answerCounts: [UInt64] = []
     /// Operations that begin later.
     private var plans: [Operation?] = []
+    /// How many of each kind everybody has wanted.
+    private var wishes: [Wish: UInt64] = [:]
     private var openCount = 0
     private var planCount = 0
     let script: Script
@@ -55,6 +57,7 @@ final class Clients {
         guard !world.histories[planned.node].isGone else { return }
         var operation = planned
         operation.id = operations.count
+        operation.key = key(of: operation)
         operation.startedNs = world.nowNs
         operations.append(operation)
         encoded.append(RESPCommandText.encode(operation.words))
@@ -66,6 +69,20 @@ final class Clients {
             "operation \(operation.id) of \(operation.actor): "
                 + operation.words.joined(separator: " "))
         attempt(operation.id)
+    }
+
+    private struct Wish: Hashable {
+        var actor: Int
+        var pool: Int
+        var kind: OperationKind
+    }
+
+    private func key(of operation: Operation) -> UInt64 {
+        let wish = Wish(actor: operation.actor, pool: operation.pool, kind: operation.kind)
+        let ordinal = wishes[wish] ?? 0
+        wishes[wish] = ordinal + 1
+        let who = UInt64(bitPattern: Int64(operation.actor)) &* 64 &+ operation.kind.number
+        return Hash64.mix(Hash64.keyed(who, salt: UInt64(operation.pool)), ordinal)
     }
 
     func bytes(of operation: Int) -> [UInt8] { encoded[operation] }
@@ -96,7 +113,8 @@ final class Clients {
         guard !operations[id].isDone, operations[id].attempts == attempt else { return }
         let doubled: UInt64 = 50_000_000 << UInt64(min(attempt, 8))
         let longest = min(doubled, Self.longestBackoffNs)
-        let draw = world.random.below(longest, .retries, UInt64(id), UInt64(attempt))
+        let draw = world.random.below(
+            longest, .retries, operations[id].key, UInt64(attempt))
         world.schedule(
             world.nowNs + longest / 4 + draw, .retry(operation: id, attempt: attempt))
     }
@@ -123,7 +141,8 @@ final class Clients {
         operations[id].answer = answer
         operations[id].answeredNs = world.nowNs
         openCount -= 1
-        world.progressed(1)
+        // Looking whether something has happened is no progress.
+        if operations[id].kind != .info { world.progressed(1) }
         if world.nodes[operations[id].node].boot > 1 { world.probe(.repliedAfterRestart) }
         script.follow(operations[id], answer, self)
     }
@@ -154,10 +173,10 @@ final class Clients {
             again.attempts = 0
             again.answer = nil
             let delay = world.random.below(
-                500_000_000, .retries, UInt64(id) | 1 << 40, UInt64(world.phase.rawValue))
+                500_000_000, .retries, operation.key, 1 << 40 | UInt64(world.phase.rawValue))
             later(again, at: world.nowNs + delay)
             if operation.kind == .grab || operation.kind == .reserve,
-                world.random.happens(0.3, .retries, UInt64(id) | 1 << 42, delay)
+                world.random.happens(0.3, .retries, operation.key, 1 << 42)
             {
                 later(script.read(operation), at: world.nowNs + delay)
             }
@@ -174,7 +193,8 @@ final class Clients {
     func stormRetries(_ fault: Fault) {
         for id in operations.indices
         where operations[id].node == fault.node && !operations[id].isDone
-            && world.random.happens(fault.magnitude, .retries, UInt64(id) | 1 << 41, fault.id)
+            && world.random.happens(
+                fault.magnitude, .retries, operations[id].key, 1 << 41 | fault.id)
         {
             attempt(id)
         }

@@ -2,16 +2,20 @@ public import EdgeTypes
 
 /// What somebody asks of a node.
 public enum OperationKind: String, Sendable, CaseIterable {
-    case grab, claims, reserve, orders, pay, cancel, refund, order
+    case grab, claims, reserve, orders, pay, cancel, refund
     case create, createOther, warm, info, pause, resume, alter, refill, close
 
-    /// Whether the same again gives the same answer: then it is tried until there is one.
-    var isSafeToRepeat: Bool { true }
+    /// Its place in the list: part of what a seed means.
+    var number: UInt64 {
+        UInt64(OperationKind.allCases.firstIndex(of: self) ?? 0)
+    }
 }
 
 /// One thing that somebody wants, through all of its attempts.
 public struct Operation: Sendable {
     public var id: Int
+    /// Names it in draws: who wants what for the how manieth time, whatever others do.
+    public var key: UInt64 = 0
     public var kind: OperationKind
     public var pool: Int
     public var node: Int

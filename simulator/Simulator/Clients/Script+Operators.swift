@@ -24,7 +24,9 @@ extension Script {
 
     /// A pool's life until the crowd has gone.
     func operate(_ pool: PoolPlan, _ clients: Clients) {
-        clients.later(create(pool, other: false), at: draw(300_000_000, pool, 0))
+        // Most in time, some while the crowd is there already.
+        let span: UInt64 = draw(3, pool, 90) == 0 ? 6_000_000_000 : 600_000_000
+        clients.later(create(pool, other: false), at: draw(span, pool, 0))
     }
 
     func create(_ pool: PoolPlan, other: Bool) -> Operation {

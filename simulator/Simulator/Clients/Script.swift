@@ -4,16 +4,23 @@ import EdgeTypes
 /// What users and operators want, one thing after the other. All of it is drawn from the seed.
 final class Script {
     unowned let world: World
-    private var payments = 0
+    /// Payments of each user so far.
+    private var payments: [Int: Int] = [:]
 
     init(world: World) { self.world = world }
 
-    private func draw(_ bound: UInt64, _ entity: Int, _ what: UInt64) -> UInt64 {
-        world.random.below(bound, .clients, UInt64(entity), what)
+    /// Draws of an operation, by its key.
+    private func draw(_ bound: UInt64, _ key: UInt64, _ what: UInt64) -> UInt64 {
+        world.random.below(bound, .clients, key, what)
     }
 
-    private func happens(_ probability: Double, _ entity: Int, _ what: UInt64) -> Bool {
-        world.random.happens(probability, .clients, UInt64(entity), what)
+    private func happens(_ probability: Double, _ key: UInt64, _ what: UInt64) -> Bool {
+        world.random.happens(probability, .clients, key, what)
+    }
+
+    /// Draws of a user.
+    private func draw(_ bound: UInt64, of user: Int, _ what: UInt64) -> UInt64 {
+        world.random.below(bound, .users, UInt64(user), what)
     }
 
     private static let reaction = Distribution.logNormal(medianNs: 350_000_000, sigma: 0.8)
@@ -21,14 +28,14 @@ final class Script {
     // MARK: Users
 
     func begin(user: Int, _ clients: Clients) {
-        let visits = 1 + draw(3, user, 0)
+        let visits = 1 + draw(3, of: user, 0)
         for visit in 0..<visits {
-            let pool = world.pools[Int(draw(UInt64(world.pools.count), user, 10 + visit))]
+            let pool = world.pools[Int(draw(UInt64(world.pools.count), of: user, 10 + visit))]
             let reaction = Self.reaction.sampleNs(
                 world.random.word(.reaction, UInt64(user), visit))
             // Most come with the herd, some at any time.
             let span = world.scenario.crowdEndNs - world.scenario.opensNs
-            let late = happens(0.4, user, 20 + visit) ? draw(span, user, 30 + visit) : 0
+            let late = draw(10, of: user, 20 + visit) < 4 ? draw(span, of: user, 30 + visit) : 0
             let atNs = world.scenario.opensNs + reaction + late
             clients.later(
                 first(pool, user, visit: Int(visit)), at: min(atNs, world.scenario.crowdEndNs))
@@ -37,7 +44,7 @@ final class Script {
 
     private func first(_ pool: PoolPlan, _ user: Int, visit: Int) -> Operation {
         pool.isStock
-            ? reserve(pool, user, "v\(visit)", Int64(1 + draw(2, user, 40 + UInt64(visit))))
+            ? reserve(pool, user, "v\(visit)", Int64(1 + draw(2, of: user, 40 + UInt64(visit))))
             : grab(pool, user, "v\(visit)")
     }
 
@@ -67,10 +74,11 @@ final class Script {
     }
 
     private func pay(_ order: String, _ of: Operation, _ fen: Fen) -> Operation {
-        payments += 1
+        let number = (payments[of.actor] ?? 0) + 1
+        payments[of.actor] = number
         var pay = operation(.pay, world.pools[of.pool], of.actor)
         pay.order = order
-        pay.request = "p\(payments)"
+        pay.request = "p\(of.actor)-\(number)"
         pay.fen = fen
         pay.quantity = of.quantity
         pay.words = ["ORDER.PAY", order, pay.request, "\(fen)"]
@@ -93,11 +101,11 @@ final class Script {
         case .reserve: reserved(operation, answer, clients)
         case .pay: paid(operation, answer, clients)
         case .cancel: cancelled(operation, clients)
-        case .refund: if happens(0.5, operation.id, 1) { repeats(operation, 2, clients) }
-        case .refill: if happens(0.5, operation.id, 1) { repeats(operation, 2, clients) }
+        case .refund: if happens(0.5, operation.key, 1) { repeats(operation, 2, clients) }
+        case .refill: if happens(0.5, operation.key, 1) { repeats(operation, 2, clients) }
         case .info: informed(operation, answer, clients)
         case .create: created(operation, clients)
-        case .claims, .orders, .order, .createOther, .warm, .pause, .resume, .alter, .close: break
+        case .claims, .orders, .createOther, .warm, .pause, .resume, .alter, .close: break
         }
     }
 
@@ -108,13 +116,13 @@ final class Script {
         again.retryOf = operation.id
         again.attempts = 0
         again.answer = nil
-        clients.later(again, at: world.nowNs + draw(4_000_000_000, operation.id, what))
+        clients.later(again, at: world.nowNs + draw(4_000_000_000, operation.key, what))
     }
 
     private func grabbed(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
         guard operation.retryOf == nil else { return }
         let pool = world.pools[operation.pool]
-        let id = operation.id
+        let id = operation.key
         let isLate = world.phase != .crowd
         switch answer.items.first?.text {
         case "granted", "repeat":
@@ -140,7 +148,7 @@ final class Script {
 
     private func reserved(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
         guard operation.retryOf == nil else { return }
-        let id = operation.id
+        let id = operation.key
         let pool = world.pools[operation.pool]
         let outcome = answer.items.first?.text
         if outcome == "soldout" { world.probe(.soldOut) }
@@ -179,7 +187,7 @@ final class Script {
 
     private func paid(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
         guard operation.retryOf == nil, let outcome = answer.items.first?.text else { return }
-        let id = operation.id
+        let id = operation.key
         if outcome == "late" { world.probe(.paidLate) }
         if outcome == "refund" { world.probe(.refundDue) }
         if happens(0.4, id, 1) { repeats(operation, 2, clients) }
@@ -195,7 +203,7 @@ final class Script {
         guard outcome == "paid" || outcome == "late", happens(0.3, id, 7) else { return }
         var refund = self.operation(.refund, world.pools[operation.pool], operation.actor)
         refund.order = operation.order
-        refund.request = "f\(id)"
+        refund.request = "f\(operation.request)"
         refund.fen = Int64(draw(UInt64(operation.fen + 1), id, 8))
         refund.quantity = Int64(draw(UInt64(operation.quantity + 1), id, 9))
         if refund.fen == 0 && refund.quantity == 0 { refund.quantity = 1 }
@@ -207,11 +215,11 @@ final class Script {
     }
 
     private func cancelled(_ operation: Operation, _ clients: Clients) {
-        guard happens(0.3, operation.id, 1) else { return }
+        guard happens(0.3, operation.key, 1) else { return }
         let total = world.pools[operation.pool].amountFen * operation.quantity
         clients.later(
             pay(operation.order, operation, total),
-            at: world.nowNs + draw(2_000_000_000, operation.id, 2))
+            at: world.nowNs + draw(2_000_000_000, operation.key, 2))
     }
 
     /// A look at what a user has of a pool.
@@ -231,7 +239,7 @@ final class Script {
         case .pay: return answer.errorCode == nil
         case .refund: return outcome == "refunded"
         case .refill, .create: return answer.text == "OK"
-        case .claims, .orders, .cancel, .order, .createOther, .warm, .info, .pause, .resume,
+        case .claims, .orders, .cancel, .createOther, .warm, .info, .pause, .resume,
             .alter, .close:
             return false
         }

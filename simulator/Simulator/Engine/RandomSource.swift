@@ -14,14 +14,13 @@ public enum RandomStream: UInt64, Sendable {
     case diskDelay
     case diskDamage
     case storeDelay
-    case storeFaults
     case clocks
     case service
     case arrivals
     case reaction
     case clients
     case retries
-    case payments
+    case users
     case operators
     case crash
     case pools

@@ -21,7 +21,8 @@ extension SimulatedNode {
         // Whichever loop took the connection.
         let core = Int(
             world.random.below(
-                UInt64(cores.count), .service, UInt64(operation), UInt64(attempt)))
+                UInt64(cores.count), .service, world.clients.operations[operation].key,
+                UInt64(attempt)))
         let ticket = Ticket(
             core: UInt16(core), generation: generations[slot], connection: UInt32(slot),
             position: 0)

@@ -7,6 +7,16 @@ import EdgeRecovery
 import EdgeTypes
 import EdgeWire
 
+/// Numbers for draws, one after the other.
+struct DrawCounter {
+    private var count: UInt64 = 0
+
+    mutating func next() -> UInt64 {
+        count += 1
+        return count
+    }
+}
+
 /// One node: a machine with a disk, a clock and a store, and the process that runs on it.
 ///
 /// The process is the real one but for threads and sockets: `EdgeNode`, the journal's files and
@@ -52,16 +62,19 @@ final class SimulatedNode {
     var backlog: [Happening] = []
     /// The last process ended in good order.
     var stoppedCleanly = false
+    /// The last start was refused.
+    private var hasFailedStart = false
     /// Memory slices were put out of play by a crash.
     var crashes = 0
 
     // Set by faults.
     var cpuFactor = 1.0
     var diskFactor = 1.0
-    var syncFails = false
     var snapshotted = ShardSequences()
-    /// Counts its own draws: what happens elsewhere does not change them.
-    private var draws: UInt64 = 0
+    /// Count its own draws: what happens elsewhere does not change them.
+    var steps = DrawCounter()
+    var syncs = DrawCounter()
+    var transactions = DrawCounter()
 
     /// Most connections that wait while the process stands still.
     static let mostBacklog = 1_024
@@ -91,11 +104,6 @@ final class SimulatedNode {
         return false
     }
 
-    func nextDraw() -> UInt64 {
-        draws += 1
-        return draws
-    }
-
     var now: Instant { clock.read(world.nowNs) }
 
     // MARK: Start and end
@@ -106,10 +114,12 @@ final class SimulatedNode {
         disk.nowMs = now.wallMs
         boot += 1
         isReconcileScheduled = false
-        stoppedCleanly = false
+        status = ReconcilerStatus()
         do {
             try recover()
+            hasFailedStart = false
         } catch {
+            hasFailedStart = true
             cores = []
             directory = nil
             reconciler = nil
@@ -141,7 +151,13 @@ final class SimulatedNode {
         history.begin(cores: coreCount)
         recovery.observer = { history.take($0) }
         let report = try recovery.run(directory)
-        if !report.wasClean, boot > 1 { crashes += 1 }
+        // Told by how the last process ended, not by the code that is looked at.
+        let isVouchedFor = stoppedCleanly && (report.wasClean || !history.isDamaged)
+        if boot > 1, !isVouchedFor { crashes += 1 }
+        if boot > 1, stoppedCleanly, !report.wasClean, !hasFailedStart, !history.isDamaged {
+            world.fail("restart", "node \(index) takes a clean stop for a crash")
+        }
+        stoppedCleanly = false
         let number = try directory.beginBoot()
         var made: [SimulatedCore] = []
         for core in (0..<coreCount).reversed() {
@@ -212,6 +228,7 @@ final class SimulatedNode {
             // On an exhausted disk the lane ends as if the process had been killed.
             for core in cores where try !core.writer.close() { stoppedCleanly = false }
         } catch {
+            stoppedCleanly = false
             return die("\(error)")
         }
         if stoppedCleanly { world.probe(.cleanStop) }

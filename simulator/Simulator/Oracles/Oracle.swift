@@ -35,6 +35,7 @@ enum Oracles {
             WinnersOracle(), SameAnswerOracle(), TermsOracle(), OrdersOracle(), PaymentsOracle(),
             DurabilityOracle(), SingleHistoryOracle(), ConvergenceOracle(), ConservationOracle(),
             OperatorsOracle(), ReadsOracle(),
+            RefusalsOracle(),
             BoundsOracle(),
         ]
     }

@@ -33,7 +33,7 @@ final class ReadsOracle: Oracle {
             note(key, order, world.nowNs)
         case .claims: check(world, operation, answer, sentNs)
         case .orders: check(world, operation, answer, sentNs)
-        case .pay, .cancel, .refund, .order, .create, .createOther, .warm, .info, .pause, .resume,
+        case .pay, .cancel, .refund, .create, .createOther, .warm, .info, .pause, .resume,
             .alter, .refill, .close:
             break
         }

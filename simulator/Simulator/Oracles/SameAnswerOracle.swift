@@ -39,7 +39,7 @@ final class SameAnswerOracle: Oracle {
         case .reserve: reserve(world, operation, answer, sentNs)
         case .pay: pay(world, operation, answer, sentNs)
         case .refund: refund(world, operation, answer)
-        case .claims, .orders, .cancel, .order, .create, .createOther, .warm, .info, .pause,
+        case .claims, .orders, .cancel, .create, .createOther, .warm, .info, .pause,
             .resume, .alter, .refill, .close:
             break
         }

@@ -34,7 +34,7 @@ public enum DoubleCheck {
     private static func watch(_ bundle: RunBundle, after from: UInt64) -> [String] {
         let world = bundle.world()
         var lines: [String] = []
-        world.lastEvent = from + World.trailStep
+        world.lastEvent = from + World.trailStep + 1
         world.trace = { event, timeNs, line in
             if event > from { lines.append("\(event) at \(timeNs) ns: \(line)") }
         }

@@ -49,12 +49,14 @@ public struct RunBundle: Sendable, Codable {
         case unreadable(String)
         case unknownVersion(Int)
         case unknownMutant(String)
+        case impossible(String)
 
         public var description: String {
             switch self {
             case .unreadable(let text): text
             case .unknownVersion(let version): "bundle format \(version) is unknown to this release"
             case .unknownMutant(let name): "no mutant is called \(name)"
+            case .impossible(let text): "it cannot be run: \(text)"
             }
         }
     }
@@ -75,6 +77,35 @@ public struct RunBundle: Sendable, Codable {
         }
         guard bundle.version == 1 else { throw .unknownVersion(bundle.version) }
         guard Mutant(rawValue: bundle.mutant) != nil else { throw .unknownMutant(bundle.mutant) }
+        if let problem = bundle.problem { throw .impossible(problem) }
         return bundle
+    }
+
+    /// Why it cannot be run; nil where it can.
+    private var problem: String? {
+        let longestNs: UInt64 = 1 << 50
+        guard (1...64).contains(scenario.nodes), (1...8).contains(scenario.mostCores),
+            (1...64).contains(scenario.poolsPerNode), (1...100_000).contains(scenario.users),
+            (1...1_000).contains(scenario.mostFaultsPerKind)
+        else { return "nodes, cores, pools, users or faults are out of range" }
+        guard (8...1_024).contains(scenario.shards), scenario.shards & (scenario.shards - 1) == 0
+        else { return "shards are a power of two from 8 to 1024" }
+        guard
+            scenario.segmentBytes == 0
+                || (scenario.segmentBytes % 4_096 == 0
+                    && (16 << 10...1 << 30).contains(scenario.segmentBytes))
+        else { return "segments are of 16 KiB to 1 GiB" }
+        guard scenario.opensNs < scenario.crowdEndNs, scenario.crowdEndNs < longestNs,
+            scenario.faultsStartNs < scenario.faultsEndNs, scenario.faultsEndNs < longestNs,
+            scenario.patienceNs < longestNs, scenario.maintenanceNs >= 1_000_000,
+            scenario.maintenanceNs < longestNs
+        else { return "times are out of order or out of range" }
+        guard users.allSatisfy({ $0 >= 0 && $0 < 1 << 32 }) else { return "a user is no number" }
+        for fault in plan.faults {
+            guard (0..<scenario.nodes).contains(fault.node), fault.startNs <= fault.endNs,
+                fault.endNs < longestNs, fault.magnitude.isFinite, abs(fault.magnitude) < 1e9
+            else { return "a fault is out of range: \(fault)" }
+        }
+        return nil
     }
 }

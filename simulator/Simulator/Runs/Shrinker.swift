@@ -10,6 +10,8 @@ public struct Shrinker {
     private let mostRuns: Int
     public private(set) var bundle: RunBundle
     public private(set) var runs = 0
+    /// Asked before each run: what is left then is the result.
+    public var mayGoOn: () -> Bool = { true }
     /// Is told what is left now and then.
     public var progress: ((RunBundle, Int) -> Void)?
 
@@ -31,7 +33,7 @@ public struct Shrinker {
     public mutating func shrink() {
         var before = -1
         // Each pass makes others possible.
-        while size != before, runs < mostRuns {
+        while size != before, runs < mostRuns, mayGoOn() {
             before = size
             shrinkFaults()
             shrinkUsers()
@@ -46,7 +48,7 @@ public struct Shrinker {
     }
 
     private mutating func takes(_ candidate: RunBundle) -> Bool {
-        guard runs < mostRuns else { return false }
+        guard runs < mostRuns, mayGoOn() else { return false }
         runs += 1
         guard check(candidate) else { return false }
         bundle = candidate
@@ -101,7 +103,7 @@ public struct Shrinker {
                 candidate.users.remove(at: second)
                 candidate.users.remove(at: first)
                 if !takes(candidate) { second += 1 }
-                guard runs < mostRuns else { return }
+                guard runs < mostRuns, mayGoOn() else { return }
             }
             first += 1
         }

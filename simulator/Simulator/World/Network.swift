@@ -40,7 +40,7 @@ struct Network {
     func delayNs(_ link: Link, _ direction: Direction, _ entity: UInt64, _ counter: UInt64)
         -> UInt64
     {
-        let place = entity << 1 | direction.rawValue
+        let place = entity | direction.rawValue
         let delay = Self.delay.sampleNs(random.word(.networkDelay, place, counter))
         var factor = link.slowness
         if link.reordering > 1, random.happens(0.05, .networkDelay, place, counter | 1 << 40) {

@@ -15,7 +15,7 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var poolsPerNode = 4
     /// When pools open to users, when faults begin and end, and when the run settles.
     public var opensNs: UInt64 = 1_000_000_000
-    public var faultsStartNs: UInt64 = 500_000_000
+    public var faultsStartNs: UInt64 = 1_000_000
     public var faultsEndNs: UInt64 = 20_000_000_000
     /// Users act between opening and here.
     public var crowdEndNs: UInt64 = 18_000_000_000

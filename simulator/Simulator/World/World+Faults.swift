@@ -67,7 +67,7 @@ extension World {
         case .bitRot:
             rot(node, fault)
             start(node)
-        case .pause: node.resume()
+        case .pause: if !isActive(.pause, node) { node.resume() }
         case .misdirectedWrite: node.disk.faults.misdirectsBy = nil
         case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm: break
         case .clockDrift: node.clock.drift(0, at: nowNs)
@@ -244,6 +244,9 @@ extension World {
             nowNs - max(lastProgressNs, phaseSinceNs, scenario.faultsEndNs) > scenario.patienceNs
         {
             return fail("liveness", stuck, kind: .liveness)
+        }
+        if nowNs > scenario.faultsEndNs + 10 * scenario.patienceNs {
+            return fail("liveness", "it never ends: " + stuck, kind: .liveness)
         }
         switch phase {
         case .crowd:

@@ -3,13 +3,11 @@ import EdgeWire
 
 /// Messages under way, and what machines take for their work.
 extension World {
-    func link(_ node: Int) -> Network.Link { network.links[node] }
-
     /// A client sends an attempt of an operation.
     func send(_ operation: Int, _ attempt: Int) {
         let node = clients.operations[operation].node
         let link = network.links[node]
-        let entity = UInt64(operation)
+        let entity = clients.operations[operation].key &<< 2
         let counter = UInt64(attempt)
         let delayNs = network.delayNs(link, .request, entity, counter)
         let isLost =
@@ -43,7 +41,7 @@ extension World {
     /// A node answers an attempt.
     func answer(_ node: SimulatedNode, _ operation: Int, _ attempt: Int, _ bytes: [UInt8]) {
         let link = network.links[node.index]
-        let entity = UInt64(operation)
+        let entity = clients.operations[operation].key &<< 2
         let counter = UInt64(attempt) << 20 | clients.nextAnswer(operation)
         if link.cutsReplies > 0
             || random.happens(link.replyLoss, .networkLoss, entity << 1 | 1, counter)
@@ -72,7 +70,8 @@ extension World {
     /// The node's end of a connection is gone.
     func clientLosesConnection(_ operation: Int, _ attempt: Int, _ node: Int) {
         let delayNs = network.delayNs(
-            network.links[node], .reply, UInt64(operation), UInt64(attempt) | 1 << 50)
+            network.links[node], .reply, clients.operations[operation].key &<< 2,
+            UInt64(attempt) | 1 << 50)
         schedule(nowNs + delayNs, .connectionLost(operation: operation, attempt: attempt))
     }
 
@@ -80,19 +79,19 @@ extension World {
 
     /// From the first request of a turn to its step.
     func stepNs(_ node: SimulatedNode) -> UInt64 {
-        let draw = random.below(60_000, .service, UInt64(node.index) | 1 << 40, node.nextDraw())
+        let draw = random.below(60_000, .service, UInt64(node.index) | 1 << 40, node.steps.next())
         return UInt64(Double(5_000 + draw) * node.cpuFactor)
     }
 
     func syncNs(_ node: SimulatedNode) -> UInt64 {
-        let word = random.word(.diskDelay, UInt64(node.index), node.nextDraw())
+        let word = random.word(.diskDelay, UInt64(node.index), node.syncs.next())
         return UInt64(Double(Self.sync.sampleNs(word)) * node.diskFactor)
     }
 
     static let sync = Distribution.logNormal(medianNs: 300_000, sigma: 0.6)
 
     func storeLatencyNs(_ node: SimulatedNode) -> UInt64 {
-        let word = random.word(.storeDelay, UInt64(node.index), node.nextDraw())
+        let word = random.word(.storeDelay, UInt64(node.index), node.transactions.next())
         return UInt64(Double(Self.transaction.sampleNs(word)) * node.store.faults.slowness)
     }
 

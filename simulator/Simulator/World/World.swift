@@ -110,7 +110,7 @@ public final class World {
         }
         clients.start()
         schedule(scenario.crowdEndNs, .progress)
-        while failure == nil, phase != .over, events < lastEvent, let event = queue.pop() {
+        while failure == nil, phase != .over, events &+ 1 < lastEvent, let event = queue.pop() {
             nowNs = event.timeNs
             let slot = Int(event.payload)
             guard let happening = happenings[slot] else {
