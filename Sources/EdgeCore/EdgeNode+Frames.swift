@@ -148,6 +148,7 @@ extension EdgeNode {
             if transfer.number == next {
                 _ = journal(.sliceCredited(transfer), shard, now: now, into: &effects)
                 credit(place.slot, transfer)
+                awaitDurability(place.slot, into: &effects)
             } else if has(.leaseTwice) {
                 slices[place.slot].creditAgain(transfer)
             }
@@ -155,6 +156,22 @@ extension EdgeNode {
         send(
             .leaseTaken(transfer.pool, slice: transfer.slice, number: transfer.number),
             to: placement.home(of: transfer.pool), into: &effects)
+    }
+
+    /// What a `memory` slice was given must be durable before anyone hears that it grants it.
+    private mutating func awaitDurability(_ slot: Int, into effects: inout EffectBuffer) {
+        guard pools[slices[slot].poolIndex].isMemory else { return }
+        slices[slot].awaitsDurability = true
+        awaitsDurability = true
+        effects.asksForDurability = true
+    }
+
+    /// All that was asked to be durable is.
+    mutating func durable() {
+        awaitsDurability = false
+        for slot in 0..<slices.count where slices[slot].awaitsDurability {
+            slices[slot].awaitsDurability = false
+        }
     }
 
     /// A closing rain slice gives back what it holds, or says again that it did.

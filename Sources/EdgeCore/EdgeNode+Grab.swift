@@ -89,7 +89,7 @@ extension EdgeNode {
         let slot = Int(plan.slot)
         let poolIndex = slices[slot].poolIndex
         let local = slices[slot].localShard
-        let waits = !pools[poolIndex].isMemory
+        let waits = !pools[poolIndex].isMemory || slices[slot].awaitsDurability
         let header = shards[local].following(nowMs)
         let journaled = effects.journal.count
         var amountFen: Fen = 0
@@ -215,6 +215,8 @@ extension EdgeNode {
                 ]))
         }
         if has(.claimsForgetOldest) { rows = Array(rows.dropFirst()) }
-        effects.answer(request.ticket, .array(rows), waits: !pools[pool].isMemory)
+        effects.answer(
+            request.ticket, .array(rows),
+            waits: !pools[pool].isMemory || slices[slot].awaitsDurability)
     }
 }

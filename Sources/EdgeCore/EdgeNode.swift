@@ -34,6 +34,8 @@ public struct EdgeNode: ~Copyable {
     /// Frames for shards of this same core: taken before the step ends.
     var localFrames: [Frame] = []
     var plans = PlainList<GrabPlan>(capacity: Self.prefetchWindow)
+    /// Some slice does.
+    var awaitsDurability = false
     /// When time alone brings something about next; kept until orders or closing times change.
     var deadlineMs: UnixMs = .max
     var holdsChanged = false
@@ -67,6 +69,7 @@ public struct EdgeNode: ~Copyable {
         _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
     ) {
         counters.steps &+= 1
+        if awaitsDurability && batch.isCaughtUp { durable() }
         if has(.timeGoesBack) { forgetTimes() }
         for frame in batch.frames {
             receive(frame, now: now, into: &effects)

@@ -8,6 +8,8 @@ public struct RequestBatch: ~Copyable {
     public var frames: [Frame] = []
     /// Whether the journal has no room for new grants (pays, expiries and transfers still fit).
     public var storageIsFull = false
+    /// Whether all that a step asked to be durable (`EffectBuffer.asksForDurability`) is.
+    public var isCaughtUp = true
 
     public init(capacity: Int = 1_024) {
         requests = PlainList(capacity: capacity)
@@ -66,6 +68,9 @@ public struct EffectBuffer: ~Copyable {
     public var frames: [OutboundFrame] = []
     /// Journal entries of this step, encoded, in order.
     public var journal = ByteSink()
+    /// Whether the core wants to know when this step's entries are durable: the shell syncs them,
+    /// and from then on sets `RequestBatch.isCaughtUp`. Until then it is false.
+    public var asksForDurability = false
     /// When the core next wants a step even without requests; `Int64.max`: never.
     public var nextDeadlineMs: UnixMs = .max
 
@@ -96,6 +101,7 @@ public struct EffectBuffer: ~Copyable {
     /// Empties everything but the journal, which the shell takes over.
     public mutating func removeAll() {
         replies.removeAll()
+        asksForDurability = false
         if !bodies.isEmpty { bodies.removeAll(keepingCapacity: true) }
         if !forwards.isEmpty { forwards.removeAll(keepingCapacity: true) }
         if !frames.isEmpty { frames.removeAll(keepingCapacity: true) }

@@ -137,6 +137,18 @@ struct RainNodeTests {
         #expect(after.balances && after.held == 0)
     }
 
+    @Test("what a memory slice grants waits until what it was given is durable")
+    func memoryWaits() {
+        let node = TestNode(shards: 8)
+        node.isCaughtUp = false
+        node.send(.rain("a", fen: 9_000, count: 9, durability: .memory))
+        #expect(node.send(.grab("a", 1)).waits)
+        #expect(node.send(.claims("a", 1)).waits)
+        node.isCaughtUp = true
+        #expect(!node.send(.grab("a", 2)).waits)
+        #expect(!node.send(.grab("a", 1)).waits)
+    }
+
     @Test("a journal that ends between funding and leases strands nothing", arguments: 1...12)
     func tornCreation(entries: Int) throws {
         let node = TestNode(shards: 8)

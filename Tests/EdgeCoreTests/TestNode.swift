@@ -96,6 +96,8 @@ final class TestNode {
     private(set) var deadlineMs: [UnixMs]
     var nowMs: UnixMs = TestNode.startMs
     var storageIsFull = false
+    /// Whether the journal holds all that the cores asked to be durable.
+    var isCaughtUp = true
     /// Most requests that a step is given.
     var cut = 32
     /// The core that the next requests come in at.
@@ -227,6 +229,7 @@ final class TestNode {
     private func step(_ core: Int) {
         batch.removeAll()
         batch.storageIsFull = storageIsFull
+        batch.isCaughtUp = isCaughtUp
         batch.frames = frames[core]
         frames[core] = []
         let taken = waiting[core].prefix(cut)

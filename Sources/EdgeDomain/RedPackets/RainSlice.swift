@@ -16,6 +16,9 @@ public struct RainSlice: ~Copyable {
     /// The shard's number among those of its core.
     public let localShard: Int
     public private(set) var control: PoolControl
+    /// Of a `memory` slice: what it holds is not known to be durable yet. Nothing that it grants
+    /// may be told before: a crash would forget that it ever held the packet.
+    public var awaitsDurability = false
     /// A crash took this `memory` slice's tail along; nothing is granted any more.
     public private(set) var isQuarantined = false
 

@@ -49,6 +49,8 @@ public class ServerLoop: @unchecked Sendable {
     /// Up to here the journal was told that somebody waits.
     private final var wanted: UInt64 = 0
     final var committed: UInt64 = 0
+    /// The core wants to know when all up to here is durable.
+    private final var noticed: UInt64 = 0
     private let reported = Atomic<UInt64>(0)
     private let isCommitScheduled = Atomic<Bool>(false)
     private final var isHeldBack = false
@@ -138,6 +140,7 @@ public class ServerLoop: @unchecked Sendable {
 
     private final func step() {
         batch.storageIsFull = journal?.isFull ?? false
+        batch.isCaughtUp = committed >= noticed || journal == nil
         statistics.steps &+= 1
         statistics.requests &+= UInt64(batch.requests.count)
         stepCore(now: now)
@@ -160,7 +163,8 @@ public class ServerLoop: @unchecked Sendable {
     private final func submitEntries() {
         guard let journal else { return effects.journal.removeAll() }
         let isWaitedFor =
-            !effects.frames.isEmpty || effects.replies.contains { $0.waitsForJournal }
+            !effects.frames.isEmpty || effects.asksForDurability
+            || effects.replies.contains { $0.waitsForJournal }
         let hasEntries = effects.journal.count > 0
         // An answer may have read what was left to become durable lazily.
         let isOwed = isWaitedFor && submitted > max(committed, wanted)
@@ -169,6 +173,7 @@ public class ServerLoop: @unchecked Sendable {
         precondition(position >= submitted && effects.journal.count == 0)
         submitted = position
         if isWaitedFor { wanted = position }
+        if effects.asksForDurability { noticed = position }
     }
 
     /// Has everything that was submitted made durable now. From any thread.

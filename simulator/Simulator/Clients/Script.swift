@@ -124,6 +124,12 @@ final class Script {
         let pool = world.pools[operation.pool]
         let id = operation.key
         let isLate = world.phase != .crowd
+        if answer.errorCode == "NORAIN", !isLate, happens(0.95, id, 20) {
+            // It was announced; phones look again.
+            return clients.later(
+                grab(pool, operation.actor, operation.request),
+                at: world.nowNs + 20_000_000 + draw(200_000_000, id, 21))
+        }
         switch answer.items.first?.text {
         case "granted", "repeat":
             if happens(0.4, id, 1) { repeats(operation, 2, clients) }

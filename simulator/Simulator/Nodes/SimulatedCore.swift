@@ -19,6 +19,8 @@ final class SimulatedCore {
     var committed: UInt64 = 0
     /// Somebody waits for all up to here.
     var wanted: UInt64 = 0
+    /// The core wants to know when all up to here is durable.
+    var noticed: UInt64 = 0
     var isSyncing = false
     var isFlushScheduled = false
     var isTickScheduled = false

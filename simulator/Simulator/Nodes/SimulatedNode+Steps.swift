@@ -101,6 +101,7 @@ extension SimulatedNode {
         guard isRunning else { return }
         shell.batch.storageIsFull = shell.writer.space != .free
         if shell.batch.storageIsFull { world.probe(.steppedWithFullDisk) }
+        shell.batch.isCaughtUp = shell.committed >= shell.noticed
         shell.node.step(shell.batch, now: now, into: &shell.effects)
         shell.batch.removeAll()
         execute(core)
@@ -148,13 +149,14 @@ extension SimulatedNode {
     func execute(_ core: Int) {
         let shell = cores[core]
         let isWaitedFor =
-            !shell.effects.frames.isEmpty
+            !shell.effects.frames.isEmpty || shell.effects.asksForDurability
             || shell.effects.replies.contains { $0.waitsForJournal }
         shell.submitted += UInt64(shell.effects.journal.count)
         world.submitted(self, core, shell.effects.journal.bytes)
         shell.pending.append(shell.effects.journal.bytes)
         shell.effects.journal.removeAll()
         if isWaitedFor { shell.wanted = shell.submitted }
+        if shell.effects.asksForDurability { shell.noticed = shell.submitted }
         let position = shell.isDurable ? 0 : shell.submitted
         for number in 0..<shell.effects.replies.count {
             let reply = shell.effects.replies[number]
@@ -201,7 +203,12 @@ extension SimulatedNode {
         let slot = Int(reply.ticket.connection)
         guard slot < connections.count, let connection = connections[slot] else { return false }
         let pool = world.clients.operations[connection.operation].pool
-        return world.pools[pool].durability != .memory
+        // What a memory pool was given must be durable; what it grants need not be.
+        if world.pools[pool].durability != .memory { return true }
+        return reply.shape == .grab && reply.outcome == .granted
+            && cores.contains {
+                $0.noticed > $0.committed
+            }
     }
 
     private func answer(_ reply: Reply, _ body: Value?) {
