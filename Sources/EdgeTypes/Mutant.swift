@@ -62,6 +62,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case cleanStopForged
     case snapshotAhead
     case snapshotForgetsHolds
+    case snapshotCopiesLater
 
     // From journal to store.
     case watermarkOutside
@@ -123,6 +124,7 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .cleanStopForged: "a killed process leaves the mark of a clean stop"
         case .snapshotAhead: "a snapshot is saved before the journal holds what is in it"
         case .snapshotForgetsHolds: "orders from a snapshot are never let go"
+        case .snapshotCopiesLater: "a snapshot holds claims that came while it was copied"
         case .watermarkOutside: "the store's rows commit without their watermark"
         case .halfOfATransaction: "a failing transaction leaves its first rows behind"
         case .watermarkOlder: "the store refuses a batch only if it ends before its watermark"

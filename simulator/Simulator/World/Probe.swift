@@ -7,6 +7,9 @@ public enum Probe: String, Sendable, CaseIterable {
     case crashWithEntriesWaiting
     case crashWithTransferWaiting
     case snapshotted
+    case snapshottedWhileServing
+    case heldBack
+    case tooManyForwards
     case maintenanceFailed
     case storeFailed
     case storeLostAnswer

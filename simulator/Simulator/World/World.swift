@@ -176,6 +176,7 @@ public final class World {
         case .lazyFlush(let place): alive(place.node, place.boot)?.lazyFlush(place.core)
         case .reconcile(let node, let boot): alive(node, boot)?.reconcile()
         case .maintain(let node, let boot): alive(node, boot)?.maintain()
+        case .stopping(let node, let boot): alive(node, boot)?.continueStop()
         case .faultBegins(let index): begin(index)
         case .faultEnds(let index): end(index)
         case .faultStrikes(let index, let boot): strike(index, boot: boot)
