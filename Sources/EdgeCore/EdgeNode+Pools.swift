@@ -22,7 +22,7 @@ struct Inquiry: Sendable {
 /// Operators' commands, at a pool's home.
 extension EdgeNode {
     /// Most replies that wait for slices at once.
-    static let settlingLimit = 65_536
+    public static let settlingLimit = 65_536
 
     mutating func pool(
         _ request: Request, _ payload: Payload?, _ batch: borrowing RequestBatch, now: Instant,
