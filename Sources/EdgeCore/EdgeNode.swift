@@ -126,11 +126,13 @@ public struct EdgeNode: ~Copyable {
         settle(now: now, into: &effects)
     }
 
-    private mutating func earliestDeadlineMs() -> UnixMs {
+    /// When time alone brings something about next. 0: at once. `UnixMs.max`: never.
+    mutating func earliestDeadlineMs() -> UnixMs {
         holdsChanged = false
         var deadline = closings.first?.timeMs ?? .max
         for local in 0..<books.count { deadline = min(deadline, books[local].nextDeadlineMs) }
-        return deadline
+        // A wheel in the middle of its turn says `.min`, from which no clock can be taken off.
+        return max(0, deadline)
     }
 
     // MARK: The journal
