@@ -14,7 +14,8 @@ final class ConvergenceOracle: Oracle {
         if let error = node.status.lastError, error.contains("damaged"),
             !world.histories[node.index].excuses(lag: node.status), node.status.state == .failing
         {
-            return world.fail(name, "node \(node.index) ships no more, and nothing is wrong: \(error)")
+            return world.fail(
+                name, "node \(node.index) ships no more, and nothing is wrong: \(error)")
         }
         if node.store.lostAnswers > 0 { world.probe(.storeLostAnswer) }
         let history = world.histories[node.index]

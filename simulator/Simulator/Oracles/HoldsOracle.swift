@@ -72,8 +72,8 @@ final class HoldsOracle: Oracle {
         guard let shownNs = world.nodes[node].clock.hasShown(order.expiresMs, until: world.nowNs)
         else { return }
         // Timers count on the monotonic clock: the wall clock's jump does not set one off.
-        let heldNs = order.reservedNs + UInt64(plan.holdMs) * 1_000_000
-        let dueNs = max(shownNs, heldNs, ranNs(world, node))
+        let jumpsMs = world.nodes[node].clock.forwardMs(since: order.reservedNs)
+        let dueNs = max(shownNs + UInt64(jumpsMs) * 1_000_000, ranNs(world, node))
         if world.nowNs > dueNs + Self.graceNs {
             world.fail(
                 name,

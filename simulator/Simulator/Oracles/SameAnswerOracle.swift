@@ -81,7 +81,7 @@ final class SameAnswerOracle: Oracle {
         if answer.items[0].text == "granted" { return true }
         let plan = world.pools[operation.pool]
         let hash = Hash64.text(Text64(operation.request))
-        return world.histories[operation.node].grants(plan.key, operation.user).contains {
+        return world.histories[operation.node].allGrants(plan.key, operation.user).contains {
             Win($0) == win && (!plan.usesRequests || $0.requestHash == hash)
         }
     }
@@ -96,8 +96,12 @@ final class SameAnswerOracle: Oracle {
         guard answer.items[0].text == "repeat",
             operators.values(.limit, operation.pool, since: sentNs).contains(1)
         else { return false }
-        let grants = world.histories[operation.node].grants(plan.key, operation.user)
-        // What a crash took along from a memory slice is no longer the last.
+        let history = world.histories[operation.node]
+        // What a crash took along from a memory slice may have been the last.
+        let grants =
+            isLossy(world, plan)
+            ? history.allGrants(plan.key, operation.user)
+            : history.grants(plan.key, operation.user)
         let last = isLossy(world, plan) ? 0 : grants.lastIndex { $0.ns <= sentNs } ?? 0
         return grants[last...].contains { Win($0) == win }
     }

@@ -48,7 +48,8 @@ final class TermsOracle: Oracle {
         }
         guard answer.text == "OK" else { return }
         switch operation.kind {
-        case .close: pools[operation.pool].closedNs = min(pools[operation.pool].closedNs, world.nowNs)
+        case .close:
+            pools[operation.pool].closedNs = min(pools[operation.pool].closedNs, world.nowNs)
         case .pause:
             // Once the pool may be resumed again, nothing is known.
             if !pools[operation.pool].isResumeAsked {

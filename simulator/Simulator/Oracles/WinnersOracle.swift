@@ -61,7 +61,7 @@ final class WinnersOracle: Oracle {
         if pools[operation.pool].fen > plan.amountFen {
             fail("\(pools[operation.pool].fen) fen were given of \(plan.amountFen)")
         }
-        let grants = world.histories[operation.node].grants(plan.key, operation.user)
+        let grants = world.histories[operation.node].allGrants(plan.key, operation.user)
         if !grants.contains(where: { Win($0) == win }) {
             fail("\(win) is in no entry, there are \(grants.map { Win($0) })")
         }

@@ -86,6 +86,8 @@ struct NodeBooks {
     /// Packets, or units reserved or bought and not restocked.
     private(set) var units: [UserKey: Int64] = [:]
     private(set) var orders: [OrderID: Order] = [:]
+    /// In the order in which they were made.
+    private(set) var grants: [UserKey: [Grant]] = [:]
     private(set) var timesMs: [UnixMs]
     private(set) var touched = Touched()
     private var amounts: [PoolKey: Amounts] = [:]
@@ -110,6 +112,10 @@ struct NodeBooks {
                 $0.totals.grantedFen += claim.amountFen
             }
             count(1, key)
+            grants[key, default: []].append(
+                Grant(
+                    ns: ns, packet: claim.packet, fen: claim.amountFen, timeMs: header.timeMs,
+                    requestHash: claim.requestHash))
         case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused:
             applyOrder(entry, ns: ns)

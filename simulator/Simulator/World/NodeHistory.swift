@@ -38,7 +38,8 @@ final class NodeHistory {
     private var slices: [NodeBooks.SliceKey: Timeline<NodeBooks.Slice>] = [:]
     private var units: [NodeBooks.UserKey: Timeline<Int64>] = [:]
     private var timesMs: [Timeline<UnixMs>]
-    private var grants: [NodeBooks.UserKey: [NodeBooks.Grant]] = [:]
+    /// What was ever granted; also what a crash took along.
+    private var allGrants: [NodeBooks.UserKey: [NodeBooks.Grant]] = [:]
     /// The keys of the above in order of appearance.
     private var homeKeys: [PoolKey] = []
     private var sliceKeys: [NodeBooks.SliceKey] = []
@@ -107,10 +108,8 @@ final class NodeHistory {
         if let key = live.touched.slice { markSlice(key) }
         if let key = live.touched.user { markUser(key) }
         guard case .claim(let claim) = entry else { return }
-        grants[NodeBooks.UserKey(pool: claim.pool, user: claim.user), default: []].append(
-            NodeBooks.Grant(
-                ns: world.nowNs, packet: claim.packet, fen: claim.amountFen,
-                timeMs: header.timeMs, requestHash: claim.requestHash))
+        let key = NodeBooks.UserKey(pool: claim.pool, user: claim.user)
+        if let grant = live.grants[key]?.last { allGrants[key, default: []].append(grant) }
     }
 
     private func markHome(_ key: PoolKey) {
@@ -204,8 +203,13 @@ final class NodeHistory {
     }
 
     /// All that a user was ever granted, in order; also what a crash took along.
+    func allGrants(_ pool: PoolKey, _ user: UserID) -> [NodeBooks.Grant] {
+        allGrants[NodeBooks.UserKey(pool: pool, user: user)] ?? []
+    }
+
+    /// What a user has of a pool, in order.
     func grants(_ pool: PoolKey, _ user: UserID) -> [NodeBooks.Grant] {
-        grants[NodeBooks.UserKey(pool: pool, user: user)] ?? []
+        live.grants[NodeBooks.UserKey(pool: pool, user: user)] ?? []
     }
 
     /// The slice that serves a user; nil as long as the pool is not known.
@@ -223,7 +227,9 @@ final class NodeHistory {
     }
 
     /// An order as it is now, by the number that its user knows.
-    func order(_ text: String) -> NodeBooks.Order? { OrderID(text: text).flatMap { live.orders[$0] } }
+    func order(_ text: String) -> NodeBooks.Order? {
+        OrderID(text: text).flatMap { live.orders[$0] }
+    }
 
     /// The number of a pool of this node among the world's.
     func number(of pool: PoolKey) -> Int? {

@@ -96,4 +96,11 @@ struct SimulatedClock {
         }
         return since
     }
+
+    /// By how much the wall clock was set forward since `ns`, all together.
+    func forwardMs(since ns: UInt64) -> Int64 {
+        zip(spans, spans.dropFirst()).reduce(0) { sum, pair in
+            pair.1.sinceNs < ns ? sum : sum + max(0, pair.1.offsetMs - pair.0.offsetMs)
+        }
+    }
 }
