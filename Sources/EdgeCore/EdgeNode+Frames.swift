@@ -96,7 +96,7 @@ extension EdgeNode {
     }
 
     private mutating func controlled(
-        _ key: PoolKey, _ slice: UInt32, _ control: PoolControl, now: Instant,
+        _ key: PoolKey, _ slice: UInt32, _ told: PoolControl, now: Instant,
         into effects: inout EffectBuffer
     ) {
         guard let place = place(key, slice) else { return }
@@ -104,6 +104,7 @@ extension EdgeNode {
         let known =
             place.isStock
             ? books[place.local].control(slot: place.slot) : slices[place.slot].control
+        let control = configuration.mutant == .none ? told : mutated(told, known)
         if control.version > known.version {
             let entry = Entry.sliceControlled(key, slice: slice, control)
             let header = journal(entry, shard, now: now, into: &effects)
@@ -236,7 +237,9 @@ extension EdgeNode {
             inquiries[index].totals.add(totals)
             inquiries[index].missing -= 1
             if inquiries[index].missing == 0 {
-                answer(inquiries.remove(at: index), now: now, into: &effects)
+                let inquiry = inquiries[index]
+                if !has(.inquiryKept) { inquiries.remove(at: index) }
+                answer(inquiry, now: now, into: &effects)
             }
         case .open, .control, .lease, .returnTaken, .recall, .inquire, .ask, .nothingToReturn,
             .announce:

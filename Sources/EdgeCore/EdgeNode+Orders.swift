@@ -21,6 +21,7 @@ extension EdgeNode {
         switch decision {
         case .reserve(var entry):
             if isFull { return refuseFull(request.ticket, true, into: &effects) }
+            if has(.holdHalved) { entry.expiresMs -= (entry.expiresMs - nowMs) / 2 }
             let toldMs = entry.expiresMs
             if has(.holdCutShort) { entry.expiresMs -= (toldMs - nowMs) / 2 }
             apply(.orderReserved(entry), local, now: now, into: &effects)

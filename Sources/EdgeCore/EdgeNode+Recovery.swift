@@ -265,7 +265,7 @@ extension EdgeNode {
         settle(now: now, into: &effects)
         // Nobody may come to ask before the first of them.
         deadlineMs = earliestDeadlineMs()
-        effects.nextDeadlineMs = deadlineMs
+        effects.nextDeadlineMs = has(.restartSleeps) ? .max : deadlineMs
     }
 
     /// Leases what a crash left in a treasury between its funding and its leases.

@@ -119,7 +119,8 @@ public struct EdgeNode: ~Copyable {
         for local in 0..<books.count where books[local].nextDeadlineMs <= now.wallMs {
             expireOrders(local, now: now, into: &effects)
         }
-        while let first = closings.first, first.timeMs <= now.wallMs {
+        let closeMs = has(.stockClosesLate) ? now.wallMs - 2_000 : now.wallMs
+        while let first = closings.first, first.timeMs <= closeMs {
             closings.removeFirst()
             closeByItself(first.pool, at: first.timeMs, now: now, into: &effects)
         }

@@ -1,3 +1,4 @@
+import EdgeMemory
 import EdgeTypes
 
 /// Terms are kept: nothing is granted before a pool opens, after it closes, while it is paused, or
@@ -112,10 +113,27 @@ final class TermsOracle: Oracle {
             granted(
                 world, pool, header, NodeBooks.SliceKey(pool: order.pool, slice: order.slice),
                 order.user, Int64(order.quantity))
+        case .sliceOpened(let definition, let slice, let control):
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            taken(world, node, key, slice, control)
+        case .sliceControlled(let key, let slice, let control):
+            taken(world, node, key, slice, control)
         case .poolControlled(let key, let control, _, _, _):
             guard let pool = world.histories[node].number(of: key) else { return }
             controlled(world, pool, header, key, control)
         default: break
+        }
+    }
+
+    /// A slice goes by terms that its pool's home has given it.
+    private func taken(
+        _ world: World, _ node: Int, _ key: PoolKey, _ slice: UInt32, _ control: PoolControl
+    ) {
+        let history = world.histories[node]
+        guard let pool = history.number(of: key) else { return }
+        let given = history.home(key, since: 0).map(\.control)
+        if !given.contains(control) {
+            fail(world, pool, "slice \(slice) takes \(control), given were \(given)")
         }
     }
 
