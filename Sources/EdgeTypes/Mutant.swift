@@ -88,7 +88,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case restocksLess
     case infoFenShort
     case inquiryKept
-    case cursorsForgotten
+    case damageNamesAnother
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -165,7 +165,7 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .restocksLess: "a refund puts back a unit less than it was asked to"
         case .infoFenShort: "INFO tells a fen less than was granted"
         case .inquiryKept: "an answered INFO stays in the list of those that wait"
-        case .cursorsForgotten: "the store forgets how far each lane was read"
+        case .damageNamesAnother: "a start that meets damage names another file"
         }
     }
 }

@@ -49,7 +49,6 @@ public final class StoreModel: LedgerStore {
 
     public func cursor(lane: String) throws(StoreError) -> SourceCursor? {
         if faults.isDown { throw .cannotOpen("the store is down") }
-        if mutant == .cursorsForgotten { return nil }
         return cursors.first { $0.lane == lane }?.cursor
     }
 
