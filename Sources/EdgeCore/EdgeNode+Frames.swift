@@ -96,7 +96,7 @@ extension EdgeNode {
     }
 
     private mutating func controlled(
-        _ key: PoolKey, _ slice: UInt32, _ told: PoolControl, now: Instant,
+        _ key: PoolKey, _ slice: UInt32, _ control: PoolControl, now: Instant,
         into effects: inout EffectBuffer
     ) {
         guard let place = place(key, slice) else { return }
@@ -104,7 +104,6 @@ extension EdgeNode {
         let known =
             place.isStock
             ? books[place.local].control(slot: place.slot) : slices[place.slot].control
-        let control = configuration.mutant == .none ? told : mutated(told, known)
         if control.version > known.version {
             let entry = Entry.sliceControlled(key, slice: slice, control)
             let header = journal(entry, shard, now: now, into: &effects)
@@ -112,7 +111,8 @@ extension EdgeNode {
                 let applied = books[place.local].apply(entry, header)
                 precondition(applied)
             } else {
-                slices[place.slot].apply(control)
+                slices[place.slot].apply(
+                    configuration.mutant == .none ? control : mutated(control, known))
             }
         }
         let version = max(control.version, known.version)

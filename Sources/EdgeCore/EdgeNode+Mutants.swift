@@ -95,19 +95,13 @@ extension EdgeNode {
     /// A repeated refund under another id.
     @inline(never)
     func mutated(_ decision: RefundDecision, _ request: Request, _ local: Int) -> RefundDecision {
-        if has(.restocksLess), case .refund(var entry) = decision, entry.amountFen > 0,
-            entry.restock > 0
-        {
-            entry.restock -= 1
-            return .refund(entry)
-        }
         guard has(.refundTwice), case .answer(.repeat) = decision else { return decision }
         return books[local].decideRefund(
             order: request.order, request: Text64("again-\(shards[local].sequence)"),
             amountFen: request.amountFen, restock: request.quantity)
     }
 
-    /// What a slice makes of a change.
+    /// What a rain's slice makes of a change, whatever the journal says of it.
     @inline(never)
     func mutated(_ control: PoolControl, _ known: PoolControl) -> PoolControl {
         var control = control

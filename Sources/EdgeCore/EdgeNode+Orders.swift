@@ -139,6 +139,10 @@ extension EdgeNode {
         _ request: Request, _ id: Text64, _ local: Int, now: Instant,
         into effects: inout EffectBuffer
     ) {
+        var request = request
+        if has(.restocksLess), request.amountFen > 0 {
+            request.quantity = max(0, request.quantity - 1)
+        }
         var decision = books[local].decideRefund(
             order: request.order, request: id, amountFen: request.amountFen,
             restock: request.quantity)

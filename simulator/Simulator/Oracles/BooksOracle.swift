@@ -55,8 +55,17 @@ final class BooksOracle: Oracle {
             let values = homes.map(value)
             return (values.min() ?? 0)...(values.max() ?? 0)
         }
+        func inTreasury(_ home: NodeBooks.Home) -> Int64 { home.isClosed ? 0 : home.unleased }
+        func add(_ a: ClosedRange<Int64>, _ b: ClosedRange<Int64>) -> ClosedRange<Int64> {
+            (a.lowerBound + b.lowerBound)...(a.upperBound + b.upperBound)
+        }
         var expected: [(String, ClosedRange<Int64>)] = [
-            ("leased", sum { $0.totals.held }), ("quarantined", sum { $0.totals.quarantined }),
+            ("leased", sum { $0.totals.held }),
+            (
+                plan.isStock ? "available" : "remaining",
+                add(sum { $0.totals.held }, range(inTreasury))
+            ),
+            ("quarantined", sum { $0.totals.quarantined }),
             ("opens", range { $0.control.terms.opensMs }),
             ("closes", range { $0.control.terms.closesMs }),
             ("limit", range { Int64($0.control.terms.limit) }),
