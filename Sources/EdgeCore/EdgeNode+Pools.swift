@@ -16,6 +16,8 @@ struct Inquiry: Sendable {
     var ticket: Ticket
     var treasury: Int
     var missing: Int
+    /// What was told first was not final.
+    var isAgain = false
     var totals = SliceTotals()
 }
 
@@ -296,12 +298,14 @@ extension EdgeNode {
     // MARK: Questions
 
     private mutating func inquire(
-        _ ticket: Ticket, _ treasury: Int, into effects: inout EffectBuffer
+        _ ticket: Ticket, _ treasury: Int, isAgain: Bool = false,
+        into effects: inout EffectBuffer
     ) {
         let count = treasuries[treasury].slices.count
         inquiries.append(
             Inquiry(
-                id: nextInquiry, ticket: ticket, treasury: treasury, missing: count))
+                id: nextInquiry, ticket: ticket, treasury: treasury, missing: count,
+                isAgain: isAgain))
         let key = treasuries[treasury].pool
         for slice in 0..<UInt32(count) {
             send(
@@ -314,9 +318,11 @@ extension EdgeNode {
     mutating func answer(_ inquiry: Inquiry, now: Instant, into effects: inout EffectBuffer) {
         let treasury = treasuries[inquiry.treasury]
         // The pool has closed while its slices told: what some of them held then, the treasury
-        // has now. What they tell next is final.
-        if treasury.isClosed, inquiry.totals.held != 0 || inquiry.totals.pending != 0 {
-            return inquire(inquiry.ticket, inquiry.treasury, into: &effects)
+        // has now. What they tell next is final: books that do not balance are told as they are.
+        if treasury.isClosed, !inquiry.isAgain,
+            inquiry.totals.held != 0 || inquiry.totals.pending != 0
+        {
+            return inquire(inquiry.ticket, inquiry.treasury, isAgain: true, into: &effects)
         }
         var totals = inquiry.totals
         if has(.infoFenShort) { totals.grantedFen -= 1 }
