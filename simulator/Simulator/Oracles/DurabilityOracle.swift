@@ -42,6 +42,7 @@ final class DurabilityOracle: Oracle {
                         + "were committed, the restart found \(found)")
             }
         }
+        // From here on the process has what was found.
         history.resume()
     }
 

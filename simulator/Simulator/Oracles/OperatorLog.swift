@@ -69,6 +69,8 @@ final class OperatorLog: Oracle {
         }
         // One that was refused may still arrive again and be taken: it never counts as heard.
         guard operation.kind == .alter else { return }
+        if operation.value(of: .opens) != nil { world.probe(.openingMoved) }
+        if operation.value(of: .closes) != nil { world.probe(.closingMoved) }
         for number in pools[index].changes.indices {
             for change in pools[index].changes[number].indices
             where pools[index].changes[number][change].request == operation.request {

@@ -30,6 +30,8 @@ public enum Probe: String, Sendable, CaseIterable {
     case refundDue
     case expired
     case closedByItself
+    case openingMoved
+    case closingMoved
     case clockWentBack
     case allSettled
 }
