@@ -62,6 +62,9 @@ var targets: [Target] = [
     .executableTarget(
         name: "downpour-swarm", dependencies: ["Simulator", "EdgeTypes"],
         path: "simulator/Swarm", swiftSettings: strict),
+    .executableTarget(
+        name: "downpour-replication", dependencies: ["Simulator", "EdgeTypes"],
+        path: "simulator/ReplicationRuns", swiftSettings: strict),
     .testTarget(
         name: "SimulatorTests",
         dependencies: [
