@@ -22,7 +22,7 @@ struct Inquiry: Sendable {
 /// Operators' commands, at a pool's home.
 extension EdgeNode {
     /// Most replies that wait for slices at once.
-    static let settlingLimit = 65_536
+    public static let settlingLimit = 65_536
 
     mutating func pool(
         _ request: Request, _ payload: Payload?, _ batch: borrowing RequestBatch, now: Instant,
@@ -162,6 +162,9 @@ extension EdgeNode {
             {
                 return effects.fail(request.ticket, .badArgument, problem)
             }
+            if has(.openingNotMoved) {
+                control.terms.opensMs = treasuries[treasury].control.terms.opensMs
+            }
         case .poolPause: control.paused = true
         case .poolResume: control.paused = false
         default: control.closing = true
@@ -216,7 +219,8 @@ extension EdgeNode {
         _ treasury: Int, at timeMs: UnixMs, now: Instant, into effects: inout EffectBuffer
     ) {
         var control = treasuries[treasury].control
-        guard !control.closing, control.terms.closesMs == timeMs else { return }
+        guard !control.closing, control.terms.closesMs == timeMs || has(.closesAtFormerTime)
+        else { return }
         control.closing = true
         change(
             treasury, to: control, requestHash: 0, value: 0, actor: "clock", now: now,
@@ -314,8 +318,10 @@ extension EdgeNode {
         if treasury.isClosed, inquiry.totals.held != 0 || inquiry.totals.pending != 0 {
             return inquire(inquiry.ticket, inquiry.treasury, into: &effects)
         }
+        var totals = inquiry.totals
+        if has(.infoFenShort) { totals.grantedFen -= 1 }
         effects.answer(
-            inquiry.ticket, .map(PoolInfo.fields(treasury, inquiry.totals, nowMs: now.wallMs)))
+            inquiry.ticket, .map(PoolInfo.fields(treasury, totals, nowMs: now.wallMs)))
     }
 
     /// Names after a cursor, in byte order.

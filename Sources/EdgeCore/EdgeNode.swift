@@ -119,18 +119,21 @@ public struct EdgeNode: ~Copyable {
         for local in 0..<books.count where books[local].nextDeadlineMs <= now.wallMs {
             expireOrders(local, now: now, into: &effects)
         }
-        while let first = closings.first, first.timeMs <= now.wallMs {
+        let closeMs = has(.stockClosesLate) ? now.wallMs - 2_000 : now.wallMs
+        while let first = closings.first, first.timeMs <= closeMs {
             closings.removeFirst()
             closeByItself(first.pool, at: first.timeMs, now: now, into: &effects)
         }
         settle(now: now, into: &effects)
     }
 
-    private mutating func earliestDeadlineMs() -> UnixMs {
+    /// When time alone brings something about next. 0: at once. `UnixMs.max`: never.
+    mutating func earliestDeadlineMs() -> UnixMs {
         holdsChanged = false
         var deadline = closings.first?.timeMs ?? .max
         for local in 0..<books.count { deadline = min(deadline, books[local].nextDeadlineMs) }
-        return deadline
+        // A wheel in the middle of its turn says `.min`, from which no clock can be taken off.
+        return max(0, deadline)
     }
 
     // MARK: The journal

@@ -172,7 +172,6 @@ final class Script {
             clients.later(
                 pay(order, operation, total), at: world.nowNs + draw(holdNs * 4 / 5, id, 6))
         case 45..<65:
-            world.probe(.expired)
             clients.later(
                 pay(order, operation, total),
                 at: world.nowNs + holdNs + 200_000_000 + draw(3_000_000_000, id, 6))

@@ -1,18 +1,19 @@
 import EdgeDomain
 import EdgeTypes
 
-/// No packet goes to two users, no user holds more than the limit ever allowed, every amount is
-/// the one that the seed gives, and all that was won is within the total.
+/// No packet goes to two users, no user is told of more than the limit allows, every amount is the
+/// one that the seed gives, all that was won is within the total, and all of it is in the entries.
 final class WinnersOracle: Oracle {
     let name = "winners"
 
     private struct Pool {
         var owner: [Int64: UserID] = [:]
-        var packets: [UserID: Int] = [:]
+        /// When each of a user's packets was first heard of.
+        var heardNs: [UserID: [UInt64]] = [:]
         var fen: Fen = 0
-        var highestLimit: UInt32
     }
 
+    private let operators: OperatorLog
     private var pools: [Pool] = []
     private var amounts: [PacketAmountsBox] = []
 
@@ -23,20 +24,14 @@ final class WinnersOracle: Oracle {
         }
     }
 
+    init(_ operators: OperatorLog) { self.operators = operators }
+
     private func prepare(_ world: World) {
         guard pools.isEmpty else { return }
         for plan in world.pools {
-            pools.append(Pool(highestLimit: plan.limit))
+            pools.append(Pool())
             amounts.append(PacketAmountsBox(plan))
         }
-    }
-
-    func asked(_ world: World, _ operation: Operation) {
-        prepare(world)
-        guard operation.kind == .alter, let at = operation.words.firstIndex(of: "LIMIT"),
-            let limit = UInt32(operation.words[at + 1])
-        else { return }
-        pools[operation.pool].highestLimit = max(pools[operation.pool].highestLimit, limit)
     }
 
     func answered(
@@ -63,13 +58,35 @@ final class WinnersOracle: Oracle {
         }
         pools[operation.pool].owner[win.packet] = operation.user
         pools[operation.pool].fen += win.fen
-        let count = (pools[operation.pool].packets[operation.user] ?? 0) + 1
-        pools[operation.pool].packets[operation.user] = count
-        if count > Int(pools[operation.pool].highestLimit) {
-            fail("\(count) packets, the limit is \(pools[operation.pool].highestLimit)")
-        }
         if pools[operation.pool].fen > plan.amountFen {
             fail("\(pools[operation.pool].fen) fen were given of \(plan.amountFen)")
+        }
+        let grants = world.histories[operation.node].allGrants(plan.key, operation.user)
+        if !grants.contains(where: { Win($0) == win }) {
+            fail("\(win) is in no entry, there are \(grants.map { Win($0) })")
+        }
+        checkLimit(world, operation, answer, sentNs)
+    }
+
+    /// What was heard of before this was asked for came before it; with it, that is within a limit
+    /// that can have been in force since.
+    private func checkLimit(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ sentNs: UInt64
+    ) {
+        let isNew = answer.items.first?.text == "granted"
+        let heard = pools[operation.pool].heardNs[operation.user] ?? []
+        pools[operation.pool].heardNs[operation.user] = heard + [world.nowNs]
+        // A repeat may have been granted at any time.
+        let count = isNew ? heard.count { $0 <= sentNs } + 1 : heard.count + 1
+        let limits =
+            isNew
+            ? operators.values(.limit, operation.pool, since: sentNs)
+            : operators.allValues(.limit, operation.pool)
+        if count > limits.max() ?? 0 {
+            world.fail(
+                name,
+                "\(world.pools[operation.pool].name), user \(operation.user): \(count) packets, "
+                    + "the limit can only be \(limits)")
         }
     }
 }

@@ -26,13 +26,12 @@ extension World {
             node.loseDisk()
             compromise(node, "its disk was exchanged")
         case .misdirectedWrite:
+            histories[node.index].misdirects()
             node.disk.faults.misdirectsBy = 4_096
-            histories[node.index].isDamaged = true
-            histories[node.index].isMisdirected = true
         case .pause: node.pause()
-        case .clockForward: node.clock.step(Int64(fault.magnitude))
+        case .clockForward: node.clock.step(Int64(fault.magnitude), at: nowNs)
         case .clockBack:
-            node.clock.step(-Int64(fault.magnitude))
+            node.clock.step(-Int64(fault.magnitude), at: nowNs)
             probe(.clockWentBack)
         case .clockDrift: node.clock.drift(fault.magnitude, at: nowNs)
         case .brokenConnections: node.breakConnections()
@@ -66,7 +65,9 @@ extension World {
             rot(node, fault)
             start(node)
         case .pause: if !isActive(.pause, node) { node.resume() }
-        case .misdirectedWrite: node.disk.faults.misdirectsBy = nil
+        case .misdirectedWrite:
+            histories[node.index].misdirectsNoMore()
+            node.disk.faults.misdirectsBy = nil
         case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm: break
         case .clockDrift: node.clock.drift(0, at: nowNs)
         case .storeDown: node.store.faults.isDown = isActive(.storeDown, node)
@@ -198,7 +199,7 @@ extension World {
         let path = folder + "/" + closed[place]
         if let offset = node.disk.rot(path, random, fault.id) {
             note("a bit flips in \(path) at \(offset)")
-            histories[node.index].isDamaged = true
+            histories[node.index].rotted(path)
         }
     }
 
@@ -215,7 +216,7 @@ extension World {
     func startRefused(_ node: SimulatedNode, _ reason: String) {
         note("node \(node.index) does not start: \(reason)")
         let history = histories[node.index]
-        if history.isDamaged {
+        if history.excuses(refusal: reason) {
             // It says so instead of serving what may be wrong: what is asked of it has no answer.
             probe(.startRefusedForDamage)
             history.isGone = true

@@ -53,19 +53,14 @@ extension World {
     /// Whether everything that the node committed is in its store.
     private func isSettled(_ node: SimulatedNode) -> Bool {
         let history = histories[node.index]
-        if history.isGone { return true }
-        if history.isDamaged, node.status.lastError?.contains("damaged") == true {
+        if history.isGone || history.isShippingStopped { return true }
+        guard node.isRunning, node.cores.allSatisfy(\.isDurable) else { return false }
+        if history.excuses(lag: node.status) {
             // What cannot be read cannot be shipped, and is never skipped.
             probe(.shippingRefusedForDamage)
-            history.isGone = true
+            history.isShippingStopped = true
             return true
         }
-        if history.isMisdirected, node.status.lastError?.contains("does not continue") == true {
-            // A snapshot covers what the journal lost on its way: the store will never have it.
-            history.isGone = true
-            return true
-        }
-        guard node.isRunning, node.cores.allSatisfy(\.isDurable) else { return false }
         for shard in 0..<scenario.shards
         where node.store.marks[ShardID(shard)].sequence != history.sequence(ShardID(shard)) {
             return false

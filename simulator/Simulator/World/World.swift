@@ -78,7 +78,7 @@ public final class World {
         oracles = Oracles.all()
         for node in 0..<scenario.nodes {
             nodes.append(SimulatedNode(index: node, world: self))
-            histories.append(NodeHistory(shards: scenario.shards))
+            histories.append(NodeHistory(world: self, node: node))
             for _ in 0..<scenario.poolsPerNode {
                 pools.append(
                     PoolPlan.draw(index: pools.count, node: node, scenario, random))
