@@ -34,7 +34,7 @@ extension World {
         case .clockBack:
             node.clock.step(-Int64(fault.magnitude))
             probe(.clockWentBack)
-        case .clockDrift: node.clock.drift(fault.magnitude, at: nowNs)
+        case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
         case .brokenConnections: node.breakConnections()
         case .storeDown: node.store.faults.isDown = true
         case .storeCommitLost: node.store.faults.losesAnswers = true
@@ -68,9 +68,10 @@ extension World {
             rot(node, fault)
             start(node)
         case .pause: if !isActive(.pause, node) { node.resume() }
-        case .misdirectedWrite: node.disk.faults.misdirectsBy = nil
+        case .misdirectedWrite:
+            if !isActive(.misdirectedWrite, node) { node.disk.faults.misdirectsBy = nil }
         case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm: break
-        case .clockDrift: node.clock.drift(0, at: nowNs)
+        case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
         case .storeDown: node.store.faults.isDown = isActive(.storeDown, node)
         case .storeCommitLost:
             node.store.faults.losesAnswers = isActive(.storeCommitLost, node)
@@ -103,6 +104,15 @@ extension World {
         guard active[index], node.boot == boot, !node.isDown else { return }
         note("strikes: \(fault)")
         node.losePower(fault.id)
+    }
+
+    /// All drifts that are active, together.
+    private func driftPpm(_ node: SimulatedNode) -> Double {
+        plan.faults.indices.reduce(0) { sum, index in
+            let fault = plan.faults[index]
+            let counts = active[index] && fault.kind == .clockDrift && fault.node == node.index
+            return sum + (counts ? fault.magnitude : 0)
+        }
     }
 
     private func isActive(_ kind: FaultKind, _ node: SimulatedNode) -> Bool {
@@ -330,18 +340,6 @@ extension World {
 
     func committed(_ node: SimulatedNode, _ core: Int, upTo position: UInt64) {
         histories[node.index].commit(core, upTo: position)
-    }
-
-    /// What a back end's command asks to create: the seed comes with it.
-    func definition(of draft: PoolDraft) -> PoolDefinition {
-        guard
-            let seed = draft.seed ?? pools.first(where: { $0.name == draft.name.description })?.seed
-        else { preconditionFailure("a pool that nobody planned") }
-        return PoolDefinition(
-            name: draft.name, kind: draft.kind, units: draft.units, amountFen: draft.amountFen,
-            minFen: draft.minFen, maxFen: draft.maxFen, holdMs: draft.holdMs,
-            slices: draft.slices, regions: draft.regions, seed: seed, seedWasGiven: true,
-            commitment: .zero, durability: draft.durability ?? .journal, initial: draft.terms)
     }
 
     func bytes(of operation: Int) -> [UInt8] { clients.bytes(of: operation) }
