@@ -9,10 +9,10 @@ extension SimulatedNode {
     /// A request arrives on a connection of its own.
     func receive(_ operation: Int, _ attempt: Int) {
         switch state {
-        case .down: return world.clientLosesConnection(operation, attempt, index)
+        case .down: return world.clientLosesConnection(operation, attempt)
         case .paused:
             guard backlog.count < Self.mostBacklog else {
-                return world.clientLosesConnection(operation, attempt, index)
+                return world.clientLosesConnection(operation, attempt)
             }
             return backlog.append(.request(operation: operation, attempt: attempt))
         case .running: break
@@ -39,7 +39,7 @@ extension SimulatedNode {
         case .payload(let request, let payload):
             cores[core].batch.append(request, payload: payload)
         case .create(let request, let draft):
-            let definition = world.definition(of: draft)
+            let definition = world.definition(of: draft, operation, attempt)
             cores[core].batch.append(
                 request, payload: .definition(definition, actor: "operator"))
         case .refused(let refusal):

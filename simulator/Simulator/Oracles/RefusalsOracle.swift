@@ -42,6 +42,9 @@ final class RefusalsOracle: Oracle {
             if !isEarned(code, world, operation, sentNs) { fail("\(answer)") }
             return
         }
+        if operation.actor >= 0, plan.isForeign(operation.actor, world.random) {
+            return fail("answered to a region that the pool does not have")
+        }
         let mayBeLost = plan.durability == .memory && world.nodes[plan.node].crashes > 0
         if operation.kind == .grab, answer.items.first?.text == "lost", !mayBeLost {
             fail("nothing can be lost")
@@ -71,8 +74,9 @@ final class RefusalsOracle: Oracle {
                 return pool.closeAskedNs != .max || plan.closesAfterNs != nil
             // Together more than was paid or sold; and what cannot be a pool at all.
             case .refund, .createOther: return true
-            case .grab, .claims, .reserve, .orders, .pay, .cancel, .create, .warm, .info, .close:
-                return false
+            case .grab, .claims, .reserve, .orders:
+                return plan.isForeign(operation.actor, world.random)
+            case .pay, .cancel, .create, .warm, .info, .close: return false
             }
         default: return false
         }

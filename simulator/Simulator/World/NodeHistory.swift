@@ -15,6 +15,8 @@ final class NodeHistory {
     private var waiting: [[WaitingFrame]] = []
     private(set) var fold = LedgerFold()
     private(set) var entries: UInt64 = 0
+    /// Of pools whose creation is committed.
+    private(set) var seeds: [PoolKey: Bits256] = [:]
     /// Why the history contradicts itself.
     private(set) var contradiction: String?
     /// A bit of the disk has flipped: the node may refuse to start.
@@ -78,7 +80,11 @@ final class NodeHistory {
         shards[shard].frames.append(frame.checksum)
         entries += 1
         do {
-            try fold.apply(frame.header, try frame.entry())
+            let entry = try frame.entry()
+            if case .poolCreated(let definition, _) = entry {
+                seeds[.of(definition.kind.family, definition.name)] = definition.seed
+            }
+            try fold.apply(frame.header, entry)
         } catch {
             contradict(frame, "breaks the rules: \(error)")
         }
