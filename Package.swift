@@ -163,10 +163,9 @@ if !coreOnly {
         .executableTarget(
             name: "downpour",
             dependencies: [
-                "ScenarioFiles", "CapacitySimulator", "EdgeWire",
                 "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler", "EdgeJournal",
-                "EdgeLedger", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL", "Simulator",
-                "ScenarioFiles",
+                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "ScenarioFiles", "CapacitySimulator", "Simulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
