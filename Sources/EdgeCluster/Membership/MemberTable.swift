@@ -72,6 +72,8 @@ struct MemberTable: ~Copyable {
     /// Hash of boots and incarnations of all that are alive or suspect, itself included: a sum, so
     /// that order does not matter.
     private(set) var digest: UInt64 = 0
+    /// The same of boots alone.
+    private(set) var bootDigest: UInt64 = 0
 
     /// Members whose update waits, by how often it was sent.
     var firstUpdates = [UInt16](repeating: MemberTable.none, count: MemberTable.transmitLimit)
@@ -133,7 +135,7 @@ struct MemberTable: ~Copyable {
         }
         boots.insert(Self.hash(record.boot), slot)
         names.insert(member.nameHash, slot)
-        if slot > 0 { enterLive(slot) } else { digest &+= Self.share(record.boot, incarnation) }
+        if slot > 0 { enterLive(slot) } else { count(slot, 1) }
         return slot
     }
 
@@ -182,7 +184,7 @@ struct MemberTable: ~Copyable {
             if state == .dead && before != .dead { enterDead(slot) }
             if was && !isLive { linkRetired(slot) }
         } else if was && !isLive {
-            digest &-= Self.share(members[0].boot, members[0].incarnation)
+            count(0, .max)
         }
         members[slot].state = state
     }
@@ -190,7 +192,7 @@ struct MemberTable: ~Copyable {
     private mutating func enterLive(_ slot: Int) {
         members[slot].position = UInt16(live.count)
         live.append(UInt16(slot))
-        digest &+= Self.share(members[slot].boot, members[slot].incarnation)
+        count(slot, 1)
     }
 
     private mutating func leaveLive(_ slot: Int) {
@@ -201,9 +203,17 @@ struct MemberTable: ~Copyable {
             put(live[cursor], at: place)
             place = cursor
         }
-        put(live[live.count - 1], at: place)
+        // The last may have moved just now.
+        if place < live.count - 1 { put(live[live.count - 1], at: place) }
         live.removeLast()
-        digest &-= Self.share(members[slot].boot, members[slot].incarnation)
+        count(slot, .max)
+    }
+
+    /// Adds a member to the digests, or takes it out: 1 or -1 modulo 2^64.
+    private mutating func count(_ slot: Int, _ sign: UInt64) {
+        let member = members[slot]
+        digest &+= sign &* Self.share(member.boot, member.incarnation)
+        bootDigest &+= sign &* Self.hash(member.boot)
     }
 
     @inline(__always)

@@ -46,7 +46,10 @@ extension Membership {
     mutating func reconnect(into effects: inout MembershipEffects) {
         reconnectAtNs = .max
         guard !table.dead.isEmpty else { return }
-        reconnectAtNs = nowNs + jittered(configuration.reconnectIntervalNs)
+        // As long as others come back, more will.
+        let isHealing = revivedNs > 0 && nowNs - revivedNs < 2 * configuration.reconnectIntervalNs
+        let intervalNs = configuration.reconnectIntervalNs / (isHealing ? 10 : 1)
+        reconnectAtNs = nowNs + jittered(intervalNs)
         counters.reconnects += 1
         let slot = table.dead[Int(random(below: table.dead.count))]
         ping(Int(slot), sequence: 0, into: &effects)

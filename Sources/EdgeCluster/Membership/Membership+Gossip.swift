@@ -149,7 +149,9 @@ extension Membership {
         guard slot > 0, incarnation > table.members[slot].incarnation else { return }
         let wasDead = table.members[slot].state == .dead
         live(slot, incarnation, nil, source: .gossip, into: &effects)
-        // Whoever comes back may bring a whole side of a partition along.
-        if wasDead { openExchange(address, into: &effects) }
+        // Where many are dead, whoever comes back brings a whole side of a partition along.
+        if wasDead, 5 * table.dead.count >= table.live.count {
+            openExchange(address, into: &effects)
+        }
     }
 }

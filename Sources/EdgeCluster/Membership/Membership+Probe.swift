@@ -158,7 +158,8 @@ extension Membership {
         probe.slot = -1
         counters.probesFailed += 1
         // Whoever was asked and did not even say "no" is missing, or this node does not hear.
-        worsen(by: ended.nacksExpected == 0 ? 1 : max(0, ended.nacksExpected - ended.nacks))
+        // With nobody to ask there is no telling whose fault it is.
+        worsen(by: max(0, ended.nacksExpected - ended.nacks))
         let slot = ended.slot
         guard table.members[slot].boot == ended.boot, let state = table.members[slot].state
         else { return }

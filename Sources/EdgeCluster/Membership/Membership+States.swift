@@ -156,6 +156,10 @@ extension Membership {
             report(.trusted, slot, into: &effects)
         case .dead:
             table.setState(slot, .alive, nowNs: nowNs)
+            revivedNs = nowNs
+            if reconnectAtNs != .max {
+                reconnectAtNs = min(reconnectAtNs, nowNs + configuration.reconnectIntervalNs / 10)
+            }
             report(.joined, slot, into: &effects)
             freeze.advance(to: nowNs, liveCount: table.liveCount)
         case .alive, .left, nil:

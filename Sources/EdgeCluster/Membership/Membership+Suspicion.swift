@@ -10,11 +10,11 @@ extension Membership {
     /// When a suspicion ends as a death, as things stand.
     private func endNs(_ suspicion: Suspicion) -> UInt64 {
         if configuration.mutant == .suspicionNeverEnds { return .max / 2 }
-        let endNs =
-            suspicion.startedNs
-            + configuration.suspicionNs(
-                confirmed: max(0, Int(suspicion.update.accuserCount) - 1),
-                members: table.liveCount)
+        let lengthNs = configuration.suspicionNs(
+            confirmed: max(0, Int(suspicion.update.accuserCount) - 1),
+            members: table.liveCount)
+        // Who is in bad health leaves it to others to declare deaths: it may be cut off itself.
+        let endNs = suspicion.startedNs + scaled(lengthNs)
         // The last question is given time for its answer.
         let answerNs = suspicion.checkedNs + 2 * configuration.probeTimeoutNs
         return suspicion.checks == 0 ? endNs : max(endNs, answerNs)
@@ -48,6 +48,10 @@ extension Membership {
         if isAsked && nowNs >= endNs(suspicion) {
             counters.deathsDeclared += 1
             die(slot, table.members[slot].incarnation, into: &effects)
+            return
+        }
+        if !configuration.hasLifeguard {
+            schedule(slot)
             return
         }
         if !mayCheck() {

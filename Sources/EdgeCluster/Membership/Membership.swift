@@ -61,6 +61,8 @@ public struct Membership: ~Copyable {
     var exchangeAtNs = UInt64.max
     var exchangeFreeNs: UInt64 = 0
     var reconnectAtNs = UInt64.max
+    /// When somebody last came back from the dead.
+    var revivedNs: UInt64 = 0
     var joinAtNs = UInt64.max
     var joinWaitNs: UInt64 = 0
     var leaveAtNs = UInt64.max
@@ -98,6 +100,8 @@ public struct Membership: ~Copyable {
     /// Hash of boots and incarnations of all that are alive or suspect: equal views have equal
     /// digests.
     public var digest: UInt64 { table.digest }
+    /// The same of boots alone: who is in the cluster.
+    public var bootDigest: UInt64 { table.bootDigest }
     /// Whether so many members turned suspect or dead lately that nothing should be moved
     /// automatically. Promotions and the dropping of backups do not ask.
     public var isRebalancingFrozen: Bool { freeze.isFrozen }
@@ -229,6 +233,10 @@ public struct Membership: ~Copyable {
             counters.oversleptNs += lateNs
             worsen(by: 1 + Int(min(lateNs / 1_000_000_000, 8)))
             nowNs = now - lateNs
+            // What it missed is many updates: it asks for all of them at once.
+            if lateNs > configuration.oversleepNs * 8, exchangeAtNs != .max {
+                exchangeAtNs = min(exchangeAtNs, nowNs + configuration.probeIntervalNs)
+            }
         } else {
             nowNs = now
         }

@@ -23,7 +23,7 @@ public struct MembershipConfiguration: Sendable {
 
     /// The shortest suspicion, confirmed by `confirmations`, is this for each factor of ten in
     /// the cluster's size, in units of the probe interval; in percent.
-    public var suspicionPercent = 160
+    public var suspicionPercent = 200
     /// No suspicion is shorter.
     public var suspicionFloorNs: UInt64 = 2_000_000_000
     /// The longest, confirmed by nobody, is so many times the shortest.

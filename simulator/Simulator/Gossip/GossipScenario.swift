@@ -42,6 +42,9 @@ public struct GossipScenario: Sendable {
 
     /// The part of nodes that stand still in cycles: the last ones.
     public var pausing = 0.0
+    /// The part of pauses in which the process runs on, and nothing comes in or goes out: as in
+    /// Lifeguard's own experiments.
+    public var stalls = 0.5
     public var pausesFromNs: UInt64 = 30_000_000_000
     public var pauseNs = Distribution.uniform(fromNs: 5_000_000_000, toNs: 30_000_000_000)
     /// How long they run in between: some milliseconds to some seconds.

@@ -149,6 +149,7 @@ extension GossipWorld {
     private func end(_ node: Int) {
         places[node].isRunning = false
         places[node].pausedUntilNs = 0
+        places[node].stalledUntilNs = 0
         for number in backlogs[node] { release(number) }
         backlogs[node].removeAll(keepingCapacity: true)
     }
@@ -158,26 +159,37 @@ extension GossipWorld {
     /// A node comes back, or one of those that stand still in cycles does so again.
     func resume(_ node: Int) {
         guard places[node].isRunning else { return }
-        if places[node].pausedUntilNs > nowNs { return }
-        if places[node].pausedUntilNs == nowNs {
-            places[node].pausedUntilNs = 0
-            // Threads wake in any order: timers first, or what has come in.
-            let ticksFirst = nextWord(.faultTargets) & 1 == 0
-            if ticksFirst { tickNow(node) }
-            for number in backlogs[node] {
-                take(packets[Int(number)])
-                release(number)
-            }
-            backlogs[node].removeAll(keepingCapacity: true)
-            if !ticksFirst { tickNow(node) }
-            guard places[node].isPausing else { return }
-            let runNs = scenario.runNs.sampleNs(nextWord(.faultTimes))
-            queue.push(timeNs: nowNs + runNs, payload: Self.resumeMark | UInt32(node))
-        } else {
-            let pauseNs = scenario.pauseNs.sampleNs(nextWord(.faultTimes))
-            places[node].pausedUntilNs = nowNs + pauseNs
-            queue.push(timeNs: nowNs + pauseNs, payload: Self.resumeMark | UInt32(node))
+        if places[node].pausedUntilNs > nowNs || places[node].stalledUntilNs > nowNs { return }
+        let wasPaused = places[node].pausedUntilNs == nowNs
+        let wasStalled = places[node].stalledUntilNs == nowNs
+        if !wasPaused && !wasStalled {
+            stand(node)
+            return
         }
+        places[node].outgoing = 0
+        // Threads wake in any order: timers first, or what has come in.
+        let ticksFirst = wasPaused && nextWord(.faultTargets) & 1 == 0
+        if ticksFirst { tickNow(node) }
+        for number in backlogs[node] {
+            take(packets[Int(number)])
+            release(number)
+        }
+        backlogs[node].removeAll(keepingCapacity: true)
+        if wasPaused && !ticksFirst { tickNow(node) }
+        guard places[node].isPausing else { return }
+        let runNs = scenario.runNs.sampleNs(nextWord(.faultTimes))
+        queue.push(timeNs: nowNs + runNs, payload: Self.resumeMark | UInt32(node))
+    }
+
+    /// A node stops, or is cut off from its network card.
+    private func stand(_ node: Int) {
+        let untilNs = nowNs + scenario.pauseNs.sampleNs(nextWord(.faultTimes))
+        if RandomSource.unit(nextWord(.faultTargets)) < scenario.stalls {
+            places[node].stalledUntilNs = untilNs
+        } else {
+            places[node].pausedUntilNs = untilNs
+        }
+        queue.push(timeNs: untilNs, payload: Self.resumeMark | UInt32(node))
     }
 
     private func tickNow(_ node: Int) {

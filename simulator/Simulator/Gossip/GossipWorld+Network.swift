@@ -66,14 +66,23 @@ extension GossipWorld {
         report.datagramBytes += UInt64(place.length)
         let size = Int(place.length) - (seals ? GossipSeal.overheadBytes : 0)
         report.largestDatagram = max(report.largestDatagram, size)
-        if isLost || to >= places.count || isCut(from: node, to: to) {
+        let waitNs = stallNs(node)
+        if waitNs > 0 { places[node].outgoing += 1 }
+        let isOver = waitNs > 0 && Int(places[node].outgoing) > scenario.backlog
+        if isLost || isOver || to >= places.count || isCut(from: node, to: to) {
             arena.release(place)
             return
         }
         let delayNs = delays.sampleNs(word ^ (word << 32))
         post(
             Packet(bytes: place, from: UInt16(node), to: UInt16(to), kind: .datagram),
-            afterNs: slowed(delayNs, node, to))
+            afterNs: waitNs + slowed(delayNs, node, to))
+    }
+
+    /// For how long what a node sends now waits.
+    @inline(__always)
+    private func stallNs(_ node: Int) -> UInt64 {
+        places[node].stalledUntilNs > nowNs ? places[node].stalledUntilNs - nowNs : 0
     }
 
     private func slowed(_ delayNs: UInt64, _ from: Int, _ to: Int) -> UInt64 {
@@ -121,7 +130,8 @@ extension GossipWorld {
                 count: Int(outbound.updateCount), records: effects.records, into: &sink)
         }
         report.streamBytes += UInt64(place.length)
-        var delayNs = slowed(delays.sampleNs(nextWord(.networkDelay)), node, to)
+        var delayNs =
+            stallNs(node) + slowed(delays.sampleNs(nextWord(.networkDelay)), node, to)
         var isUp = to < places.count && places[to].isRunning && !isCut(from: node, to: to)
         if isOpen {
             delayNs += slowed(delays.sampleNs(nextWord(.networkDelay)), node, to) * 2

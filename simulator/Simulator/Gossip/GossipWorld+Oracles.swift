@@ -74,9 +74,9 @@ extension GossipWorld {
             if first < 0 { first = node }
         }
         guard first >= 0 else { return true }
-        let digest = machines[first].digest
+        let digest = machines[first].bootDigest
         for node in 0..<places.count where places[node].isRunning && !places[node].isStopped {
-            if !machines[node].isMember || machines[node].digest != digest { return false }
+            if !machines[node].isMember || machines[node].bootDigest != digest { return false }
             if machines[node].liveCount != members { return false }
         }
         return true

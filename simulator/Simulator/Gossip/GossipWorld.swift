@@ -18,6 +18,10 @@ public final class GossipWorld {
         var rate: Double
         /// It stands still until then.
         var pausedUntilNs: UInt64 = 0
+        /// What it sends and what is sent to it waits until then, while it runs.
+        var stalledUntilNs: UInt64 = 0
+        /// What has waited to go out.
+        var outgoing: UInt32 = 0
         /// Datagrams it has sealed.
         var sealed: UInt64 = 0
         var starts: UInt16 = 0
@@ -201,7 +205,10 @@ public final class GossipWorld {
     private func deliver(_ number: UInt32) {
         let packet = packets[Int(number)]
         let node = Int(packet.to)
-        if places[node].isRunning, places[node].pausedUntilNs > nowNs {
+        let isHeld =
+            places[node].pausedUntilNs > nowNs
+            || (places[node].stalledUntilNs > nowNs && packet.kind != .streamFailed)
+        if places[node].isRunning, isHeld {
             let isStream = packet.kind == .stream || packet.kind == .streamFailed
             if isStream || backlogs[node].count < scenario.backlog {
                 backlogs[node].append(number)
