@@ -10,6 +10,7 @@ import Simulator
 //     downpour-gossip pausing    [nodes] [seconds] [first seed] [seeds]
 //     downpour-gossip traffic    [seconds]
 //     downpour-gossip healing    [nodes] [seconds cut] [first seed] [seeds]
+//     downpour-gossip digest     [seed]
 //     downpour-gossip all        short versions of all of these
 //
 // Exit code 1 where a figure is not what it must be.
@@ -95,7 +96,8 @@ struct Runs {
         let each = (spent * 1e9 / Double(datagrams)).rounded()
         say(
             "10 % loss, \(nodes) nodes × \(length) s × \(seeds.count) seeds: \(deaths) false "
-                + "deaths, \(suspicions) false accusations, \(datagrams) datagrams, \(each) ns each")
+                + "deaths, \(suspicions) false accusations, \(datagrams) datagrams, \(each) ns each"
+        )
         say(
             "{\"measure\":\"loss\",\"nodes\":\(nodes),\"seconds\":\(length),\"seeds\":"
                 + "\(seeds.count),\"falseDeaths\":\(deaths),\"nsPerDatagram\":\(each)}")
@@ -156,7 +158,9 @@ struct Runs {
                             ?? .max / 2)
                 }
                 times.sort()
-                let (half, worst) = (seconds(times[times.count / 2]), seconds(times[times.count - 1]))
+                let (half, worst) = (
+                    seconds(times[times.count / 2]), seconds(times[times.count - 1])
+                )
                 say(
                     "\(cut) s of partition healed, \(below) of \(nodes) apart, "
                         + "\(Int(loss * 100)) % loss, \(times.count) seeds: one view after "
@@ -194,6 +198,8 @@ case "traffic":
     runs.traffic(length: number(1, 60))
 case "healing":
     runs.healing(nodes: Int(number(1, 500)), cut: number(2, 600), seeds: seeds(3, 5))
+case "digest":
+    say("\(GossipMeasures.reference(seed: number(1, 7)))")
 case "all":
     runs.detection(nodes: 500, crashes: 20, seeds: 1..<3)
     runs.loss(nodes: 500, length: 300, seeds: 1..<3, mutant: .none)
@@ -201,7 +207,7 @@ case "all":
     runs.traffic(length: 30)
     runs.healing(nodes: 200, cut: 600, seeds: 1..<2)
 default:
-    say("downpour-gossip detection|loss|pausing|traffic|healing|all: see its source")
+    say("downpour-gossip detection|loss|pausing|traffic|healing|digest|all: see its source")
     exit(64)
 }
 exit(runs.isGood ? 0 : 1)

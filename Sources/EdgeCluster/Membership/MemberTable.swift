@@ -6,7 +6,7 @@ struct Member: BitwiseCopyable {
     var boot: BootID
     var incarnation: Incarnation
     var nameHash: UInt64
-    /// When its state last changed.
+    /// When its state last changed; since when it is away, if it is.
     var sinceNs: UInt64
     /// When it was last told what is believed of it.
     var toldNs: UInt64 = 0
@@ -170,9 +170,10 @@ struct MemberTable: ~Copyable {
     /// Moves a member to the list where its new state belongs.
     mutating func setState(_ slot: Int, _ state: MemberState, nowNs: UInt64) {
         guard let before = members[slot].state else { preconditionFailure("a free slot") }
-        members[slot].sinceNs = nowNs
         let was = before == .alive || before == .suspect
         let isLive = state == .alive || state == .suspect
+        // Who says goodbye after its death has been away since then.
+        if was || isLive { members[slot].sinceNs = nowNs }
         if slot > 0 {
             if was && !isLive { leaveLive(slot) }
             if before == .dead && state != .dead { leaveDead(slot) }

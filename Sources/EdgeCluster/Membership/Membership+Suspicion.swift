@@ -94,7 +94,8 @@ extension Membership {
     /// A member is heard from that is thought to be suspect or dead: it is told, at most once a
     /// second, so that it can object.
     mutating func tellBelief(_ slot: Int, into effects: inout MembershipEffects) {
-        guard nowNs - table.members[slot].toldNs >= 1_000_000_000 else { return }
+        let toldNs = table.members[slot].toldNs
+        guard toldNs == 0 || nowNs - toldNs >= 1_000_000_000 else { return }
         table.members[slot].toldNs = nowNs
         ping(slot, sequence: 0, into: &effects)
     }

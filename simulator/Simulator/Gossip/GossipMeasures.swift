@@ -5,6 +5,22 @@ import EdgeTypes
 public enum GossipMeasures {
     static let secondNs: UInt64 = 1_000_000_000
 
+    /// The digest of a small world in which much goes wrong: the same on every machine.
+    public static func reference(seed: UInt64) -> UInt64 {
+        var scenario = GossipScenario()
+        scenario.nodes = 30
+        scenario.loss = 0.1
+        scenario.pausing = 0.1
+        scenario.pausesFromNs = 5 * secondNs
+        scenario.slow = 0.1
+        scenario.seals = true
+        scenario.replayed = 0.02
+        scenario.faults = [(atNs: 20 * secondNs, fault: .crash(node: 3))]
+        let world = GossipWorld(scenario, seed: seed)
+        world.run()
+        return world.report.digest
+    }
+
     /// How long crashes take to be known by everybody: one node every 20 s, `crashes` a world.
     ///
     /// - Returns: for each crash when the first and when the last knew, in ns; nil where somebody

@@ -104,6 +104,8 @@ public struct GossipReport: Sendable {
     public internal(set) var malformed = 0
     public internal(set) var replaysSent: UInt64 = 0
     public internal(set) var replaysTaken: UInt64 = 0
+    /// How often a node that knew a process took up an earlier one of the same name.
+    public internal(set) var oldBootsTaken = 0
     public internal(set) var largestDatagram = 0
     public internal(set) var rejections: [(node: Int, rejection: MembershipRejection)] = []
     /// Every event's time and every byte's hash: the same seed, the same digest.

@@ -31,6 +31,7 @@ extension GossipWorld {
     }
 
     static func node(of boot: BootID) -> Int { Int(boot & 0xffff) }
+    static func start(of boot: BootID) -> UInt16 { UInt16(truncatingIfNeeded: boot >> 16) }
 
     func schedule() {
         for (index, fault) in scenario.faults.enumerated() {
@@ -89,6 +90,7 @@ extension GossipWorld {
         places[node].isStopped = false
         places[node].tickNs = .max
         if scenario.seals { guards[node] = ReplayGuard() }
+        for other in 0..<places.count { latest[node * places.count + other] = 0 }
         let seeds = (0..<min(3, scenario.nodes)).map(Self.address)
         machines[node].start(seeds: seeds, nowNs: localNs(node), into: &effects)
     }

@@ -113,6 +113,7 @@ extension GossipWorld {
         var again = packet
         again.bytes = place
         again.kind = .replay
+        again.hadBy = places[Int(packet.to)].starts
         post(again, afterNs: Hash64.reduce(nextWord(.networkDelay), below: 60_000_000_000))
     }
 

@@ -16,8 +16,13 @@ extension GossipWorld {
     /// Looks at what a node has come to believe.
     func watch(_ observer: Int, _ event: MemberEvent) {
         fold((UInt64(event.kind.rawValue) << 56) ^ (UInt64(observer) << 32) ^ event.boot)
-        guard event.kind == .died else { return }
         let node = Self.node(of: event.boot)
+        if event.kind == .joined {
+            let place = observer * places.count + node
+            if Self.start(of: event.boot) < latest[place] { report.oldBootsTaken += 1 }
+            latest[place] = max(latest[place], Self.start(of: event.boot))
+        }
+        guard event.kind == .died else { return }
         if let crash = crashed[event.boot] {
             learn(crash, observer)
             return

@@ -40,6 +40,8 @@ public final class GossipWorld {
         var from: UInt16
         var to: UInt16
         var kind: Kind
+        /// Which process at its destination has had it before, of a replay.
+        var hadBy: UInt16 = 0
 
         enum Kind: UInt8, BitwiseCopyable {
             case datagram, stream, streamFailed, replay
@@ -77,6 +79,8 @@ public final class GossipWorld {
     var deafBelow = -1
     /// When the network was last whole again, and whatever was believed before does not count.
     var healedNs: UInt64 = 0
+    /// The latest start of each place that each node has met.
+    var latest: [UInt16]
     /// Which nodes know of each crash.
     var knowers: [[Bool]] = []
     /// Crashes by boot; looked up, never iterated.
@@ -97,6 +101,7 @@ public final class GossipWorld {
         guards = scenario.seals ? Array(repeating: ReplayGuard(), count: total) : []
         backlogs = Array(repeating: [], count: total)
         declared = Array(repeating: 0, count: total)
+        latest = Array(repeating: 0, count: total * total)
         let pausing = Int((Double(scenario.nodes) * scenario.pausing).rounded())
         let slow = Int((Double(scenario.nodes) * scenario.slow).rounded())
         for node in 0..<total {
@@ -259,10 +264,11 @@ public final class GossipWorld {
             if scenario.seals {
                 let seal = try GossipSeal.decode(bytes)
                 let isNew = guards[node].accept(seal.sender, seal.counter)
-                if packet.kind == .replay && isNew { report.replaysTaken += 1 }
-                let takesAll = scenario.configuration.mutant == .replayAccepted
-                if packet.kind == .replay && takesAll { report.replaysTaken += 1 }
-                if !isNew && !takesAll { return }
+                let isTaken = isNew || scenario.configuration.mutant == .replayAccepted
+                // Another process has never seen it: it is new to that one.
+                let isAgain = packet.kind == .replay && packet.hadBy == places[node].starts
+                if isAgain && isTaken { report.replaysTaken += 1 }
+                if !isTaken { return }
                 bytes = UnsafeRawBufferPointer(
                     rebasing: bytes[GossipSeal.ciphertext(of: bytes.count)])
             }
