@@ -101,7 +101,7 @@ extension Membership {
     ) {
         guard isRunning else { return }
         wake(monotonicNs)
-        counters.exchangesFailed += 1
+        counters.streamsFailed += 1
         // Somebody else may be up: not much later than at once.
         if phase == .joining, rival == nil {
             joinAtNs = min(joinAtNs, nowNs + configuration.joinTimeoutNs / 10)

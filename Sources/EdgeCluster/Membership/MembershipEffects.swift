@@ -87,7 +87,8 @@ public struct MembershipCounters: Sendable, Hashable {
     public var exchanges: UInt64 = 0
     /// Exchanges that found both sides alike.
     public var exchangesSame: UInt64 = 0
-    public var exchangesFailed: UInt64 = 0
+    /// Streams that could not be opened, for exchanges and for probes, or that broke.
+    public var streamsFailed: UInt64 = 0
     /// Exchanges whose state did not fit into `MembershipLimits.streamBytes`.
     public var exchangesCut: UInt64 = 0
     public var reconnects: UInt64 = 0
