@@ -65,11 +65,15 @@ var targets: [Target] = [
     .executableTarget(
         name: "downpour-replication", dependencies: ["Simulator", "EdgeTypes"],
         path: "simulator/ReplicationRuns", swiftSettings: strict),
+    // Measures of membership.
+    .executableTarget(
+        name: "downpour-gossip", dependencies: ["Simulator", "EdgeCluster", "EdgeTypes"],
+        path: "simulator/GossipRuns", swiftSettings: strict),
     .testTarget(
         name: "SimulatorTests",
         dependencies: [
             "Simulator", "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeWire", "EdgeDomain",
-            "EdgeMemory", "EdgeTypes",
+            "EdgeCluster", "EdgeMemory", "EdgeTypes",
         ],
         swiftSettings: strict),
 
