@@ -29,26 +29,12 @@ extension Script {
         clients.later(create(pool, other: false), at: draw(span, pool, 0))
     }
 
-    func create(_ pool: PoolPlan, other: Bool) -> Operation {
-        var words = ["CREATE"]
-        let units = pool.units + (other ? 1 : 0)
-        if pool.isStock {
-            words += ["UNITS", "\(units)", "PRICE", "\(pool.amountFen)"]
-            words += ["HOLD", "\(pool.holdMs / 1_000)"]
-        } else {
-            words += ["AMOUNT", "\(pool.amountFen)", "COUNT", "\(units)", "KIND", "\(pool.kind)"]
-            words += ["SEED", pool.seedText]
-        }
-        words += ["LIMIT", "\(pool.limit)", "SLICES", "\(pool.slices)"]
-        words += ["DURABILITY", "\(pool.durability)"]
-        let openMs = World.startMs + Int64(world.scenario.opensNs / 1_000_000)
-        if let after = pool.opensAfterNs {
-            words += ["OPENS", "\(openMs + Int64(after / 1_000_000))"]
-        }
-        if let after = pool.closesAfterNs {
-            words += ["CLOSES", "\(openMs + Int64(after / 1_000_000))"]
-        }
-        return command(other ? .createOther : .create, pool, words)
+    func create(_ pool: PoolPlan, other: Bool, isBrief: Bool = false) -> Operation {
+        let wanted = other ? pool.other(world.random) : pool
+        let openingMs = World.startMs + Int64(world.scenario.opensNs / 1_000_000)
+        return command(
+            other ? .createOther : .create, pool,
+            ["CREATE"] + wanted.creation(openingMs: openingMs, isBrief: isBrief))
     }
 
     /// The pool is there: all else is planned now.
@@ -62,7 +48,7 @@ extension Script {
             clients.later(create(pool, other: true), at: nowNs + draw(span, pool, 3))
         }
         if happens(0.3, pool, 4) {
-            var again = create(pool, other: false)
+            var again = create(pool, other: false, isBrief: happens(0.5, pool, 92))
             again.retryOf = operation.id
             clients.later(again, at: nowNs + draw(span, pool, 5))
         }
@@ -143,8 +129,10 @@ extension Script {
     }
 
     func close(_ pool: PoolPlan, _ clients: Clients) {
-        clients.later(command(.close, pool, ["CLOSE"]), at: world.nowNs)
-        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs + 300_000_000)
+        // A last look while it is open: what a treasury keeps back is not seen afterwards.
+        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs)
+        clients.later(command(.close, pool, ["CLOSE"]), at: world.nowNs + 200_000_000)
+        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs + 500_000_000)
     }
 
     /// At the end, asks until a pool has closed.

@@ -9,16 +9,16 @@ extension SimulatedNode {
     /// A request arrives on a connection of its own.
     func receive(_ operation: Int, _ attempt: Int) {
         switch state {
-        case .down: return world.clientLosesConnection(operation, attempt, index)
+        case .down: return world.clientLosesConnection(operation, attempt)
         case .paused:
             guard backlog.count < Self.mostBacklog else {
-                return world.clientLosesConnection(operation, attempt, index)
+                return world.clientLosesConnection(operation, attempt)
             }
             return backlog.append(.request(operation: operation, attempt: attempt))
         case .running: break
         }
         guard acceptsConnections else {
-            return world.clientLosesConnection(operation, attempt, index)
+            return world.clientLosesConnection(operation, attempt)
         }
         let slot = open(operation, attempt)
         // Whichever loop took the connection.
@@ -34,7 +34,7 @@ extension SimulatedNode {
                 cores[core].unread.append(arrival)
             } else {
                 close(slot)
-                world.clientLosesConnection(operation, attempt, index)
+                world.clientLosesConnection(operation, attempt)
             }
         } else {
             read(arrival, core)
@@ -63,7 +63,7 @@ extension SimulatedNode {
         case .payload(let request, let payload):
             cores[core].batch.append(request, payload: payload)
         case .create(let request, let draft):
-            let definition = world.definition(of: draft)
+            let definition = world.definition(of: draft, operation, attempt)
             cores[core].batch.append(
                 request, payload: .definition(definition, actor: "operator"))
         case .refused(let refusal):

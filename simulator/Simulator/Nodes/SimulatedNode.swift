@@ -248,7 +248,7 @@ final class SimulatedNode {
         for slot in connections.indices {
             guard let connection = connections[slot] else { continue }
             close(slot)
-            world.clientLosesConnection(connection.operation, connection.attempt, index)
+            world.clientLosesConnection(connection.operation, connection.attempt)
         }
     }
 }

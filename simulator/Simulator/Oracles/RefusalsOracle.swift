@@ -26,6 +26,11 @@ final class RefusalsOracle: Oracle {
             if !isEarned(code, world, operation, sentNs) { fail("\(answer)") }
             return
         }
+        if operation.actor >= 0,
+            world.pools[operation.pool].isForeign(operation.actor, world.random)
+        {
+            return fail("answered to a region that the pool does not have")
+        }
         guard operation.kind == .grab || operation.kind == .reserve else { return }
         if let why = untruth(world, operation, answer, sentNs) { fail("\(answer): \(why)") }
     }
@@ -124,8 +129,9 @@ final class RefusalsOracle: Oracle {
                     || contradicts(operation, sentNs)
             // Together more than was paid or sold; and what cannot be a pool at all.
             case .refund, .createOther: return true
-            case .grab, .claims, .reserve, .orders, .pay, .cancel, .create, .warm, .info, .close:
-                return false
+            case .grab, .claims, .reserve, .orders:
+                return plan.isForeign(operation.actor, world.random)
+            case .pay, .cancel, .create, .warm, .info, .close: return false
             }
         default: return false
         }

@@ -15,23 +15,25 @@ final class WinnersOracle: Oracle {
 
     private let operators: OperatorLog
     private var pools: [Pool] = []
-    private var amounts: [PacketAmountsBox] = []
-
-    private final class PacketAmountsBox {
-        let amounts: PacketAmounts
-        init(_ plan: PoolPlan) {
-            amounts = PacketAmounts(plan.definition(opensMs: 0, closesMs: 0))
-        }
-    }
+    private var amounts: [PacketAmounts?] = []
 
     init(_ operators: OperatorLog) { self.operators = operators }
 
     private func prepare(_ world: World) {
         guard pools.isEmpty else { return }
-        for plan in world.pools {
+        for _ in world.pools {
             pools.append(Pool())
-            amounts.append(PacketAmountsBox(plan))
+            amounts.append(nil)
         }
+    }
+
+    /// A pool's amounts, once its seed is known.
+    private func amounts(_ world: World, _ plan: PoolPlan) -> PacketAmounts? {
+        if let known = amounts[plan.index] { return known }
+        guard let seed = world.seed(of: plan) else { return nil }
+        amounts[plan.index] = PacketAmounts(
+            plan.definition(opensMs: 0, closesMs: 0, seed: seed))
+        return amounts[plan.index]
     }
 
     func answered(
@@ -46,9 +48,18 @@ final class WinnersOracle: Oracle {
         guard win.packet >= 0, win.packet < plan.units else {
             return fail("packet \(win.packet) of \(plan.units)")
         }
-        let expected = amounts[operation.pool].amounts.amount(win.packet)
+        guard let expected = amounts(world, plan)?.amount(win.packet) else {
+            return fail("packet \(win.packet) of a pool whose creation is not durable")
+        }
         guard win.fen == expected else {
             return fail("packet \(win.packet) holds \(expected) fen, told were \(win.fen)")
+        }
+        guard win.fen >= plan.minFenMade, plan.maxFen == 0 || win.fen <= plan.maxFen else {
+            return fail("\(win.fen) fen lie outside of \(plan.minFenMade) to \(plan.maxFen)")
+        }
+        let region = plan.region(of: operation.actor, world.random)
+        if let packets = plan.packets(of: region), !packets.contains(win.packet) {
+            return fail("packet \(win.packet) is none of region \(region ?? "")'s \(packets)")
         }
         if let owner = pools[operation.pool].owner[win.packet] {
             guard owner == operation.user else {

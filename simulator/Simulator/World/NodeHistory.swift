@@ -20,6 +20,8 @@ final class NodeHistory {
     /// Submitted and not known to be durable, by core.
     private var waiting: [[WaitingFrame]] = []
     private(set) var fold = LedgerFold()
+    /// Of pools whose creation is committed.
+    private(set) var seeds: [PoolKey: Bits256] = [:]
     private var committed: NodeBooks
     /// What the process has in memory.
     private(set) var live: NodeBooks
@@ -158,6 +160,9 @@ final class NodeHistory {
         do {
             let entry = try frame.entry()
             committed.apply(frame.header, entry, ns: world.nowNs)
+            if case .poolCreated(let definition, _) = entry {
+                seeds[.of(definition.kind.family, definition.name)] = definition.seed
+            }
             try fold.apply(frame.header, entry)
         } catch {
             contradict(frame, "breaks the rules: \(error)")

@@ -33,7 +33,7 @@ extension World {
         case .clockBack:
             node.clock.step(-Int64(fault.magnitude), at: nowNs)
             probe(.clockWentBack)
-        case .clockDrift: node.clock.drift(fault.magnitude, at: nowNs)
+        case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
         case .brokenConnections: node.breakConnections()
         case .storeDown: node.store.faults.isDown = true
         case .storeCommitLost: node.store.faults.losesAnswers = true
@@ -66,10 +66,12 @@ extension World {
             start(node)
         case .pause: if !isActive(.pause, node) { node.resume() }
         case .misdirectedWrite:
-            histories[node.index].misdirectsNoMore()
-            node.disk.faults.misdirectsBy = nil
+            if !isActive(.misdirectedWrite, node) {
+                histories[node.index].misdirectsNoMore()
+                node.disk.faults.misdirectsBy = nil
+            }
         case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm: break
-        case .clockDrift: node.clock.drift(0, at: nowNs)
+        case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
         case .storeDown: node.store.faults.isDown = isActive(.storeDown, node)
         case .storeCommitLost:
             node.store.faults.losesAnswers = isActive(.storeCommitLost, node)
@@ -102,6 +104,15 @@ extension World {
         guard active[index], node.boot == boot, !node.isDown else { return }
         note("strikes: \(fault)")
         node.losePower(fault.id)
+    }
+
+    /// All drifts that are active, together.
+    private func driftPpm(_ node: SimulatedNode) -> Double {
+        plan.faults.indices.reduce(0) { sum, index in
+            let fault = plan.faults[index]
+            let counts = active[index] && fault.kind == .clockDrift && fault.node == node.index
+            return sum + (counts ? fault.magnitude : 0)
+        }
     }
 
     private func isActive(_ kind: FaultKind, _ node: SimulatedNode) -> Bool {

@@ -12,17 +12,5 @@ extension World {
         histories[node.index].commit(core, upTo: position)
     }
 
-    /// What a back end's command asks to create: the seed comes with it.
-    func definition(of draft: PoolDraft) -> PoolDefinition {
-        guard
-            let seed = draft.seed ?? pools.first(where: { $0.name == draft.name.description })?.seed
-        else { preconditionFailure("a pool that nobody planned") }
-        return PoolDefinition(
-            name: draft.name, kind: draft.kind, units: draft.units, amountFen: draft.amountFen,
-            minFen: draft.minFen, maxFen: draft.maxFen, holdMs: draft.holdMs,
-            slices: draft.slices, regions: draft.regions, seed: seed, seedWasGiven: true,
-            commitment: .zero, durability: draft.durability ?? .journal, initial: draft.terms)
-    }
-
     func bytes(of operation: Int) -> [UInt8] { clients.bytes(of: operation) }
 }
