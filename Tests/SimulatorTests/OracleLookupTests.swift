@@ -159,25 +159,3 @@ struct OperatorLogTests {
         #expect(hand.log.allValues(.opens, hand.pool).count == 2)
     }
 }
-
-@Suite("Oracles that believe little")
-struct OracleTests {
-    /// Bugs that nothing but the oracle named sees, and seeds among which one shows each.
-    private static let bugs: [(Mutant, String, ClosedRange<UInt64>)] = [
-        (.limitNeverLowered, "terms", 1...12), (.openingNotMoved, "terms", 1...12),
-        (.closesAtFormerTime, "terms", 1...12), (.stockClosesLate, "terms", 1...12),
-        (.holdHalved, "holds", 1...4), (.restartSleeps, "holds", 1...12),
-        (.soldOutEarly, "refusals", 1...4), (.limitEarly, "refusals", 1...4),
-        (.earlyTooLong, "refusals", 1...4), (.closedTooSoon, "refusals", 1...12),
-        (.latePaymentRefused, "refusals", 1...8), (.pausedForGood, "refusals", 1...24),
-        (.restocksLess, "payments", 1...4), (.infoFenShort, "books", 1...4),
-        (.inquiryKept, "bounds", 1...4),
-    ]
-
-    @Test("each sees its bug", arguments: bugs)
-    func bug(mutant: Mutant, oracle: String, seeds: ClosedRange<UInt64>) {
-        let caught = seeds.lazy
-            .compactMap { RunBundle(Scenario(), seed: $0, mutant: mutant).run().failure }.first
-        #expect(caught?.oracle == oracle, "\(mutant): \(String(describing: caught))")
-    }
-}
