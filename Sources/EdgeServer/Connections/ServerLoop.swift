@@ -120,8 +120,9 @@ public class ServerLoop: @unchecked Sendable {
         takeMail()
         if !batch.isEmpty || now.wallMs >= deadlineMs { step() }
         resumeReaders()
-        flushDirty()
+        // Before any answer leaves: whoever hears it may ask another loop the next moment.
         postMail()
+        flushDirty()
         if !batch.isEmpty { scheduleTick() }
     }
 
@@ -130,8 +131,8 @@ public class ServerLoop: @unchecked Sendable {
         guard !isHalted else { return }
         now = shared.settings.clock()
         step()
-        flushDirty()
         postMail()
+        flushDirty()
     }
 
     /// Steps early where one tick has read more than a step should hold.
@@ -321,9 +322,10 @@ public class ServerLoop: @unchecked Sendable {
         var connections: [ClientConnection] = []
         swap(&connections, &waiting)
         closeRun()
-        for connection in connections { connection.release() }
-        releaseHeld()
+        releaseMail()
         postMail()
+        for connection in connections { connection.release() }
+        releaseAnswers()
         if let journal, isHeldBack, !journal.isOverBacklog {
             isHeldBack = false
             for connection in table { connection?.endHold() }
