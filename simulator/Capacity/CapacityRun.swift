@@ -130,7 +130,7 @@ struct CapacityRun<Queue: ForeseeingQueue & ~Copyable>: ~Copyable {
         let node = Int(flights[slot].node)
         if link == 1 { servers.prefetch(node) }
         if flights[slot].stage == .answered { return }
-        if link == 1 { return nodes.prefetch(node) }
+        if link == 1 { return nodes.prefetch(node, bytes: EdgeNode.hotBytes) }
         let pool = Int(flights[slot].pool)
         let user = pools[pool].userID(flights[slot].user)
         switch link {
