@@ -262,10 +262,34 @@ extension EdgeNode {
             announce(treasury, into: &effects)
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
         }
+        returnAll()
         settle(now: now, into: &effects)
+        effects.awaitsFrames = isUnconfirmed
         // Nobody may come to ask before the first of them.
         deadlineMs = earliestDeadlineMs()
         effects.nextDeadlineMs = has(.restartSleeps) ? .max : deadlineMs
+    }
+
+    /// Whether a home has taken what its slices returned is not journaled: they ask again.
+    private mutating func returnAll() {
+        for slot in 0..<slices.count
+        where slices[slot].isSealed && !pools[slices[slot].poolIndex].isClosed {
+            unconfirmed.owe(slices[slot].lastReturn)
+            isUnconfirmed = true
+        }
+        for pool in 0..<pools.count
+        where pools[pool].definition.kind == .stock && !pools[pool].isClosed {
+            for slice in 0..<pools[pool].slots.count where pools[pool].slots[slice] >= 0 {
+                let shard = placement.shard(of: pools[pool].key, slice: UInt32(slice))
+                let local = placement.localIndex(of: shard)
+                let slot = Int(pools[pool].slots[slice])
+                guard let transfer = books[local].unacknowledgedReturn(slot: slot) else {
+                    continue
+                }
+                unconfirmed.owe(transfer)
+                isUnconfirmed = true
+            }
+        }
     }
 
     /// Leases what a crash left in a treasury between its funding and its leases.

@@ -43,6 +43,8 @@ public enum Mutant: String, Sendable, CaseIterable {
     case createOverwrites
     case refillTwice
     case leaseTwice
+    case grantsUnsecured
+    case sealsBeforeLeases
     case returnTwice
     case controlNotJournaled
 
@@ -128,6 +130,8 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .createOverwrites: "creating a pool with other values is answered OK"
         case .refillTwice: "a repeated refill puts its units in again"
         case .leaseTwice: "a lease that comes twice is credited twice"
+        case .grantsUnsecured: "a memory slice grants before what it was given is durable"
+        case .sealsBeforeLeases: "a slice closes though a lease is still on its way to it"
         case .returnTwice: "a return that comes twice is taken twice"
         case .controlNotJournaled: "a change of terms is applied and not journaled"
         case .unleasedForgotten: "what a crash cut off from its leases stays in the treasury"

@@ -199,6 +199,7 @@ extension SimulatedNode {
         for frame in shell.effects.frames {
             leave(core, .frame(frame), needs: world.mutant == .framesBeforeCommit ? 0 : position)
         }
+        if shell.effects.awaitsFrames { scheduleResend(core) }
         let next = shell.effects.nextDeadlineMs
         shell.effects.nextDeadlineMs = .max
         shell.effects.removeAll()
@@ -227,13 +228,13 @@ extension SimulatedNode {
             }
             shell.forwardsInFlight += 1
         }
-        post(.forward(forward), to: Int(forward.core))
+        post(.forward(forward), to: forward.to.core)
     }
 
     func leave(_ core: Int, _ item: SimulatedCore.Outbound, needs: UInt64) {
         guard needs == 0 else { return cores[core].held.append((needs, item)) }
         switch item {
-        case .frame(let frame): post(.frame(frame.frame), to: Int(frame.core))
+        case .frame(let frame): post(.frame(frame.frame), to: frame.to.core)
         case .reply(let reply, let body):
             if !cores[core].isDurable, promisesDurability(reply) { world.isInFlight(self) }
             if Int(reply.ticket.core) == core {
@@ -269,6 +270,20 @@ extension SimulatedNode {
     }
 
     // MARK: Deadlines
+
+    /// The core looks again what is not confirmed.
+    private func scheduleResend(_ core: Int) {
+        guard !cores[core].isResendScheduled else { return }
+        cores[core].isResendScheduled = true
+        world.schedule(
+            world.nowNs + UInt64(EffectBuffer.resendMs) * 1_000_000, .resend(place(core)))
+    }
+
+    func resend(_ core: Int) {
+        if case .paused = state { return backlog.append(.resend(place(core))) }
+        cores[core].isResendScheduled = false
+        if !isHalted { step(core) }
+    }
 
     private func setDeadline(_ core: Int, _ next: UnixMs) {
         let shell = cores[core]

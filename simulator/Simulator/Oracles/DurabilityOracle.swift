@@ -24,6 +24,24 @@ final class DurabilityOracle: Oracle {
         packets[key, default: []].insert(win.packet)
     }
 
+    /// What a memory slice grants may be lost; that it was given it may not: it would be given out
+    /// again.
+    func left(_ world: World, _ operation: Operation, _ answer: [UInt8]) {
+        let plan = world.pools[operation.pool]
+        guard operation.kind == .grab, plan.durability == .memory,
+            let answer = RESPAnswer.parse(answer), let win = Win(operation, answer)
+        else { return }
+        let history = world.histories[plan.node]
+        guard !history.isGone,
+            let slice = history.slice(of: operation.user, plan.key, region: operation.region),
+            history.committedCredit(plan.key, slice) == 0
+        else { return }
+        world.fail(
+            name,
+            "\(plan.name), user \(operation.user): packet \(win.packet) is told, and that slice "
+                + "\(slice) was given it is not committed")
+    }
+
     func restarted(_ world: World, _ node: SimulatedNode) {
         let history = world.histories[node.index]
         for number in 0..<world.scenario.shards {

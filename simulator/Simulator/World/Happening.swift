@@ -18,6 +18,8 @@ enum Happening {
     /// A core's turn: it steps with what has come.
     case tick(Place)
     case deadline(Place, generation: Int)
+    /// What is not confirmed may have to be sent again.
+    case resend(Place)
     case mail(Place)
     case synced(Place)
     case lazyFlush(Place)
@@ -66,6 +68,7 @@ enum Happening {
         case .progress: return pack(17, 0)
         case .faultStrikes(let index, let boot): return pack(18, index, boot)
         case .stopping(let node, let boot): return pack(19, node, boot)
+        case .resend(let place): return pack(20, place.node, place.boot, place.core)
         }
     }
 
@@ -82,6 +85,7 @@ enum Happening {
         case .act(let index): "plan \(index) is carried out"
         case .tick(let place): "tick of \(place.node)/\(place.core)"
         case .deadline(let place, _): "deadline at \(place.node)/\(place.core)"
+        case .resend(let place): "resend at \(place.node)/\(place.core)"
         case .mail(let place): "mail for \(place.node)/\(place.core)"
         case .synced(let place): "journal of \(place.node)/\(place.core) is synced"
         case .lazyFlush(let place): "journal of \(place.node)/\(place.core) is flushed lazily"

@@ -174,6 +174,11 @@ final class NodeHistory {
         contradiction = "shard \(frame.shard), sequence \(frame.sequence) \(what)"
     }
 
+    /// Units that a slice was given, as far as the journal has committed it.
+    func committedCredit(_ pool: PoolKey, _ slice: UInt32) -> Int64 {
+        committed.slices[NodeBooks.SliceKey(pool: pool, slice: slice)]?.totals.credited ?? 0
+    }
+
     // MARK: Looking back
 
     // Each of these gives what was so at some moment after `ns`, up to now: whatever was answered

@@ -180,6 +180,7 @@ public final class World {
             if let node = alive(place.node, place.boot) { node.tick(place.core) }
         case .deadline(let place, let generation):
             alive(place.node, place.boot)?.deadline(place.core, generation: generation)
+        case .resend(let place): alive(place.node, place.boot)?.resend(place.core)
         case .synced(let place): alive(place.node, place.boot)?.synced(place.core)
         case .lazyFlush(let place): alive(place.node, place.boot)?.lazyFlush(place.core)
         case .reconcile(let node, let boot): alive(node, boot)?.reconcile()
