@@ -153,7 +153,8 @@ if !coreOnly {
             name: "EdgeServer",
             dependencies: [
                 "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeReconciler", "EdgeStores",
-                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeCluster", "EdgeMemory", "EdgeTypes",
+                "COpenSSL",
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -221,8 +222,9 @@ if !coreOnly {
         .testTarget(
             name: "EdgeServerTests",
             dependencies: [
-                "EdgeServer", "EdgeWire", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeServer", "EdgeWire", "EdgeCluster", "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
@@ -251,6 +253,7 @@ if fuzzes {
         fuzzer("FuzzRESP", ["EdgeWire"]),
         fuzzer("FuzzJournal", ["EdgeJournal", "EdgeWire"]),
         fuzzer("FuzzReplay", ["EdgeCore", "EdgeWire"]),
+        fuzzer("FuzzBus", ["EdgeWire"]),
     ]
     if !coreOnly {
         targets.append(
