@@ -19,8 +19,8 @@ extension EdgeNode {
         switch frame {
         case .open(let definition, let slice, let control):
             opened(definition, slice, control, now: now, into: &effects)
-        case .control(let key, let slice, let control, let leases):
-            controlled(key, slice, control, leases: leases, now: now, into: &effects)
+        case .control(let key, let slice, let control):
+            controlled(key, slice, control, now: now, into: &effects)
         case .lease(let transfer): credited(transfer, now: now, into: &effects)
         case .returnTaken(let key, let slice, let number):
             guard let place = place(key, slice) else { return }
@@ -72,7 +72,7 @@ extension EdgeNode {
             openSlice(definition, key, slice, control, header)
         }
         send(.opened(key, slice: slice), to: placement.home(of: key), into: &effects)
-        controlled(key, slice, control, leases: 0, now: now, into: &effects)
+        controlled(key, slice, control, now: now, into: &effects)
     }
 
     mutating func openSlice(
@@ -98,19 +98,11 @@ extension EdgeNode {
         }
     }
 
-    private func creditedNumber(_ place: Place) -> UInt32 {
-        place.isStock
-            ? books[place.local].creditedNumber(slot: place.slot)
-            : slices[place.slot].creditedNumber
-    }
-
     private mutating func controlled(
-        _ key: PoolKey, _ slice: UInt32, _ control: PoolControl, leases: UInt32, now: Instant,
+        _ key: PoolKey, _ slice: UInt32, _ control: PoolControl, now: Instant,
         into effects: inout EffectBuffer
     ) {
         guard let place = place(key, slice) else { return }
-        // A slice that closes seals at once: first come the leases, which were lost on their way.
-        if control.closing, creditedNumber(place) < leases, !has(.sealsBeforeLeases) { return }
         let shard = placement.shard(of: key, slice: slice)
         let known =
             place.isStock
@@ -187,7 +179,7 @@ extension EdgeNode {
     }
 
     /// A closing rain slice gives back what it holds, or says again that it did.
-    private mutating func sealRain(
+    mutating func sealRain(
         _ slot: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         let home = placement.home(of: slices[slot].pool)
@@ -264,7 +256,8 @@ extension EdgeNode {
         case .returned(let transfer): takeBack(transfer, now: now, into: &effects)
         case .report(_, let slice, let id, let totals):
             guard let index = inquiries.firstIndex(where: { $0.id == id }) else { return }
-            guard inquiries[index].note(slice) else { return }
+            let isNew = inquiries[index].note(slice)
+            guard isNew || has(.reportCountedTwice) else { return }
             inquiries[index].totals.add(totals)
             if inquiries[index].missing == 0 {
                 let inquiry = inquiries[index]
@@ -340,9 +333,7 @@ extension EdgeNode {
             for lease in link.inFlight { send(.lease(lease), to: shard, into: &effects) }
             let isNews = link.hasOpened || home.control.version > 1
             if isNews && link.confirmedVersion < home.control.version {
-                let frame = Frame.control(
-                    home.pool, slice: slice, home.control, leases: link.leaseNumber)
-                send(frame, to: shard, into: &effects)
+                send(.control(home.pool, slice: slice, home.control), to: shard, into: &effects)
             }
         }
     }

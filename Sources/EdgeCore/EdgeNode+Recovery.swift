@@ -262,7 +262,7 @@ extension EdgeNode {
             announce(treasury, into: &effects)
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
         }
-        returnAll()
+        sealWhatCloses(now: now, into: &effects)
         settle(now: now, into: &effects)
         effects.awaitsFrames = isUnconfirmed
         // Nobody may come to ask before the first of them.
@@ -270,24 +270,20 @@ extension EdgeNode {
         effects.nextDeadlineMs = has(.restartSleeps) ? .max : deadlineMs
     }
 
-    /// Whether a home has taken what its slices returned is not journaled: they ask again.
-    private mutating func returnAll() {
+    /// Slices that were closing when the node stopped: what is missing of that is done, and what
+    /// they returned is sent again. Whether the home has taken it is not journaled.
+    private mutating func sealWhatCloses(now: Instant, into effects: inout EffectBuffer) {
         for slot in 0..<slices.count
-        where slices[slot].isSealed && !pools[slices[slot].poolIndex].isClosed {
-            unconfirmed.owe(slices[slot].lastReturn)
-            isUnconfirmed = true
+        where slices[slot].control.closing && !pools[slices[slot].poolIndex].isClosed {
+            sealRain(slot, now: now, into: &effects)
         }
         for pool in 0..<pools.count
         where pools[pool].definition.kind == .stock && !pools[pool].isClosed {
             for slice in 0..<pools[pool].slots.count where pools[pool].slots[slice] >= 0 {
                 let shard = placement.shard(of: pools[pool].key, slice: UInt32(slice))
-                let local = placement.localIndex(of: shard)
-                let slot = Int(pools[pool].slots[slice])
-                guard let transfer = books[local].unacknowledgedReturn(slot: slot) else {
-                    continue
-                }
-                unconfirmed.owe(transfer)
-                isUnconfirmed = true
+                sealStock(
+                    placement.localIndex(of: shard), Int(pools[pool].slots[slice]), now: now,
+                    into: &effects)
             }
         }
     }

@@ -6,23 +6,23 @@ import EdgeTypes
 ///
 /// Only names are kept: what is sent again is read from the state, as it is by then.
 struct Unconfirmed: Sendable {
-    fileprivate struct Return: Sendable {
+    struct Return: Hashable, Sendable {
         var pool: PoolKey
         var slice: UInt32
-        var number: UInt32
     }
 
     /// Treasuries with slices that have not confirmed everything.
     fileprivate(set) var treasuries: [Int] = []
     fileprivate var isWatched: [Bool] = []
-    /// Returns whose home has not taken them.
+    /// Returns that were sent, oldest first, and the number of each that its home has not taken.
     private var returns: [Return] = []
+    private var openReturns: [Return: UInt32] = [:]
     /// When everything is sent again, by the monotonic clock; 0: not said yet.
     fileprivate var dueNs: UInt64 = 0
     /// Something was confirmed since the list was looked through.
     var isStale = false
 
-    var isEmpty: Bool { treasuries.isEmpty && returns.isEmpty }
+    var isEmpty: Bool { treasuries.isEmpty && openReturns.isEmpty }
 
     mutating func watch(_ treasury: Int) {
         while isWatched.count <= treasury { isWatched.append(false) }
@@ -32,27 +32,19 @@ struct Unconfirmed: Sendable {
     }
 
     mutating func returned(_ transfer: Transfer) {
-        guard !returns.contains(where: { $0.isOf(transfer.pool, transfer.slice) }) else { return }
-        owe(transfer)
-    }
-
-    /// The same where the slice is known not to be listed.
-    mutating func owe(_ transfer: Transfer) {
-        returns.append(
-            Return(pool: transfer.pool, slice: transfer.slice, number: transfer.number))
+        let item = Return(pool: transfer.pool, slice: transfer.slice)
+        if openReturns.updateValue(transfer.number, forKey: item) == nil { returns.append(item) }
     }
 
     mutating func returnTaken(_ pool: PoolKey, _ slice: UInt32, _ number: UInt32) {
-        returns.removeAll { $0.isOf(pool, slice) && $0.number <= number }
+        let item = Return(pool: pool, slice: slice)
+        if let open = openReturns[item], open <= number { openReturns[item] = nil }
     }
 
-    /// The slices that returned something, oldest first.
-    var returning: [(pool: PoolKey, slice: UInt32)] { returns.map { ($0.pool, $0.slice) } }
-}
-
-extension Unconfirmed.Return {
-    fileprivate func isOf(_ pool: PoolKey, _ slice: UInt32) -> Bool {
-        self.pool == pool && self.slice == slice
+    /// The slices whose returns are not taken, oldest first.
+    mutating func returning() -> [Return] {
+        returns.removeAll { openReturns[$0] == nil }
+        return returns
     }
 }
 
@@ -67,10 +59,12 @@ extension EdgeNode {
     mutating func resend(now: Instant, into effects: inout EffectBuffer) {
         if unconfirmed.isStale { dropSettled() }
         if unconfirmed.dueNs == 0 { unconfirmed.dueNs = now.monotonicNs &+ Self.resendNs }
-        if now.monotonicNs >= unconfirmed.dueNs {
+        if now.monotonicNs >= unconfirmed.dueNs, !has(.unconfirmedForgotten) {
             unconfirmed.dueNs = now.monotonicNs &+ Self.resendNs
             for treasury in unconfirmed.treasuries { sendUnconfirmed(treasury, into: &effects) }
-            for item in unconfirmed.returning { returnAgain(item.pool, item.slice, into: &effects) }
+            for item in unconfirmed.returning() {
+                returnAgain(item.pool, item.slice, into: &effects)
+            }
             for inquiry in inquiries { ask(inquiry, into: &effects) }
             giveUp(now: now, into: &effects)
             settle(now: now, into: &effects)
@@ -139,7 +133,7 @@ extension EdgeNode {
         case .open(let definition, let slice, _):
             let key = PoolKey.of(definition.kind.family, definition.name)
             return placement.shard(of: key, slice: slice)
-        case .control(let key, let slice, _, _), .returnTaken(let key, let slice, _),
+        case .control(let key, let slice, _), .returnTaken(let key, let slice, _),
             .recall(let key, let slice, _), .inquire(let key, let slice, _):
             return placement.shard(of: key, slice: slice)
         case .lease(let transfer):

@@ -3,8 +3,8 @@
 public enum Frame: Sendable {
     // Home → slice.
     case open(PoolDefinition, slice: UInt32, PoolControl)
-    /// `leases`: how many leases the slice was sent before. It does not close without them.
-    case control(PoolKey, slice: UInt32, PoolControl, leases: UInt32)
+    /// The leases that are not confirmed go ahead of it: a slice that closes takes no more.
+    case control(PoolKey, slice: UInt32, PoolControl)
     case lease(Transfer)
     case returnTaken(PoolKey, slice: UInt32, number: UInt32)
     /// Give back what you hold beyond your own waiters.

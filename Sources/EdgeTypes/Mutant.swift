@@ -44,7 +44,8 @@ public enum Mutant: String, Sendable, CaseIterable {
     case refillTwice
     case leaseTwice
     case grantsUnsecured
-    case sealsBeforeLeases
+    case unconfirmedForgotten
+    case reportCountedTwice
     case returnTwice
     case controlNotJournaled
 
@@ -131,7 +132,8 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .refillTwice: "a repeated refill puts its units in again"
         case .leaseTwice: "a lease that comes twice is credited twice"
         case .grantsUnsecured: "a memory slice grants before what it was given is durable"
-        case .sealsBeforeLeases: "a slice closes though a lease is still on its way to it"
+        case .unconfirmedForgotten: "frames that got lost are never sent again"
+        case .reportCountedTwice: "INFO adds up what a slice told twice"
         case .returnTwice: "a return that comes twice is taken twice"
         case .controlNotJournaled: "a change of terms is applied and not journaled"
         case .unleasedForgotten: "what a crash cut off from its leases stays in the treasury"

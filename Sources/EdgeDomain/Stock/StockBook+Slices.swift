@@ -32,9 +32,6 @@ extension StockBook {
         control.version > slices[slot].version ? .take : .known
     }
 
-    /// The last lease that a slice was credited with.
-    public func creditedNumber(slot: Int) -> UInt32 { slices[slot].creditNumber }
-
     /// Whether to take a frame with units. Numbers are contiguous: the next is taken, earlier ones
     /// are known, later ones wait.
     public func decideCredit(slot: Int, _ transfer: Transfer) -> FrameDecision {

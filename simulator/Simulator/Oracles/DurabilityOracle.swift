@@ -46,6 +46,7 @@ final class DurabilityOracle: Oracle {
         let history = world.histories[node.index]
         for number in 0..<world.scenario.shards {
             let shard = ShardID(number)
+            if history.owner(of: shard) != node.index { continue }
             let found = node.cores[number % node.coreCount].node.sequence(of: shard)
             if history.isGone { return }
             if found < history.sequence(shard), history.isFreshlyMisdirected {
@@ -61,14 +62,14 @@ final class DurabilityOracle: Oracle {
             }
         }
         // From here on the process has what was found.
-        history.resume()
+        history.resume(node.index)
     }
 
     func ended(_ world: World) {
         for key in keys {
             let plan = world.pools[key.pool]
             let history = world.histories[plan.node]
-            let mayBeLost = plan.durability == .memory && world.nodes[plan.node].crashes > 0
+            let mayBeLost = plan.durability == .memory && world.hasCrashed(plan)
             if history.isGone || mayBeLost { continue }
             let found = history.fold.user(key.user, of: plan.key)?.packets ?? 0
             let told = Int64(packets[key]?.count ?? 0)
