@@ -332,6 +332,18 @@ extension ServerTests {
             }
         }
 
+        @Test("addresses of both families are the same in sockets and in membership")
+        func addresses() throws {
+            let four = try SocketAddress(ipAddress: "10.1.2.3", port: 80)
+            #expect(MemberAddress(four) == MemberAddress(ipv4: 0x0a01_0203, port: 80))
+            #expect(SocketAddress(MemberAddress(ipv4: 0x0a01_0203, port: 80)) == four)
+            let six = try SocketAddress(ipAddress: "2001:db8::5", port: 9_000)
+            let member = MemberAddress(hostHigh: 0x2001_0db8_0000_0000, hostLow: 5, port: 9_000)
+            #expect(MemberAddress(six) == member)
+            #expect(SocketAddress(member) == six)
+            #expect(MemberAddress(try SocketAddress(unixDomainSocketPath: "/tmp/x")) == nil)
+        }
+
         @Test("seeds are names; those that mean nothing are asked again")
         func seeds() async throws {
             try await withGroup { group in

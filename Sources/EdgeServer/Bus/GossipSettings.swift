@@ -68,9 +68,9 @@ public struct GossipSeed: Hashable, Sendable, CustomStringConvertible {
         var found: [MemberAddress] = []
         var entry = list
         while let item = entry?.pointee, found.count < MembershipLimits.seeds {
-            // SAFETY: getaddrinfo's addresses are of the type that their family says.
-            if let bytes = UnsafeRawPointer(item.ai_addr),
-                let address = MemberAddress(bytes, family: item.ai_family, port: port),
+            // SAFETY: getaddrinfo's addresses are as long as it says.
+            let bytes = UnsafeRawBufferPointer(start: item.ai_addr, count: Int(item.ai_addrlen))
+            if let address = MemberAddress(socketAddress: bytes, port: port),
                 !found.contains(address)
             {
                 found.append(address)
@@ -101,21 +101,25 @@ public struct GossipCounters: Sendable, Hashable {
 }
 
 extension MemberAddress {
-    /// - Parameter bytes: a `sockaddr_in` or `sockaddr_in6`, as the family says.
-    init?(_ bytes: UnsafeRawPointer, family: Int32, port: UInt16) {
+    /// Reads a `sockaddr_in` or a `sockaddr_in6` as Linux lays them out; nil where it is neither.
+    ///
+    /// By offsets: which module the fields of these types belong to depends on the order in which
+    /// a compiler sees Glibc's and SwiftNIO's.
+    ///
+    /// - Parameter port: in the place of the one that it holds.
+    init?(socketAddress bytes: UnsafeRawBufferPointer, port: UInt16? = nil) {
+        guard bytes.count >= 16 else { return nil }
+        let family = Int32(bytes.loadUnaligned(as: UInt16.self))
+        let own = UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
         switch family {
         case AF_INET:
-            let address = bytes.loadUnaligned(as: sockaddr_in.self)
-            self.init(ipv4: UInt32(bigEndian: address.sin_addr.s_addr), port: port)
+            let host = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+            self.init(ipv4: host, port: port ?? own)
         case AF_INET6:
-            let address = bytes.loadUnaligned(as: sockaddr_in6.self).sin6_addr
-            let words = withUnsafeBytes(of: address) { bytes in
-                (
-                    UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
-                    UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-                )
-            }
-            self.init(hostHigh: words.0, hostLow: words.1, port: port)
+            guard bytes.count >= 24 else { return nil }
+            let high = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+            let low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
+            self.init(hostHigh: high, hostLow: low, port: port ?? own)
         default: return nil
         }
     }

@@ -60,6 +60,7 @@ public final class GossipSocket: @unchecked Sendable {
     private var timer: Scheduled<Void>?
     private var timerNs = UInt64.max
     private var resolver: Scheduled<Void>?
+    private var joinedBy: Set<MemberAddress> = []
     private var hasStarted = false
     private var hasStopped = false
     private let stopPromise: EventLoopPromise<Void>
@@ -99,6 +100,8 @@ public final class GossipSocket: @unchecked Sendable {
         let allocator = FixedSizeRecvByteBufferAllocator(capacity: 2_048)
         let channel = try await DatagramBootstrap(group: eventLoop)
             .channelOption(.recvAllocator, value: allocator)
+            // Thousands of members may speak while this process stands still for a moment.
+            .channelOption(.socketOption(.so_rcvbuf), value: 1 << 20)
             .bind(host: host, port: port).get()
         guard let address = channel.localAddress else {
             preconditionFailure("a socket without an address")
@@ -194,7 +197,11 @@ public final class GossipSocket: @unchecked Sendable {
         let isComplete = found.count == settings.seeds.count && found.allSatisfy { !$0.isEmpty }
         if all.isEmpty { count { $0.unresolved += 1 } }
         if hasStarted {
-            if !all.isEmpty { membership.setSeeds(all) }
+            // The same ones anew would begin a joining node's round again.
+            if !all.isEmpty, Set(all) != joinedBy {
+                joinedBy = Set(all)
+                membership.setSeeds(all)
+            }
             return resolveAgain(in: settings.resolveMs, sinceMs: 0)
         }
         // A name without an address may be a node that is about to start: without it this one
@@ -215,6 +222,7 @@ public final class GossipSocket: @unchecked Sendable {
 
     private func join(_ seeds: [MemberAddress]) {
         hasStarted = true
+        joinedBy = Set(seeds)
         membership.start(seeds: seeds, nowNs: nowNs, into: &effects)
         carryOut()
     }
@@ -269,9 +277,10 @@ public final class GossipSocket: @unchecked Sendable {
         var rejections: [MembershipRejection] = []
         for index in 0..<effects.rejections.count { rejections.append(effects.rejections[index]) }
         effects.removeAll()
-        if membership.isStopped { stop() } else { arm() }
+        arm()
         for (event, record) in events { owner.gossip(event, record) }
         for rejection in rejections { owner.gossip(rejection) }
+        if membership.isStopped { stop() }
     }
 
     private func send(_ out: OutboundDatagram) {
@@ -471,21 +480,12 @@ private final class GossipDatagrams: ChannelInboundHandler {
 extension MemberAddress {
     /// nil where it is neither IPv4 nor IPv6.
     public init?(_ address: SocketAddress) {
-        let port = UInt16(truncatingIfNeeded: address.port ?? 0)
-        switch address {
-        case .v4(let inner):
-            self.init(ipv4: UInt32(bigEndian: inner.address.sin_addr.s_addr), port: port)
-        case .v6(let inner):
-            let bytes = inner.address.sin6_addr
-            let words = withUnsafeBytes(of: bytes) { bytes in
-                (
-                    UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
-                    UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-                )
-            }
-            self.init(hostHigh: words.0, hostLow: words.1, port: port)
-        case .unixDomainSocket: return nil
+        let made = address.withSockAddr { pointer, size in
+            // SAFETY: SwiftNIO's addresses are as long as it says.
+            MemberAddress(socketAddress: UnsafeRawBufferPointer(start: pointer, count: size))
         }
+        guard let made else { return nil }
+        self = made
     }
 }
 

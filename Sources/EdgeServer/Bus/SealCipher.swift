@@ -1,10 +1,9 @@
 import COpenSSL
-import EdgeWire
 
 /// AES-256-GCM (NIST SP 800-38D) in one direction, on a context that is used again and again.
 ///
-/// The nonce is a counter (`GossipSeal.noncePrefix`, then its eight bytes): whoever seals never
-/// uses one twice under one key. Sealing and opening allocate nothing.
+/// The nonce is four zero bytes and a counter, little-endian: whoever seals never uses one twice
+/// under one key. Sealing and opening allocate nothing.
 final class SealCipher {
     static let tagBytes = 16
 
