@@ -153,6 +153,38 @@ extension ServerTests {
             }
         }
 
+        @Test("links and streams of gossip share a port, whichever loop accepts them")
+        func sharedPort() async throws {
+            try await withGroup { group in
+                let keys = try BusKeys.ring(BusKeys.one)
+                let a = try await GossipNode("a", boot: 1, keys: keys, seeds: [], on: group)
+                let b = try await GossipNode("b", boot: 2, keys: keys, seeds: [a.port], on: group)
+                var links: [BusLink] = []
+                for _ in 0..<3 {
+                    let link = BusLink(
+                        on: group.next(), to: "127.0.0.1", port: Int(a.port), node: b.side.node,
+                        owner: b.side.owner, jitterSeed: 1)
+                    try await link.eventLoop.submit { link.start() }.get()
+                    links.append(link)
+                }
+                #expect(try await eventually { b.side.owner.log.ups.count == 3 })
+                #expect(try await eventually { a.side.owner.log.ups.count == 3 })
+                #expect(try await eventually { try await a.alive() == [1, 2] })
+                // Exchanges go on beside the links.
+                func same() async throws -> UInt64 {
+                    try await b.socket.eventLoop.submit {
+                        b.socket.membershipCounters.exchangesSame
+                    }.get()
+                }
+                #expect(try await eventually { try await same() > 0 })
+                #expect(a.side.node.counters.strangers == 0)
+                for link in links { try await link.eventLoop.submit { link.close() }.get() }
+                #expect(try await eventually { a.side.owner.log.downs.count == 3 })
+                try await b.stop()
+                try await a.stop()
+            }
+        }
+
         @Test("who says goodbye has left, and its own side stops by itself")
         func goodbye() async throws {
             try await withGroup { group in
