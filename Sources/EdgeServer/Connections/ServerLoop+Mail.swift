@@ -52,7 +52,8 @@ extension ServerLoop {
 
     private func routeForwards() {
         for forward in effects.forwards {
-            precondition(forward.core != index && Int(forward.core) < peers.count)
+            let core = forward.to.core
+            precondition(core != Int(index) && core < peers.count)
             if forward.request.ticket.core == index {
                 guard forwardsInFlight < limits.forwardsPerLoop else {
                     let refusal = Reply(
@@ -63,7 +64,7 @@ extension ServerLoop {
                 // The place of its reply in the other direction's mail.
                 forwardsInFlight += 1
             }
-            outgoing[Int(forward.core)].forwards.append(forward)
+            outgoing[core].forwards.append(forward)
         }
         closeRun()
     }
@@ -77,11 +78,11 @@ extension ServerLoop {
     }
 
     private func post(_ frame: OutboundFrame) {
-        if frame.core == index {
+        if frame.to.core == Int(index) {
             batch.frames.append(frame.frame)
             scheduleTick()
         } else {
-            outgoing[Int(frame.core)].frames.append(frame.frame)
+            outgoing[frame.to.core].frames.append(frame.frame)
         }
     }
 

@@ -71,6 +71,7 @@ public class ServerLoop: @unchecked Sendable {
     final var heldFrames: [Held<OutboundFrame>] = []
 
     private final var isTickScheduled = false
+    private final var isResendScheduled = false
     private final var tickTask: (@Sendable () -> Void)!
     private final var commitTask: (@Sendable () -> Void)!
     private final var deadlineMs: UnixMs = .max
@@ -160,6 +161,7 @@ public class ServerLoop: @unchecked Sendable {
         routeEffects(needs: submitted > committed ? submitted : 0)
         let next = effects.nextDeadlineMs
         effects.nextDeadlineMs = .max
+        if effects.awaitsFrames { scheduleResend() }
         effects.removeAll()
         setDeadline(next)
         if let journal, journal.isOverBacklog { holdBack() }
@@ -228,6 +230,17 @@ public class ServerLoop: @unchecked Sendable {
             connection.generation == reply.ticket.generation
         else { return }
         connection.deliver(reply, body: body, needs: needs)
+    }
+
+    /// The core looks again what other loops and nodes have not confirmed.
+    private final func scheduleResend() {
+        guard !isResendScheduled else { return }
+        isResendScheduled = true
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(EffectBuffer.resendMs)) {
+            [unowned self] in
+            isResendScheduled = false
+            forceStep()
+        }
     }
 
     private final func setDeadline(_ next: UnixMs) {
