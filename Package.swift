@@ -102,7 +102,9 @@ var targets: [Target] = [
     .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
     .executableTarget(
         name: "AllocationTest",
-        dependencies: ["CAllocationCounter", "EdgeCore", "EdgeMemory", "EdgeTypes"],
+        dependencies: [
+            "CAllocationCounter", "EdgeCore", "EdgeWire", "EdgeMemory", "EdgeTypes",
+        ],
         path: "Tests/AllocationTest", swiftSettings: strict),
     .testTarget(
         name: "EdgeCoreTests",
