@@ -77,6 +77,9 @@ var targets: [Target] = [
     .executableTarget(
         name: "downpour-events-bench", dependencies: ["Simulator", "EdgeMemory"],
         path: "bench/Events", swiftSettings: strict),
+    .executableTarget(
+        name: "downpour-placement-bench", dependencies: ["EdgeCluster"],
+        path: "bench/Placement", swiftSettings: strict),
 
     .testTarget(
         name: "EdgeMemoryTests", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
@@ -160,8 +163,9 @@ if !coreOnly {
         .executableTarget(
             name: "downpour",
             dependencies: [
-                "ScenarioFiles", "CapacitySimulator", "EdgeWire",
-                "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler", "EdgeJournal",
+                "ScenarioFiles", "CapacitySimulator", "TopologyFiles", "StrictYAML", "EdgeWire",
+                "EdgeCluster", "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler",
+                "EdgeJournal",
                 "EdgeLedger", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL", "Simulator",
                 "ScenarioFiles",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -184,15 +188,24 @@ if !coreOnly {
         .target(
             name: "ScenarioFiles",
             dependencies: [
-                "CapacitySimulator", "Simulator", "EdgeTypes",
-                .product(name: "Yams", package: "Yams"),
+                "StrictYAML", "CapacitySimulator", "Simulator", "EdgeTypes",
             ],
             path: "simulator/ScenarioFiles", swiftSettings: strict),
+        // Files that people write: scenarios and topologies.
+        .target(
+            name: "StrictYAML", dependencies: [.product(name: "Yams", package: "Yams")],
+            swiftSettings: strict),
+        .target(
+            name: "TopologyFiles", dependencies: ["StrictYAML", "EdgeCluster", "EdgeTypes"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "TopologyFileTests",
+            dependencies: ["TopologyFiles", "StrictYAML", "EdgeCluster"], swiftSettings: strict),
         .testTarget(
             name: "CapacityTests",
             dependencies: [
-                "ScenarioFiles", "CapacitySimulator", "Simulator", "EdgeCluster", "EdgeMemory",
-                "EdgeTypes",
+                "ScenarioFiles", "StrictYAML", "CapacitySimulator", "Simulator", "EdgeCluster",
+                "EdgeMemory", "EdgeTypes",
             ],
             swiftSettings: strict),
 

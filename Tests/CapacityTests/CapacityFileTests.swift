@@ -2,6 +2,7 @@ import CapacitySimulator
 import Foundation
 import Testing
 
+import StrictYAML
 @testable import ScenarioFiles
 
 @Suite("Capacity files")

@@ -1,3 +1,4 @@
+public import StrictYAML
 public import CapacitySimulator
 
 /// Recorded arrivals: a CSV file of time offsets and counts.

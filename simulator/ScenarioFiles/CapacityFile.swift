@@ -1,3 +1,4 @@
+public import StrictYAML
 public import CapacitySimulator
 import EdgeTypes
 import Simulator

@@ -1,3 +1,4 @@
+public import StrictYAML
 public import Simulator
 
 extension StrictValue {

@@ -1,5 +1,6 @@
 import CapacitySimulator
 import Foundation
+import StrictYAML
 import ScenarioFiles
 
 /// Scenario files and what they name, from disk. Errors are told and end with 65.

@@ -1,5 +1,6 @@
 import EdgeTypes
 import Foundation
+import StrictYAML
 import ScenarioFiles
 import Simulator
 

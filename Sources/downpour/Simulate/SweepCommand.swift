@@ -1,5 +1,6 @@
 import ArgumentParser
 import CapacitySimulator
+import StrictYAML
 import ScenarioFiles
 
 /// Runs a scenario with one or two of its values varied.

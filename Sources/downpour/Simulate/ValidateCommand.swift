@@ -1,5 +1,6 @@
 import ArgumentParser
 import CapacitySimulator
+import StrictYAML
 import ScenarioFiles
 import Simulator
 

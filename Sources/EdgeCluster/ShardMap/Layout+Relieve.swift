@@ -1,0 +1,53 @@
+/// Mending nodes with too many partners: only a map that no plan has made needs it, or one in
+/// which partners had run out.
+extension Layout {
+    /// - Complexity: O(shards · groups) at worst.
+    mutating func relieve() {
+        for node in nodes.indices {
+            while lasting[node] > Topology.partnerLimit, let other = loosest(node) {
+                part(node, from: other)
+            }
+        }
+    }
+
+    /// A node loses partners until it may get `count` new ones.
+    mutating func makeRoom(beside node: Int, for count: Int) {
+        while lasting[node] + count > Topology.partnerLimit, let other = loosest(node) {
+            part(node, from: other)
+        }
+    }
+
+    /// The partner with the least in common.
+    private func loosest(_ node: Int) -> Int? {
+        partners[node].filter { nodes[$0.node].serves }.min { a, b in
+            a.shared == b.shared ? a.node < b.node : a.shared < b.shared
+        }?.node
+    }
+
+    /// Two nodes share nothing any more, and nobody gets a partner for it: `other` leaves each of
+    /// their groups for a partner of the rest; where there is none, a shard goes to another group
+    /// as a whole.
+    private mutating func part(_ node: Int, from other: Int) {
+        while let group = groupsOf[node].first(where: { groups[$0].members.contains(other) }) {
+            let (members, region) = (groups[group].members, groups[group].region)
+            let pair = NodeSet([node, other])
+            guard
+                let made = substitute(for: other, in: members, region: region)
+                    ?? leastLoadedGroup(in: region, without: pair)
+                    ?? leastLoadedGroup(in: region, without: pair, strict: false)
+            else { preconditionFailure("all that a node holds is with one partner") }
+            put(groups[group].shards[0], region: region, members: made)
+        }
+    }
+
+    /// The members with the least loaded partner of the rest in a node's place.
+    private func substitute(for leaving: Int, in members: NodeSet, region: Int) -> NodeSet? {
+        let others = members.removing(leaving)
+        let known = serving[region].filter { node in
+            node != leaving
+                && newPartners(node, with: others, region: region, leaving: leaving) == 0
+        }
+        return known.min { nodes[$0].load - nodes[$0].high < nodes[$1].load - nodes[$1].high }
+            .map { others.adding($0) }
+    }
+}

@@ -1,0 +1,101 @@
+import EdgeTypes
+
+/// Puts a plan's changes into an order in which every map on the way is legal.
+struct MoveOrder {
+    private let start: ShardMap
+    private let planned: Layout
+    private let primaries: [Int]
+    private var current: [ShardMap.Owner]
+
+    init(_ start: ShardMap, _ planned: Layout, primaries: [Int]) {
+        self.start = start
+        self.planned = planned
+        self.primaries = primaries
+        current = start.owners
+    }
+
+    /// One move a shard wherever possible; where that cannot be ordered, all the planner's steps
+    /// as it took them, for it broke no rule. Changes of primary alone come last.
+    mutating func moves() -> [ShardMove] {
+        let last = lastChanges()
+        let changes = orderly(last, strict: true) ?? orderly(last, strict: false) ?? planned.log
+        var moves: [ShardMove] = []
+        for change in changes {
+            if let move = move(change.shard, region: change.region, members: change.members) {
+                moves.append(move)
+            }
+        }
+        for shard in current.indices {
+            let owner = current[shard]
+            guard owner.primary != primaries[shard],
+                let move = move(shard, region: owner.region, members: owner.members)
+            else { continue }
+            moves.append(move)
+        }
+        return moves
+    }
+
+    /// The last change of every shard that ends elsewhere than it began, in the log's order.
+    private func lastChanges() -> [Layout.Change] {
+        var isLast = Array(repeating: false, count: planned.log.count)
+        var seen = Array(repeating: false, count: start.owners.count)
+        for index in planned.log.indices.reversed() where !seen[planned.log[index].shard] {
+            let change = planned.log[index]
+            seen[change.shard] = true
+            let owner = start.owners[change.shard]
+            isLast[index] = owner.members != change.members || owner.region != change.region
+        }
+        return planned.log.indices.filter { isLast[$0] }.map { planned.log[$0] }
+    }
+
+    /// Whatever can be done without a node getting too many partners is done, again and again.
+    ///
+    /// - Parameter strict: whether nodes that are being emptied count as partners until the end.
+    /// - Returns: nil where some changes wait for each other.
+    private func orderly(_ changes: [Layout.Change], strict: Bool) -> [Layout.Change]? {
+        var layout = planned.emptied()
+        for (shard, owner) in start.owners.enumerated() {
+            layout.begin(shard, region: owner.region, members: owner.members)
+        }
+        func partners(_ node: Int) -> Int {
+            strict ? layout.partners[node].count : layout.lasting[node]
+        }
+        let limits = start.nodes.indices.map { max(Topology.partnerLimit, partners($0)) }
+        var ordered: [Layout.Change] = []
+        var waiting = changes
+        while !waiting.isEmpty {
+            var blocked: [Layout.Change] = []
+            for change in waiting {
+                let before = layout.members(of: change.shard)
+                let region = layout.region(of: change.shard)
+                layout.put(change.shard, region: change.region, members: change.members)
+                if change.members.numbers.contains(where: { partners($0) > limits[$0] }) {
+                    layout.takeBack(to: before, region: region)
+                    blocked.append(change)
+                } else {
+                    ordered.append(change)
+                }
+            }
+            guard blocked.count < waiting.count else { return nil }
+            waiting = blocked
+        }
+        return ordered
+    }
+
+    /// - Returns: nil where nothing changes.
+    private mutating func move(_ shard: Int, region: Int, members: NodeSet) -> ShardMove? {
+        let before = current[shard]
+        var after = before
+        after.region = region
+        after.members = members
+        if members.contains(primaries[shard]) {
+            after.primary = primaries[shard]
+        } else if !members.contains(before.primary) {
+            after.primary = members[0]
+        }
+        guard after != before else { return nil }
+        after.epoch += 1
+        current[shard] = after
+        return ShardMove(shard: ShardID(shard), before: before, after: after)
+    }
+}
