@@ -1,8 +1,8 @@
 import CapacitySimulator
 import Foundation
+import StrictYAML
 import Testing
 
-import StrictYAML
 @testable import ScenarioFiles
 
 @Suite("Capacity files")

@@ -132,7 +132,9 @@ struct PlanCheck {
     let plan: ShardMapPlan
 
     /// Carries the moves out one by one. Every map on the way is legal, as far as it has come.
-    func carryOut(_ context: Comment) throws {
+    ///
+    /// - Parameter fromLegal: whether the plan starts from a map that a plan has made.
+    func carryOut(_ context: Comment, fromLegal: Bool = true) throws {
         let topology = plan.topology
         let target = plan.target
         #expect(target.violation(of: topology) == nil, context)
@@ -141,11 +143,14 @@ struct PlanCheck {
             return
         }
         let stands = NodeStands(topology, in: target)
-        func serves(_ node: Int) -> Bool {
-            stands.region[node] >= 0 && stands.weightMilli[node] > 0
+        // Nodes from which shards are going away do not count.
+        func counts(_ node: Int, _ other: Int) -> Bool {
+            stands.region[other] >= 0 && stands.weightMilli[other] > 0
+                && stands.regionWeightMilli[stands.region[other]] > 0
+                && stands.region[node] == stands.region[other]
         }
         var map = start
-        var pairs = Pairs(map, counts: serves)
+        var pairs = Pairs(map, counts: counts)
         let limits = pairs.partners.map { max(Topology.partnerLimit, $0.count) }
         for move in plan.moves {
             pairs.remove(move.before.members)
@@ -156,7 +161,7 @@ struct PlanCheck {
                 move.after.members.count >= min(move.before.members.count, topology.replicas),
                 context)
             #expect(move.after.members.contains(move.after.primary), context)
-            for node in move.after.members.numbers where serves(node) {
+            for node in move.after.members.numbers where fromLegal {
                 #expect(pairs.partners[node].count <= limits[node], context)
             }
             checkSteps(move, context)
@@ -205,9 +210,9 @@ struct PlanCheck {
 /// Who shares shards with whom.
 struct Pairs {
     private(set) var partners: [[(node: Int, count: Int)]]
-    private let counts: (Int) -> Bool
+    private let counts: (Int, Int) -> Bool
 
-    init(_ map: ShardMap, counts: @escaping (Int) -> Bool) {
+    init(_ map: ShardMap, counts: @escaping (Int, Int) -> Bool) {
         self.counts = counts
         partners = Array(repeating: [], count: map.nodes.count)
         for owner in map.owners { add(owner.members) }
@@ -218,7 +223,7 @@ struct Pairs {
 
     private mutating func change(_ members: NodeSet, by step: Int) {
         for node in members.numbers {
-            for other in members.numbers where other != node && counts(other) {
+            for other in members.numbers where other != node && counts(node, other) {
                 if let place = partners[node].firstIndex(where: { $0.node == other }) {
                     partners[node][place].count += step
                     if partners[node][place].count == 0 { partners[node].remove(at: place) }

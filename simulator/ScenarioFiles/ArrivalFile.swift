@@ -1,5 +1,5 @@
-public import StrictYAML
 public import CapacitySimulator
+public import StrictYAML
 
 /// Recorded arrivals: a CSV file of time offsets and counts.
 ///

@@ -2,10 +2,6 @@ import EdgeMemory
 
 /// Whom a replica goes to: the rules about partners and the reasons to prefer one node.
 extension Layout {
-    /// How many partners a node is given when a cluster is created: fewer than allowed, so that
-    /// a neighbour of tomorrow finds room.
-    static func wantedPartners(replicas: Int) -> Int { replicas > 2 ? 4 : 6 }
-
     /// What a node in `others`' company costs in partners, the less the better.
     enum Bond: Int {
         /// All are partners already, and not yet for more than their part.
@@ -30,9 +26,9 @@ extension Layout {
             }
             return (.known, 0)
         }
-        var isWanted = lasting[node] + new <= mostWanted
+        var isWanted = lasting[node] + new <= mostWanted[region]
         for index in 0..<others.count where shared(node, others[index]) == 0 {
-            if lasting[others[index]] >= mostWanted { isWanted = false }
+            if lasting[others[index]] >= mostWanted[region] { isWanted = false }
         }
         return (isWanted ? .new : .last, new)
     }
@@ -40,7 +36,9 @@ extension Layout {
     /// Shards that two nodes have in common when both have as many partners as wanted.
     func part(_ node: Int, _ other: Int) -> Int {
         let share = min(nodes[node].high, nodes[other].high)
-        return max(1, (replicas - 1) * share / Self.wantedPartners(replicas: replicas))
+        let region = nodes[node].region
+        let wanted = min(wantedPartners[region], max(1, serving[region].count - 1))
+        return max(1, (replicas - 1) * share / wanted)
     }
 
     /// A number for choosing between equals.

@@ -76,8 +76,10 @@ extension Layout {
     }
 
     /// How much of a group a new partner must take, so that the room for partners that its other
-    /// members have is enough for all groups that need some.
+    /// members have is enough for all groups that need some. What their partners of today can
+    /// bear need not be taken.
     private func portion(of group: Int, _ others: NodeSet, to node: Int) -> Int {
+        let region = groups[group].region
         var slots = Int.max
         for index in 0..<others.count where shared(node, others[index]) == 0 {
             let other = others[index]
@@ -87,7 +89,14 @@ extension Layout {
             slots = min(slots, (Topology.partnerLimit - lasting[other]) / max(1, waiting.count))
         }
         guard slots < Int.max else { return 1 }
-        let portion = (groups[group].shards.count + max(0, slots - 1)) / max(1, slots)
+        var rest = groups[group].shards.count
+        for partner in partners[others[0]] where others.count == 1 {
+            guard newPartners(partner.node, with: others, region: region, leaving: -1) == 0 else {
+                continue
+            }
+            rest -= min(2, max(0, nodes[partner.node].high + 1 - nodes[partner.node].load))
+        }
+        let portion = (rest + max(0, slots - 1)) / max(1, slots)
         return min(portion, nodes[node].high + nodes[node].tolerance - nodes[node].load)
     }
 
@@ -120,11 +129,10 @@ extension Layout {
     /// legal group as a whole, the least loaded one. Where there is none yet, which takes a new
     /// rule for a cluster full of partners, room for the first one is made.
     private mutating func resettle(_ group: Int, _ others: NodeSet, leaving: Int) -> NodeSet {
-        let region = groups[group].region
-        let shard = groups[group].shards[0]
-        if let members = leastLoadedGroup(in: region) {
-            put(shard, region: region, members: members)
-            return members
+        let (members, region) = (groups[group].members, groups[group].region)
+        if let legal = leastLoadedGroup(in: region) {
+            put(groups[group].shards[0], region: region, members: legal)
+            return legal
         }
         for node in others.numbers { makeRoom(beside: node, for: 1) }
         let newcomer = serving[region].filter { node in
@@ -133,8 +141,7 @@ extension Layout {
         }.min { lasting[$0] < lasting[$1] }
         guard let newcomer else { preconditionFailure("a region without a legal copyset") }
         makeRoom(beside: newcomer, for: others.count)
-        put(shard, region: region, members: others.adding(newcomer))
-        return others.adding(newcomer)
+        return members
     }
 
     /// Where one more shard hurts least among the groups that break no rule.

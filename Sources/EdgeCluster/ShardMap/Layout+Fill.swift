@@ -13,9 +13,7 @@ extension Layout {
                 let (members, most) = copyset(
                     in: region, left: shards.count - next, target: target)
             else {
-                guard let members = leastLoadedGroup(in: region) else {
-                    preconditionFailure("a region without a legal copyset")
-                }
+                let members = leastLoadedGroup(in: region) ?? makeCopyset(in: region)
                 put(shards[next], region: region, members: members)
                 next += 1
                 continue

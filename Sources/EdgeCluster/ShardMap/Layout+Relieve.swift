@@ -17,9 +17,23 @@ extension Layout {
         }
     }
 
+    /// Makes a copyset out of nodes that all have their partners already: those with the fewest
+    /// lose some.
+    mutating func makeCopyset(in region: Int) -> NodeSet {
+        var members = NodeSet()
+        let byPartners = serving[region].sorted { lasting[$0] < lasting[$1] }
+        for node in byPartners where members.count < replicas {
+            let mates = members.numbers.filter { nodes[$0].zone == nodes[node].zone }
+            if mates.count < zoneCap[region] { members = members.adding(node) }
+        }
+        precondition(members.count == replicas, "a region with fewer nodes than replicas")
+        for node in members.numbers { makeRoom(beside: node, for: replicas - 1) }
+        return members
+    }
+
     /// The partner with the least in common.
     private func loosest(_ node: Int) -> Int? {
-        partners[node].filter { nodes[$0.node].serves }.min { a, b in
+        partners[node].filter { isLasting(node, $0.node) }.min { a, b in
             a.shared == b.shared ? a.node < b.node : a.shared < b.shared
         }?.node
     }

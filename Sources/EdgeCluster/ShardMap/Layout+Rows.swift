@@ -24,14 +24,21 @@ extension Layout {
         }
     }
 
-    /// Turns every row a part of a node's run, within the columns in which it has one zone: so
-    /// that runs of equal length do not lie exactly beside each other, and a node has two partners
-    /// in a row rather than one.
+    /// Turns every row a part of a node's run, so that runs of equal length do not lie exactly
+    /// beside each other, and a node has two partners in a row rather than one.
+    ///
+    /// Turned are pieces of a row in which no zone begins or ends, in any row: there every order is
+    /// legal. A node that goes on in the next row keeps to pieces of its own in both.
     private func stagger(_ line: inout [Int], rows columns: Int, nodes count: Int) {
         var cuts = [0, columns]
         for place in line.indices.dropFirst()
         where nodes[line[place]].zone != nodes[line[place - 1]].zone {
             cuts.append(place % columns)
+        }
+        for row in 1..<replicas where line[row * columns] == line[row * columns - 1] {
+            let node = line[row * columns]
+            cuts.append((line.firstIndex(of: node) ?? 0) % columns)
+            cuts.append(((line.lastIndex(of: node) ?? 0) + 1) % columns)
         }
         cuts.sort()
         let run = line.count / count

@@ -59,8 +59,8 @@ struct Layout {
     /// By region: the nodes that may hold its shards, ascending.
     let serving: [[Int]]
     private(set) var partners: [[Partner]]
-    /// By node: partners that serve, the only ones that count against the limit. The others are
-    /// being emptied.
+    /// By node: partners that serve in the same region, the only ones that count against the
+    /// limit. From the others shards are going away.
     private(set) var lasting: [Int]
     private(set) var groups: [Group] = []
     /// By node: its groups that are not empty.
@@ -76,8 +76,11 @@ struct Layout {
     private(set) var log: [Change] = []
     /// Replicas that are not where they began: what the plan copies.
     private(set) var copied = 0
-    /// Most partners of a node as long as there is a choice.
-    var mostWanted = Topology.partnerLimit - 1
+    /// By region: how many partners a node is given when a cluster is created. Fewer than
+    /// allowed, so that a neighbour of tomorrow finds room; all, where there are no more.
+    let wantedPartners: [Int]
+    /// By region: most partners of a node as long as there is a choice.
+    var mostWanted: [Int]
     private var emptyGroups: [Int] = []
 
     init(_ stands: NodeStands, names: [String], replicas: Int, shards: Int) {
@@ -96,6 +99,11 @@ struct Layout {
         serving = zoneCap.indices.map { [nodes] region in
             nodes.indices.filter { nodes[$0].region == region && nodes[$0].serves }
         }
+        wantedPartners = serving.map { nodes in
+            nodes.count <= Topology.partnerLimit + 1
+                ? Topology.partnerLimit : replicas > 2 ? 4 : Topology.partnerLimit - 1
+        }
+        mostWanted = wantedPartners.map { max($0, Topology.partnerLimit - 1) }
         partners = Array(repeating: [], count: nodes.count)
         lasting = Array(repeating: 0, count: nodes.count)
         groupsOf = Array(repeating: [], count: nodes.count)
@@ -215,13 +223,17 @@ extension Layout {
             partners[node][index].shared += change
             if partners[node][index].shared == 0 {
                 partners[node].remove(at: index)
-                if nodes[other].serves { lasting[node] -= 1 }
+                if isLasting(node, other) { lasting[node] -= 1 }
             }
             return
         }
         precondition(change == 1)
         partners[node].append(Partner(node: other, shared: 1))
-        if nodes[other].serves { lasting[node] += 1 }
+        if isLasting(node, other) { lasting[node] += 1 }
+    }
+
+    func isLasting(_ node: Int, _ other: Int) -> Bool {
+        nodes[other].serves && nodes[other].region == nodes[node].region
     }
 }
 
@@ -248,7 +260,8 @@ extension Layout {
             if nodes[other].zone == nodes[node].zone { sameZone += 1 }
             guard shared(node, other) == 0 else { continue }
             new += 1
-            let isFreed = leaving >= 0 && nodes[leaving].serves && shared(leaving, other) == 1
+            let isFreed =
+                leaving >= 0 && isLasting(other, leaving) && shared(leaving, other) == 1
             if lasting[other] - (isFreed ? 1 : 0) >= Topology.partnerLimit { return nil }
         }
         guard sameZone < zoneCap[region] else { return nil }

@@ -105,7 +105,7 @@ private struct Drafting {
     mutating func run() {
         let before = layout.nodes.map(\.load)
         if start == nil {
-            layout.mostWanted = Layout.wantedPartners(replicas: topology.replicas)
+            layout.mostWanted = layout.wantedPartners
             create()
         } else {
             changeRegions()
@@ -150,7 +150,7 @@ private struct Drafting {
         }
         for region in regionNames.indices where !shards[region].isEmpty {
             let scattered = Self.scattered(shards[region])
-            if topology.replicas > 2 {
+            if topology.replicas > 2, layout.serving[region].count > Topology.partnerLimit + 1 {
                 layout.layRows(scattered, region: region, target: target)
             } else {
                 layout.fill(scattered, region: region, target: target)

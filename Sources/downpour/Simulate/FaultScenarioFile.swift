@@ -1,8 +1,8 @@
 import EdgeTypes
 import Foundation
-import StrictYAML
 import ScenarioFiles
 import Simulator
+import StrictYAML
 
 /// Scenarios in which faults are looked for, as files.
 ///

@@ -1,8 +1,8 @@
 import ArgumentParser
 import CapacitySimulator
-import StrictYAML
 import ScenarioFiles
 import Simulator
+import StrictYAML
 
 /// Checks scenario files and runs nothing.
 struct ValidateCommand: ParsableCommand {
