@@ -7,18 +7,23 @@ public struct ShardMapPlan: Sendable {
     public let moves: [ShardMove]
     /// Who owns what in the end, in the same tables of names.
     public let target: ShardMap
+    /// By node of the target's table: how many replicas it should hold, rounded down and up; 0 for
+    /// those that are emptied.
+    public let shares: [ClosedRange<Int>]
     /// No plan copies fewer replicas and leaves every node as near to its share.
     public let bound: Int
     /// Covers the map it starts from, the topology, and where it leads.
     public let hash: ContentHash
 
     init(
-        topology: Topology, start: ShardMap?, moves: [ShardMove], target: ShardMap, bound: Int
+        topology: Topology, start: ShardMap?, moves: [ShardMove], target: ShardMap,
+        shares: [ClosedRange<Int>], bound: Int
     ) {
         self.topology = topology
         self.start = start
         self.moves = moves
         self.target = target
+        self.shares = shares
         self.bound = bound
         var hash = ContentHash(kind: 5)
         if let start { hash.combine(start.hash) }

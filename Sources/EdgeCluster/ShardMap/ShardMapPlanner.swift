@@ -24,13 +24,8 @@ public enum ShardMapPlanner {
         if let map, map.owners.count != topology.shards {
             throw .shards(map: map.owners.count, topology: topology.shards)
         }
-        let topologyHash = topology.hash
-        if let map, map.settledFor == topologyHash, map.violation(of: topology) == nil {
-            return ShardMapPlan(topology: topology, start: map, moves: [], target: map, bound: 0)
-        }
         var drafting = Drafting(map, topology)
-        drafting.run()
-        return drafting.plan(settledFor: topologyHash)
+        return drafting.unchanged() ?? drafting.plan()
     }
 }
 
@@ -45,6 +40,8 @@ private struct Drafting {
     let wanted: [Int]
     /// By node: replicas it should hold.
     var target: [Int]
+    /// By node: the same rounded down and up.
+    var shares: [ClosedRange<Int>]
     var layout: Layout
 
     init(_ map: ShardMap?, _ topology: Topology) {
@@ -65,6 +62,7 @@ private struct Drafting {
             weights: stands.regionWeightMilli, owned: map == nil ? nil : owned,
             shards: topology.shards)
         target = Array(repeating: 0, count: nodeNames.count)
+        shares = Array(repeating: 0...0, count: nodeNames.count)
         setShares()
     }
 
@@ -89,20 +87,37 @@ private struct Drafting {
                         weightMilli: stands.weightMilli[node])
                 })
             for (place, node) in nodes.enumerated() {
+                let exact = shares.exact[place]
                 target[node] = shares.target[place]
-                layout.nodes[node].low = isNew ? shares.target[place] : shares.exact[place].floor
-                layout.nodes[node].high = isNew ? shares.target[place] : shares.exact[place].ceiling
+                self.shares[node] = exact.floor...exact.ceiling
+                layout.nodes[node].low = isNew ? shares.target[place] : exact.floor
+                layout.nodes[node].high = isNew ? shares.target[place] : exact.ceiling
                 // Where all can be partners of all, shares are met to the last replica.
                 let isSmall = nodes.count <= Topology.partnerLimit + 1
                 let part = topology.replicas > 2 ? 8 : 16
                 layout.nodes[node].tolerance =
-                    isNew ? 0 : isSmall ? 1 : max(1, shares.exact[place].floor / part)
+                    isNew ? 0 : isSmall ? 1 : max(1, exact.floor / part)
                 layout.nodes[node].aim = isNew || isSmall ? 0 : 1
             }
         }
     }
 
-    mutating func run() {
+    /// No plan at all, where the map is legal and was made for this very topology.
+    func unchanged() -> ShardMapPlan? {
+        guard let start, start.settledFor == topology.hash, start.violation(of: topology) == nil
+        else { return nil }
+        return ShardMapPlan(
+            topology: topology, start: start, moves: [], target: start, shares: shares, bound: 0)
+    }
+
+    mutating func plan() -> ShardMapPlan {
+        arrange()
+        return finish(settledFor: topology.hash)
+    }
+
+    /// Puts every shard where it belongs: first what must move, in one move each wherever that is
+    /// possible; then what should, as cheaply as it goes.
+    private mutating func arrange() {
         let before = layout.nodes.map(\.load)
         if start == nil {
             layout.mostWanted = layout.wantedPartners
@@ -184,7 +199,8 @@ private struct Drafting {
         precondition(next == giving.count)
     }
 
-    func plan(settledFor hash: ContentHash) -> ShardMapPlan {
+    /// Chooses primaries and puts the moves in order.
+    private func finish(settledFor hash: ContentHash) -> ShardMapPlan {
         let members = (0..<topology.shards).map { layout.members(of: $0) }
         var primaries = Primaries(
             members: members, wanted: start?.owners.map(\.primary) ?? members.map { _ in -1 },
@@ -200,7 +216,7 @@ private struct Drafting {
                 nodes: nodeNames, regions: regionNames, owners: owners, settledFor: hash)
             precondition(made.violation(of: topology) == nil)
             return ShardMapPlan(
-                topology: topology, start: nil, moves: [], target: made, bound: 0)
+                topology: topology, start: nil, moves: [], target: made, shares: shares, bound: 0)
         }
         var order = MoveOrder(start, layout, primaries: primaries.primary)
         let moves = order.moves()
@@ -212,7 +228,7 @@ private struct Drafting {
         made.settledFor = hash
         precondition(made.violation(of: topology) == nil)
         return ShardMapPlan(
-            topology: topology, start: start, moves: moves, target: made,
+            topology: topology, start: start, moves: moves, target: made, shares: shares,
             bound: bound(of: layout))
     }
 }
