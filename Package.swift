@@ -167,7 +167,6 @@ if !coreOnly {
                 "EdgeCluster", "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler",
                 "EdgeJournal",
                 "EdgeLedger", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL", "Simulator",
-                "ScenarioFiles",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -72,6 +72,10 @@ extension Layout {
     }
 
     /// A receiver's rank, and how many replicas it may be given at that rank.
+    ///
+    /// 0 to 3: it lacks replicas, by bond. 4 to 7: it stays within one of its share, partners
+    /// before new ones, room before one too many. 8 to 10: it stays within its tolerance, or
+    /// gets its last partner. 11 and 12: anybody.
     private func tier(of node: Int, _ bond: Bond, _ others: NodeSet) -> (Int, most: Int) {
         let state = nodes[node]
         if state.load < state.low {
