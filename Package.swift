@@ -62,11 +62,18 @@ var targets: [Target] = [
     .executableTarget(
         name: "downpour-swarm", dependencies: ["Simulator", "EdgeTypes"],
         path: "simulator/Swarm", swiftSettings: strict),
+    .executableTarget(
+        name: "downpour-replication", dependencies: ["Simulator", "EdgeTypes"],
+        path: "simulator/ReplicationRuns", swiftSettings: strict),
+    // Measures of membership.
+    .executableTarget(
+        name: "downpour-gossip", dependencies: ["Simulator", "EdgeCluster", "EdgeTypes"],
+        path: "simulator/GossipRuns", swiftSettings: strict),
     .testTarget(
         name: "SimulatorTests",
         dependencies: [
             "Simulator", "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeWire", "EdgeDomain",
-            "EdgeMemory", "EdgeTypes",
+            "EdgeCluster", "EdgeMemory", "EdgeTypes",
         ],
         swiftSettings: strict),
 
@@ -163,10 +170,10 @@ if !coreOnly {
         .executableTarget(
             name: "downpour",
             dependencies: [
-                "ScenarioFiles", "CapacitySimulator", "TopologyFiles", "StrictYAML", "EdgeWire",
-                "EdgeCluster", "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler",
-                "EdgeJournal",
-                "EdgeLedger", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL", "Simulator",
+                "EdgeServer", "EdgeCore", "EdgeCluster", "EdgeStores", "EdgeReconciler",
+                "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes",
+                "COpenSSL", "ScenarioFiles", "CapacitySimulator", "Simulator", "TopologyFiles",
+                "StrictYAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

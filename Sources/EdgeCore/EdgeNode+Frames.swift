@@ -111,7 +111,8 @@ extension EdgeNode {
                 let applied = books[place.local].apply(entry, header)
                 precondition(applied)
             } else {
-                slices[place.slot].apply(control)
+                slices[place.slot].apply(
+                    configuration.mutant == .none ? control : mutated(control, known))
             }
         }
         let version = max(control.version, known.version)
@@ -236,7 +237,9 @@ extension EdgeNode {
             inquiries[index].totals.add(totals)
             inquiries[index].missing -= 1
             if inquiries[index].missing == 0 {
-                answer(inquiries.remove(at: index), now: now, into: &effects)
+                let inquiry = inquiries[index]
+                if !has(.inquiryKept) { inquiries.remove(at: index) }
+                answer(inquiry, now: now, into: &effects)
             }
         case .open, .control, .lease, .returnTaken, .recall, .inquire, .ask, .nothingToReturn,
             .announce:

@@ -105,7 +105,8 @@ extension EdgeNode {
         var decision = slices[slot].decide(
             user, hash: plan.hash, requestHash: requestHash, nowMs: header.timeMs)
         if configuration.mutant != .none {
-            decision = mutated(decision, slot, requestHash: requestHash)
+            decision = mutated(
+                decision, slot, user, requestHash: requestHash, nowMs: header.timeMs)
         }
         if case .grant(let packet) = decision, !batch.storageIsFull {
             if has(.claimNotJournaled) && packet % 7 == 6 {

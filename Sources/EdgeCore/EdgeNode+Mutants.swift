@@ -11,8 +11,25 @@ extension EdgeNode {
 
     @inline(never)
     mutating func mutated(
-        _ decision: GrabDecision, _ slot: Int, requestHash: UInt64
+        _ decision: GrabDecision, _ slot: Int, _ user: UserID, requestHash: UInt64,
+        nowMs: UnixMs
     ) -> GrabDecision {
+        let terms = slices[slot].control.terms
+        switch (configuration.mutant, decision) {
+        case (.soldOutEarly, .grant) where slices[slot].books.held == 1:
+            return .refuse(.soldOut, timeMs: 0)
+        case (.limitEarly, .grant)
+        where terms.limit > 1 && slices[slot].claims(of: user).count + 1 == Int(terms.limit):
+            return .refuse(.limit, timeMs: 0)
+        case (.earlyTooLong, .grant) where terms.opensMs != 0 && nowMs < terms.opensMs + 500:
+            return .refuse(.early, timeMs: terms.opensMs)
+        case (.closedTooSoon, .grant) where terms.closesMs != 0 && nowMs >= terms.closesMs - 500:
+            return .refuse(.closed, timeMs: terms.closesMs)
+        case (.latestAfterLimitOne, .repeat)
+        where terms.limit > 1 && pools[slices[slot].poolIndex].definition.initial.limit == 1:
+            return slices[slot].claims(of: user).last.map { .repeat(position: $0) } ?? decision
+        default: break
+        }
         guard slices[slot].holdsPackets else { return decision }
         let grant = GrabDecision.grant(packet: slices[slot].headPacket)
         switch (configuration.mutant, decision) {
@@ -39,6 +56,18 @@ extension EdgeNode {
             return books[local].decideReserve(
                 slot: slot, user: request.user, quantity: request.quantity,
                 requestHash: Hash64.mix(request.requestHash, shards[local].sequence), nowMs: nowMs)
+        case (.stockClosesLate, .answer(.closed, _, _))
+        where !books[local].control(slot: slot).closing:
+            let closesMs = books[local].control(slot: slot).terms.closesMs
+            let earlier = books[local].decideReserve(
+                slot: slot, user: request.user, quantity: request.quantity,
+                requestHash: request.requestHash, nowMs: closesMs - 1)
+            guard case .reserve(var entry) = earlier else { return earlier }
+            entry.expiresMs += nowMs - (closesMs - 1)
+            return .reserve(entry)
+        case (.soldOutEarly, .reserve)
+        where books[local].totals(slot: slot).held == request.quantity:
+            return .answer(.soldOut, order: OrderID(rawValue: 0), timeMs: 0)
         case (.reserveLimitIgnored, .answer(.limit, _, _)), (.oversell, .answer(.soldOut, _, _)):
             return .reserve(
                 books[local].reserveAnyway(
@@ -53,6 +82,10 @@ extension EdgeNode {
         switch (configuration.mutant, decision) {
         case (.paymentForgotten, .answer(.repeat)): return .answer(.refund)
         case (.secondPaymentPaid, .refuse) where isPaid: return .answer(.paid)
+        case (.latePaymentRefused, .pay(let entry)) where entry.late:
+            return .refuse(
+                PaymentRefused(
+                    order: entry.order, payment: entry.payment, amountFen: entry.amountFen))
         case (.refundDueDropped, .refuse): return .answer(.refund)
         case (.latePaymentNotJournaled, .pay(let entry)) where entry.late: return .answer(.late)
         default: return decision
@@ -66,6 +99,19 @@ extension EdgeNode {
         return books[local].decideRefund(
             order: request.order, request: Text64("again-\(shards[local].sequence)"),
             amountFen: request.amountFen, restock: request.quantity)
+    }
+
+    /// What a rain's slice makes of a change, whatever the journal says of it.
+    @inline(never)
+    func mutated(_ control: PoolControl, _ known: PoolControl) -> PoolControl {
+        var control = control
+        switch configuration.mutant {
+        case .limitNeverLowered:
+            control.terms.limit = max(control.terms.limit, known.terms.limit)
+        case .pausedForGood: control.paused = control.paused || known.paused
+        default: break
+        }
+        return control
     }
 
     /// The units of an order, once more.

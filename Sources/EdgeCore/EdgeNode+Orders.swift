@@ -21,6 +21,7 @@ extension EdgeNode {
         switch decision {
         case .reserve(var entry):
             if isFull { return refuseFull(request.ticket, true, into: &effects) }
+            if has(.holdHalved) { entry.expiresMs -= (entry.expiresMs - nowMs) / 2 }
             let toldMs = entry.expiresMs
             if has(.holdCutShort) { entry.expiresMs -= (toldMs - nowMs) / 2 }
             apply(.orderReserved(entry), local, now: now, into: &effects)
@@ -138,6 +139,10 @@ extension EdgeNode {
         _ request: Request, _ id: Text64, _ local: Int, now: Instant,
         into effects: inout EffectBuffer
     ) {
+        var request = request
+        if has(.restocksLess), request.amountFen > 0 {
+            request.quantity = max(0, request.quantity - 1)
+        }
         var decision = books[local].decideRefund(
             order: request.order, request: id, amountFen: request.amountFen,
             restock: request.quantity)

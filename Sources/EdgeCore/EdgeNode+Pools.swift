@@ -16,13 +16,15 @@ struct Inquiry: Sendable {
     var ticket: Ticket
     var treasury: Int
     var missing: Int
+    /// What was told first was not final.
+    var isAgain = false
     var totals = SliceTotals()
 }
 
 /// Operators' commands, at a pool's home.
 extension EdgeNode {
     /// Most replies that wait for slices at once.
-    static let settlingLimit = 65_536
+    public static let settlingLimit = 65_536
 
     mutating func pool(
         _ request: Request, _ payload: Payload?, _ batch: borrowing RequestBatch, now: Instant,
@@ -162,6 +164,9 @@ extension EdgeNode {
             {
                 return effects.fail(request.ticket, .badArgument, problem)
             }
+            if has(.openingNotMoved) {
+                control.terms.opensMs = treasuries[treasury].control.terms.opensMs
+            }
         case .poolPause: control.paused = true
         case .poolResume: control.paused = false
         default: control.closing = true
@@ -216,7 +221,8 @@ extension EdgeNode {
         _ treasury: Int, at timeMs: UnixMs, now: Instant, into effects: inout EffectBuffer
     ) {
         var control = treasuries[treasury].control
-        guard !control.closing, control.terms.closesMs == timeMs else { return }
+        guard !control.closing, control.terms.closesMs == timeMs || has(.closesAtFormerTime)
+        else { return }
         control.closing = true
         change(
             treasury, to: control, requestHash: 0, value: 0, actor: "clock", now: now,
@@ -292,12 +298,14 @@ extension EdgeNode {
     // MARK: Questions
 
     private mutating func inquire(
-        _ ticket: Ticket, _ treasury: Int, into effects: inout EffectBuffer
+        _ ticket: Ticket, _ treasury: Int, isAgain: Bool = false,
+        into effects: inout EffectBuffer
     ) {
         let count = treasuries[treasury].slices.count
         inquiries.append(
             Inquiry(
-                id: nextInquiry, ticket: ticket, treasury: treasury, missing: count))
+                id: nextInquiry, ticket: ticket, treasury: treasury, missing: count,
+                isAgain: isAgain))
         let key = treasuries[treasury].pool
         for slice in 0..<UInt32(count) {
             send(
@@ -310,12 +318,16 @@ extension EdgeNode {
     mutating func answer(_ inquiry: Inquiry, now: Instant, into effects: inout EffectBuffer) {
         let treasury = treasuries[inquiry.treasury]
         // The pool has closed while its slices told: what some of them held then, the treasury
-        // has now. What they tell next is final.
-        if treasury.isClosed, inquiry.totals.held != 0 || inquiry.totals.pending != 0 {
-            return inquire(inquiry.ticket, inquiry.treasury, into: &effects)
+        // has now. What they tell next is final: books that do not balance are told as they are.
+        if treasury.isClosed, !inquiry.isAgain,
+            inquiry.totals.held != 0 || inquiry.totals.pending != 0
+        {
+            return inquire(inquiry.ticket, inquiry.treasury, isAgain: true, into: &effects)
         }
+        var totals = inquiry.totals
+        if has(.infoFenShort) { totals.grantedFen -= 1 }
         effects.answer(
-            inquiry.ticket, .map(PoolInfo.fields(treasury, inquiry.totals, nowMs: now.wallMs)))
+            inquiry.ticket, .map(PoolInfo.fields(treasury, totals, nowMs: now.wallMs)))
     }
 
     /// Names after a cursor, in byte order.

@@ -263,7 +263,9 @@ extension EdgeNode {
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
         }
         settle(now: now, into: &effects)
-        deadlineMs = .min
+        // Nobody may come to ask before the first of them.
+        deadlineMs = earliestDeadlineMs()
+        effects.nextDeadlineMs = has(.restartSleeps) ? .max : deadlineMs
     }
 
     /// Leases what a crash left in a treasury between its funding and its leases.

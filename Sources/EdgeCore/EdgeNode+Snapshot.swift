@@ -80,7 +80,8 @@ extension EdgeNode {
                 snapshot.copyFixed(count)
                 room -= count
                 if snapshot.fixedDone == end { snapshot.part += 1 }
-            case .log(let slot, let log, let count):
+            case .log(let slot, let log, let counted):
+                let count = has(.snapshotCopiesLater) ? slices[slot].count(of: log) : counted
                 let first = snapshot.offset
                 let end = min(count, first + max(1, room / log.elementBytes))
                 slices[slot].write(log, first..<end, into: &snapshot.content)

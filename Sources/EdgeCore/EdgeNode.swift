@@ -14,13 +14,25 @@ import EdgeWire
 /// Where to look: a grab is in `EdgeNode+Grab.swift`, a reservation and everything about orders
 /// in `EdgeNode+Orders.swift`, operators' commands in `EdgeNode+Pools.swift`.
 public struct EdgeNode: ~Copyable {
+    // What every grab reads comes first: see `hotBytes`.
     public let configuration: NodeConfiguration
     let placement: Placement
-    var shards: PlainList<ShardState>
-    /// Every pool the node knows, whichever core its home is on.
-    var pools: PoolTable
+    /// The last pool looked up: a herd asks for one.
+    var lastPool = PoolKey(rawValue: 0)
+    var lastPoolIndex = -1
+    var plans = PlainList<GrabPlan>(capacity: Self.prefetchWindow)
     /// The rain slices of this core's shards.
     var slices = SlotArray<RainSlice>(capacity: 64)
+    var shards: PlainList<ShardState>
+    /// When time alone brings something about next; kept until orders or closing times change.
+    var deadlineMs: UnixMs = .max
+    var holdsChanged = false
+    /// Some slice does.
+    var awaitsDurability = false
+    /// Every pool the node knows, whichever core its home is on.
+    var pools: PoolTable
+    public internal(set) var counters = NodeCounters()
+
     /// Per local shard: its SKU slices and orders.
     var books = SlotArray<StockBook>(capacity: 64)
     /// The treasuries of pools whose home is here.
@@ -33,16 +45,9 @@ public struct EdgeNode: ~Copyable {
     var closings: [(timeMs: UnixMs, pool: Int)] = []
     /// Frames for shards of this same core: taken before the step ends.
     var localFrames: [Frame] = []
-    var plans = PlainList<GrabPlan>(capacity: Self.prefetchWindow)
-    /// Some slice does.
-    var awaitsDurability = false
-    /// When time alone brings something about next; kept until orders or closing times change.
-    var deadlineMs: UnixMs = .max
-    var holdsChanged = false
-    public internal(set) var counters = NodeCounters()
-    /// The last pool looked up: a herd asks for one.
-    var lastPool = PoolKey(rawValue: 0)
-    var lastPoolIndex = -1
+
+    /// Up to the counters of grabs: what a caller with many nodes asks for ahead.
+    public static let hotBytes = 320
 
     /// Grabs that are prefetched together before they are applied.
     static let prefetchWindow = 32
@@ -119,18 +124,21 @@ public struct EdgeNode: ~Copyable {
         for local in 0..<books.count where books[local].nextDeadlineMs <= now.wallMs {
             expireOrders(local, now: now, into: &effects)
         }
-        while let first = closings.first, first.timeMs <= now.wallMs {
+        let closeMs = has(.stockClosesLate) ? now.wallMs - 2_000 : now.wallMs
+        while let first = closings.first, first.timeMs <= closeMs {
             closings.removeFirst()
             closeByItself(first.pool, at: first.timeMs, now: now, into: &effects)
         }
         settle(now: now, into: &effects)
     }
 
-    private mutating func earliestDeadlineMs() -> UnixMs {
+    /// When time alone brings something about next. 0: at once. `UnixMs.max`: never.
+    mutating func earliestDeadlineMs() -> UnixMs {
         holdsChanged = false
         var deadline = closings.first?.timeMs ?? .max
         for local in 0..<books.count { deadline = min(deadline, books[local].nextDeadlineMs) }
-        return deadline
+        // A wheel in the middle of its turn says `.min`, from which no clock can be taken off.
+        return max(0, deadline)
     }
 
     // MARK: The journal

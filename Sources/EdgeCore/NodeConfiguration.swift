@@ -21,15 +21,15 @@ public struct NodeConfiguration: Sendable {
 
 /// What a core counted since it was made.
 public struct NodeCounters: Sendable {
+    public var steps: UInt64 = 0
+    public var requests: UInt64 = 0
+    public var entries: UInt64 = 0
+    public var forwards: UInt64 = 0
+    public var errors: UInt64 = 0
+    public var expiredOrders: UInt64 = 0
     /// By the outcome's raw value: grabs, and reservations and payments.
     public var grabs = InlineArray<16, UInt64>(repeating: 0)
     public var orders = InlineArray<16, UInt64>(repeating: 0)
-    public var expiredOrders: UInt64 = 0
-    public var errors: UInt64 = 0
-    public var entries: UInt64 = 0
-    public var forwards: UInt64 = 0
-    public var steps: UInt64 = 0
-    public var requests: UInt64 = 0
 
     public init() {}
 }

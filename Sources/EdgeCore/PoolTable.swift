@@ -5,19 +5,24 @@ import EdgeTypes
 
 /// A pool as every core knows it.
 struct KnownPool: ~Copyable {
-    let definition: PoolDefinition
-    let key: PoolKey
+    // What every grab reads comes first, in one cache line: see `hotBytes`.
     let map: SliceMap
-    /// Of stock: nothing.
-    let amounts: PacketAmounts
+    /// Slice → its number in this core's tables; −1 where it is not here (yet).
+    var slots: PlainList<Int32>
     /// Where replies about it need not wait for the journal.
     let isMemory: Bool
-    var control: PoolControl
     var isClosed = false
-    /// Slice → its number in this core's tables; −1 where it is not here (yet).
-    var slots: [Int32]
+
+    let key: PoolKey
+    var control: PoolControl
     /// The number of its treasury, where its home is here; −1 elsewhere.
     var treasury = -1
+    /// Of stock: nothing.
+    let amounts: PacketAmounts
+    let definition: PoolDefinition
+
+    /// Up to `isMemory`.
+    static let hotBytes = 64
 
     init(_ definition: PoolDefinition, key: PoolKey, control: PoolControl) {
         self.definition = definition
@@ -26,7 +31,8 @@ struct KnownPool: ~Copyable {
         map = SliceMap(definition, pool: key)
         amounts = PacketAmounts(definition)
         isMemory = definition.durability == .memory
-        slots = Array(repeating: -1, count: Int(definition.slices))
+        slots = PlainList(capacity: max(1, Int(definition.slices)))
+        for _ in 0..<definition.slices { slots.append(-1) }
     }
 }
 
@@ -48,8 +54,8 @@ struct PoolTable: ~Copyable {
         _modify { yield &pools[index] }
     }
 
-    /// Asks for a pool's memory, for whoever reads it soon.
-    func prefetch(_ index: Int) { pools.prefetch(index) }
+    /// Asks for what a grab reads of a pool, for whoever reads it soon.
+    func prefetch(_ index: Int) { pools.prefetch(index, bytes: KnownPool.hotBytes) }
 
     /// The number of the pool; added where it was not known.
     mutating func add(_ definition: PoolDefinition, key: PoolKey, control: PoolControl) -> Int {

@@ -128,14 +128,14 @@ public struct LaneReader: ~Copyable {
             case .window, .limit: continue
             case .seal(let seal): if let status = try end(seal, source) { return status }
             case .invalid(let error):
-                let damage = JournalDamage(source.path, cursor.offset, .undecodable(error))
+                let damage = JournalDamage(named(source), cursor.offset, .undecodable(error))
                 // Only what was sealed is ever compressed: it has no tail.
                 guard committed == nil, error.isCorruption, !source.isCompressed else {
                     throw .damaged(damage)
                 }
                 return .tail(tornBytes: try judgeTail(source, damage))
             case .broken(let reason):
-                throw .damaged(JournalDamage(source.path, cursor.offset, reason))
+                throw .damaged(JournalDamage(named(source), cursor.offset, reason))
             }
         }
     }
@@ -176,6 +176,12 @@ public struct LaneReader: ~Copyable {
             tracker.covers(seal.ranges)
         else { return nil }
         return seal
+    }
+
+    /// The file that damage is found in.
+    private func named(_ source: SegmentSource) -> String {
+        guard mutant == .damageNamesAnother else { return source.path }
+        return SegmentName(lane: cursor.lane, index: cursor.index + 1).fileName
     }
 
     private mutating func skip(_ seal: SealRecord) throws(JournalError) -> LaneStatus? {

@@ -75,19 +75,3 @@ public struct PlainList<Element: BitwiseCopyable>: ~Copyable {
 extension PlainList: @unchecked Sendable where Element: Sendable {
     // SAFETY: noncopyable: whoever holds it is the only one with access to its elements.
 }
-
-extension Array where Element: BitwiseCopyable {
-    /// Asks for an element and for the array's own header, for whoever reads them soon.
-    ///
-    /// The index is not checked: that would wait for the header.
-    @inlinable @inline(__always)
-    public func prefetch(_ index: Int) {
-        withUnsafeBufferPointer { elements in
-            guard let base = elements.baseAddress else { return }
-            // SAFETY: a prefetch reads nothing, and no address makes it fail.
-            let start = UnsafeRawPointer(base)
-            downpour_prefetch(start - 16)
-            downpour_prefetch(start + index &* MemoryLayout<Element>.stride)
-        }
-    }
-}

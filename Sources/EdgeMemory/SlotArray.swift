@@ -35,13 +35,14 @@ public struct SlotArray<Element: ~Copyable>: ~Copyable {
         }
     }
 
-    /// Asks for all cache lines of an element, for whoever reads it soon.
+    /// Asks for the cache lines of an element, or of its first `bytes`, for whoever reads them
+    /// soon.
     @inlinable @inline(__always)
-    public func prefetch(_ index: Int) {
+    public func prefetch(_ index: Int, bytes: Int = MemoryLayout<Element>.size) {
         precondition(index >= 0 && index < count)
         let start = UnsafeRawPointer(base + index)
         var offset = 0
-        while offset < MemoryLayout<Element>.size {
+        while offset < bytes {
             downpour_prefetch(start + offset)
             offset += 64
         }

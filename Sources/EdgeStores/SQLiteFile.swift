@@ -21,7 +21,8 @@ public struct SQLiteOptions: Sendable {
 enum SQLiteFile {
     /// Opens a connection for writing, makes the file where there is none, brings its schema up.
     static func openForWriting(
-        path: String, options: SQLiteOptions, migrations: [SchemaMigration]
+        path: String, options: SQLiteOptions, migrations: [SchemaMigration],
+        applicationID: Int32 = SQLiteSchema.applicationID
     ) throws(StoreError) -> DatabaseQueue {
         try make(path)
         var configuration = Configuration()
@@ -46,9 +47,9 @@ enum SQLiteFile {
         do {
             try queue.inDatabase { database in
                 // Before anything is written: a file of another program stays as it is.
-                try identify(database, path, migrations)
+                try identify(database, path, migrations, applicationID)
                 try database.execute(sql: "PRAGMA journal_mode = WAL")
-                try migrate(database, path, migrations)
+                try migrate(database, path, migrations, applicationID)
             }
         } catch {
             try? queue.close()
@@ -75,7 +76,8 @@ enum SQLiteFile {
         let queue = try open(path, configuration)
         do {
             try queue.inDatabase { database in
-                try identify(database, path, SQLiteSchema.migrations)
+                try identify(
+                    database, path, SQLiteSchema.migrations, SQLiteSchema.applicationID)
                 let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
                 guard version == SQLiteSchema.migrations.count else {
                     throw StoreError.foreign(path: path)
@@ -119,12 +121,13 @@ enum SQLiteFile {
 
     /// Refuses files of other programs and of later releases.
     private static func identify(
-        _ database: Database, _ path: String, _ migrations: [SchemaMigration]
+        _ database: Database, _ path: String, _ migrations: [SchemaMigration],
+        _ applicationID: Int32
     ) throws {
         let known = migrations.count
         let identity = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
         let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
-        if identity != SQLiteSchema.applicationID {
+        if identity != applicationID {
             let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master")
             guard identity == 0, version == 0, tables == 0 else {
                 throw StoreError.foreign(path: path)
@@ -137,7 +140,8 @@ enum SQLiteFile {
 
     /// Applies the migrations that are missing, each in its own transaction with its number.
     private static func migrate(
-        _ database: Database, _ path: String, _ migrations: [SchemaMigration]
+        _ database: Database, _ path: String, _ migrations: [SchemaMigration],
+        _ applicationID: Int32
     ) throws {
         for (index, migration) in migrations.enumerated() {
             precondition(migration.number == index + 1, "migrations are numbered from 1")
@@ -150,7 +154,7 @@ enum SQLiteFile {
                 guard version < migration.number else { return .commit }
                 try database.execute(
                     sql: """
-                        PRAGMA application_id = \(SQLiteSchema.applicationID);
+                        PRAGMA application_id = \(applicationID);
                         CREATE TABLE IF NOT EXISTS schema_migrations (
                             number INTEGER PRIMARY KEY, name TEXT NOT NULL,
                             applied_at INTEGER NOT NULL

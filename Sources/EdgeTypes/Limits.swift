@@ -4,6 +4,8 @@ public enum Limits {
     public static let textBytes = 64
     /// Most shards of a cluster; the count is a power of two.
     public static let shards = 16_384
+    /// Most members of a shard's configuration.
+    public static let replicas = 8
     /// Most slices of a pool.
     public static let slices = 16_384
     /// Most pools a node knows.

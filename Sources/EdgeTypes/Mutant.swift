@@ -62,6 +62,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case cleanStopForged
     case snapshotAhead
     case snapshotForgetsHolds
+    case snapshotCopiesLater
 
     // From journal to store.
     case watermarkOutside
@@ -69,6 +70,25 @@ public enum Mutant: String, Sendable, CaseIterable {
     case watermarkOlder
     case uncommittedShipped
     case rowsLostInDeadlock
+
+    // What a node says of itself.
+    case limitNeverLowered
+    case openingNotMoved
+    case pausedForGood
+    case closesAtFormerTime
+    case stockClosesLate
+    case holdHalved
+    case restartSleeps
+    case soldOutEarly
+    case limitEarly
+    case earlyTooLong
+    case closedTooSoon
+    case latePaymentRefused
+    case latestAfterLimitOne
+    case restocksLess
+    case infoFenShort
+    case inquiryKept
+    case damageNamesAnother
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -123,11 +143,29 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .cleanStopForged: "a killed process leaves the mark of a clean stop"
         case .snapshotAhead: "a snapshot is saved before the journal holds what is in it"
         case .snapshotForgetsHolds: "orders from a snapshot are never let go"
+        case .snapshotCopiesLater: "a snapshot holds claims that came while it was copied"
         case .watermarkOutside: "the store's rows commit without their watermark"
         case .halfOfATransaction: "a failing transaction leaves its first rows behind"
         case .watermarkOlder: "the store refuses a batch only if it ends before its watermark"
         case .uncommittedShipped: "entries go to the store before they are durable"
         case .rowsLostInDeadlock: "a deadlock rolls rows back and leaves their watermark"
+        case .limitNeverLowered: "slices go by the highest limit they were ever told"
+        case .openingNotMoved: "ALTER OPENS is answered OK and changes nothing"
+        case .pausedForGood: "a slice that was paused once stays so"
+        case .closesAtFormerTime: "a pool whose closing time was moved closes at the former one"
+        case .stockClosesLate: "a SKU goes on selling for two seconds after it closes"
+        case .holdHalved: "a reservation is held half as long as its SKU says, and its user told so"
+        case .restartSleeps: "after a restart nobody is woken for the first hold that ends"
+        case .soldOutEarly: "a slice is sold out with its last unit left"
+        case .limitEarly: "a user one below the limit is told to be at it"
+        case .earlyTooLong: "for half a second after a rain opens users are told that it is early"
+        case .closedTooSoon: "for half a second before a rain closes users are told that it has"
+        case .latePaymentRefused: "a late payment is given back though the units are there"
+        case .latestAfterLimitOne: "once the limit was 1, a retry hears the user's latest claim"
+        case .restocksLess: "a refund puts back a unit less than it was asked to"
+        case .infoFenShort: "INFO tells a fen less than was granted"
+        case .inquiryKept: "an answered INFO stays in the list of those that wait"
+        case .damageNamesAnother: "a start that meets damage names another file"
         }
     }
 }

@@ -96,6 +96,33 @@ struct OrderNodeTests {
         #expect(node.deadlineMs[0] == .max)
     }
 
+    @Test("what a step leaves to the next is asked for at a time that clocks can be taken off")
+    func leftOver() {
+        let node = TestNode()
+        node.send(.stock("s", units: 1_000, holdMs: 1_000))
+        node.send((0..<1_000).map { .reserve("s", UserID($0)) })
+        node.nowMs = t0 + 2_000
+        node.tick()
+        #expect(Books(node.send(.info("s", .stock))).pending > 0)
+        #expect(node.deadlineMs[0] == 0)
+    }
+
+    @Test("after a restart a core asks to be woken for its first hold and closing time")
+    func wakingUp() throws {
+        let node = TestNode()
+        node.send(.stock("s", units: 10, holdMs: 5_000))
+        node.send(.reserve("s", 1))
+        let held = try TestNode(replaying: node.journal, nowMs: t0 + 1)
+        #expect(held.deadlineMs[0] > t0 + 1 && held.deadlineMs[0] <= t0 + 5_064)
+        #expect(try node.restartedFromSnapshots(cores: 1).deadlineMs[0] <= t0 + 5_064)
+        node.send(.rain("r", fen: 100, count: 10, closes: t0 + 2_000))
+        let closing = try TestNode(replaying: node.journal, nowMs: t0 + 1)
+        #expect(closing.deadlineMs[0] == t0 + 2_000)
+        let idle = TestNode()
+        idle.send(.stock("s", units: 10))
+        #expect(try TestNode(replaying: idle.journal, nowMs: t0 + 1).deadlineMs[0] == .max)
+    }
+
     @Test("refunds give back at most what was paid, and units where told")
     func refunds() {
         let node = TestNode()

@@ -247,6 +247,27 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk, make_node):
         assert connection.mapping("RAIN.INFO r")["granted"] >= len(told)
 
 
+def test_a_clean_stop_on_a_full_disk_is_still_clean(small_disk, make_node):
+    """Snapshots have no room, the journal's segment has: nothing is put out of play."""
+    node = make_node("--data", small_disk / "data", env={"DOWNPOUR_STORE_URL": "none"})
+    node.data = small_disk / "data"
+    node.start()
+    with node.resp() as connection:
+        connection.call("RAIN.CREATE m AMOUNT 100000 COUNT 1000 DURABILITY memory")
+        assert connection.call("RAIN.GRAB m 1")[0] == "granted"
+    filler = small_disk / "filler"
+    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4096))
+    assert node.stop() == 0, node.log_tail()
+    assert "no snapshots at the stop" in node.log()
+    filler.unlink()
+    node.start()
+    with node.resp() as connection:
+        assert connection.call("RAIN.GRAB m 1")[0] == "repeat"
+        assert connection.call("RAIN.GRAB m 2")[0] == "granted"
+
+
 def test_a_read_only_data_directory_is_a_clear_error(small_disk, make_node):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     node = make_node("--data", small_disk / "data").launch()

@@ -10,6 +10,7 @@ extension StrictValue {
     ///     {log-normal: {median: 350ms, sigma: 0.5}}
     ///     {pareto: {scale: 1ms, shape: 1.5}}
     ///     {bimodal: {short: 1ms, long: 40ms, long-share: 1%}}
+    ///     {quantiles: {parts: [50%, 99%], times: [2ms, 40ms]}}
     public func distribution() throws(StrictYAMLError) -> Distribution {
         guard isMap else { return .constant(ns: try durationNs()) }
         return try map { (kinds) throws(StrictYAMLError) in
@@ -51,6 +52,17 @@ extension StrictValue {
             return .bimodal(
                 shortNs: shortNs, longNs: longNs,
                 longProbability: try map.required("long-share").ratio())
+        case .quantiles:
+            let parts = try map.required("parts").list { (part) throws(StrictYAMLError) in
+                try part.ratio()
+            }
+            let times = try map.required("times").list { (time) throws(StrictYAMLError) in
+                try time.durationNs()
+            }
+            guard parts.count == times.count else { throw map.error("a time for each part") }
+            let points = zip(parts, times).map { QuantileTable.Point(probability: $0, ns: $1) }
+            if let problem = QuantileTable.problem(points) { throw map.error(problem) }
+            return .empirical(QuantileTable(points))
         }
     }
 }
@@ -61,4 +73,5 @@ private enum DistributionKind: String, CaseIterable {
     case logNormal = "log-normal"
     case pareto
     case bimodal
+    case quantiles
 }

@@ -51,6 +51,9 @@ extension ServerLoop {
     public final func ask(_ request: Request, payload: Payload?) async -> CoreAnswer {
         await withCheckedContinuation { continuation in
             eventLoop.execute { [unowned self] in
+                guard !isHalted else {
+                    return continuation.resume(returning: .error(.tryAgain, "the node stops"))
+                }
                 guard asks.count < Self.askLimit else {
                     return continuation.resume(
                         returning: .error(.tryAgain, "too many questions are open"))
@@ -69,6 +72,16 @@ extension ServerLoop {
                 scheduleTick()
             }
         }
+    }
+
+    /// The node stops: whoever waits for an answer gets none from it. What was asked may have
+    /// been applied.
+    final func refuseAsks() {
+        // In any order: each is told the same.
+        for (_, continuation) in asks {
+            continuation.resume(returning: .error(.unknown, "the node stops"))
+        }
+        asks = [:]
     }
 
     final func answerAsk(_ reply: Reply, _ body: Value?, _ needs: UInt64) {

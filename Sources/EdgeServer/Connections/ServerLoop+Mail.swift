@@ -85,14 +85,18 @@ extension ServerLoop {
         }
     }
 
-    /// Lets go what the last commit covers.
-    func releaseHeld() {
+    /// Lets go the mail that the last commit covers.
+    func releaseMail() {
         let replies = heldReplies.prefix { $0.needs <= committed }.count
         for held in heldReplies.prefix(replies) { sendBack(held.item, needs: 0) }
         heldReplies.removeFirst(replies)
         let frames = heldFrames.prefix { $0.needs <= committed }.count
         for held in heldFrames.prefix(frames) { post(held.item) }
         heldFrames.removeFirst(frames)
+    }
+
+    /// Lets go the answers to the admin plane that the last commit covers.
+    func releaseAnswers() {
         let answers = heldAnswers.prefix { $0.needs <= committed }.count
         for held in heldAnswers.prefix(answers) { finishAsk(held.item) }
         heldAnswers.removeFirst(answers)
@@ -100,6 +104,12 @@ extension ServerLoop {
 
     func postMail() {
         guard peers.count > 1 else { return }
+        // Frames first, to everyone: a reply may tell of what they tell.
+        for peer in peers.indices where !outgoing[peer].frames.isEmpty {
+            var news = Mail()
+            swap(&news.frames, &outgoing[peer].frames)
+            if peers[peer].mailbox.put(news) { peers[peer].wake() }
+        }
         for peer in peers.indices where !outgoing[peer].isEmpty {
             if peers[peer].mailbox.put(outgoing[peer]) { peers[peer].wake() }
             outgoing[peer].removeAll()

@@ -54,6 +54,8 @@ public class ServerLoop: @unchecked Sendable {
     private let reported = Atomic<UInt64>(0)
     private let isCommitScheduled = Atomic<Bool>(false)
     private final var isHeldBack = false
+    /// The node stops: nothing is stepped any more.
+    final private(set) var isHalted = false
 
     // Mail.
     final let mailbox = Mailbox()
@@ -112,28 +114,31 @@ public class ServerLoop: @unchecked Sendable {
 
     private final func tick() {
         isTickScheduled = false
+        guard !isHalted else { return }
         now = shared.settings.clock()
         statistics.ticks &+= 1
         takeMail()
         if !batch.isEmpty || now.wallMs >= deadlineMs { step() }
         resumeReaders()
-        flushDirty()
+        // Before any answer leaves: whoever hears it may ask another loop the next moment.
         postMail()
+        flushDirty()
         if !batch.isEmpty { scheduleTick() }
     }
 
     /// Steps without a request.
     final func forceStep() {
+        guard !isHalted else { return }
         now = shared.settings.clock()
         step()
-        flushDirty()
         postMail()
+        flushDirty()
     }
 
     /// Steps early where one tick has read more than a step should hold.
     @inline(__always)
     final func stepIfFull() {
-        guard batch.requests.count >= limits.requestsPerStep else { return }
+        guard batch.requests.count >= limits.requestsPerStep, !isHalted else { return }
         now = shared.settings.clock()
         step()
     }
@@ -182,6 +187,17 @@ public class ServerLoop: @unchecked Sendable {
             guard let journal, submitted > max(committed, wanted) else { return }
             _ = journal.submit(&effects.journal, needsSync: true)
             wanted = submitted
+        }
+    }
+
+    /// Ends stepping, so that nothing follows what the journal is about to close on. Questions
+    /// that are open are told to try again. From any thread.
+    final func halt() -> EventLoopFuture<Void> {
+        eventLoop.submit { [unowned self] in
+            isHalted = true
+            deadlineTimer?.cancel()
+            deadlineTimer = nil
+            refuseAsks()
         }
     }
 
@@ -306,9 +322,10 @@ public class ServerLoop: @unchecked Sendable {
         var connections: [ClientConnection] = []
         swap(&connections, &waiting)
         closeRun()
-        for connection in connections { connection.release() }
-        releaseHeld()
+        releaseMail()
         postMail()
+        for connection in connections { connection.release() }
+        releaseAnswers()
         if let journal, isHeldBack, !journal.isOverBacklog {
             isHeldBack = false
             for connection in table { connection?.endHold() }

@@ -33,6 +33,7 @@ struct CapacityCommand: ParsableCommand {
     }
 
     func run() throws {
+        HugePages.use()
         let root = try CapacityInput.root(scenario)
         let (wanted, calibration) = try CapacityInput.scenario(root, path: scenario)
         let first = seed ?? wanted.seed

@@ -146,11 +146,8 @@ struct Swarm {
                     return take(result, outcome)
                 }, probe: { probe in outcome.withLock { _ = $0.probes.insert(probe) } })
             guard let trapped else { return }
-            let failure = Failure(
-                oracle: "trap", kind: .crash, detail: "the process ended by a signal", event: 0,
-                timeNs: 0, digest: 0)
             let goesOn = take(
-                SeedResult(seed: trapped, events: 0, virtualNs: 0, failure: failure), outcome)
+                SeedResult(seed: trapped, events: 0, virtualNs: 0, failure: .trap()), outcome)
             guard goesOn else { return }
             next = trapped + step
         }

@@ -54,6 +54,7 @@ struct SweepCommand: ParsableCommand {
     }
 
     func run() throws {
+        HugePages.use()
         let root = try CapacityInput.root(scenario)
         let axes = try axes()
         var rows: [Row] = []

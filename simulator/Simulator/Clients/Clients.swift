@@ -11,6 +11,8 @@ final class Clients {
     /// When each attempt of an operation was sent.
     private var sentNs: [[UInt64]] = []
     private var answerCounts: [UInt64] = []
+    /// Whether nobody knows what came of an operation's last attempt.
+    private var isUnknown: [Bool] = []
     /// Operations that begin later.
     private var plans: [Operation?] = []
     /// How many of each kind everybody has wanted.
@@ -63,6 +65,7 @@ final class Clients {
         encoded.append(RESPCommandText.encode(operation.words))
         sentNs.append([])
         answerCounts.append(0)
+        isUnknown.append(false)
         openCount += 1
         for oracle in world.oracles { oracle.asked(world, operation) }
         world.note(
@@ -98,19 +101,22 @@ final class Clients {
         operations[id].attempts += 1
         let number = operations[id].attempts
         sentNs[id].append(world.nowNs)
-        if number > 1 { world.probe(.retriedAfterUnknown) }
+        if isUnknown[id] { world.probe(.retriedAfterUnknown) }
         world.schedule(
             world.nowNs + Self.timeoutNs, .timeout(operation: id, attempt: number))
         world.send(id, number)
     }
 
-    func timeOut(_ id: Int, _ attempt: Int) { again(id, attempt) }
+    func timeOut(_ id: Int, _ attempt: Int) { again(id, attempt, isUnknown: true) }
 
-    func loseConnection(_ id: Int, _ attempt: Int) { again(id, attempt) }
+    func loseConnection(_ id: Int, _ attempt: Int) { again(id, attempt, isUnknown: true) }
 
     /// Tries again, some time after `attempt` has come to nothing.
-    private func again(_ id: Int, _ attempt: Int) {
+    ///
+    /// - Parameter isUnknown: it may have been applied for all that is known.
+    private func again(_ id: Int, _ attempt: Int, isUnknown: Bool) {
         guard !operations[id].isDone, operations[id].attempts == attempt else { return }
+        self.isUnknown[id] = isUnknown
         let doubled: UInt64 = 50_000_000 << UInt64(min(attempt, 8))
         let longest = min(doubled, Self.longestBackoffNs)
         let draw = world.random.below(
@@ -135,7 +141,8 @@ final class Clients {
         guard world.failure == nil else { return }
         if operations[id].isDone { return world.probe(.duplicateAnswered) }
         switch answer.errorCode {
-        case "TRYAGAIN", "UNKNOWN", "FULL", "THROTTLED": return again(id, attempt)
+        case "UNKNOWN": return again(id, attempt, isUnknown: true)
+        case "TRYAGAIN", "FULL", "THROTTLED": return again(id, attempt, isUnknown: false)
         default: break
         }
         operations[id].answer = answer

@@ -29,26 +29,12 @@ extension Script {
         clients.later(create(pool, other: false), at: draw(span, pool, 0))
     }
 
-    func create(_ pool: PoolPlan, other: Bool) -> Operation {
-        var words = ["CREATE"]
-        let units = pool.units + (other ? 1 : 0)
-        if pool.isStock {
-            words += ["UNITS", "\(units)", "PRICE", "\(pool.amountFen)"]
-            words += ["HOLD", "\(pool.holdMs / 1_000)"]
-        } else {
-            words += ["AMOUNT", "\(pool.amountFen)", "COUNT", "\(units)", "KIND", "\(pool.kind)"]
-            words += ["SEED", pool.seedText]
-        }
-        words += ["LIMIT", "\(pool.limit)", "SLICES", "\(pool.slices)"]
-        words += ["DURABILITY", "\(pool.durability)"]
-        let openMs = World.startMs + Int64(world.scenario.opensNs / 1_000_000)
-        if let after = pool.opensAfterNs {
-            words += ["OPENS", "\(openMs + Int64(after / 1_000_000))"]
-        }
-        if let after = pool.closesAfterNs {
-            words += ["CLOSES", "\(openMs + Int64(after / 1_000_000))"]
-        }
-        return command(other ? .createOther : .create, pool, words)
+    func create(_ pool: PoolPlan, other: Bool, isBrief: Bool = false) -> Operation {
+        let wanted = other ? pool.other(world.random) : pool
+        let openingMs = World.startMs + Int64(world.scenario.opensNs / 1_000_000)
+        return command(
+            other ? .createOther : .create, pool,
+            ["CREATE"] + wanted.creation(openingMs: openingMs, isBrief: isBrief))
     }
 
     /// The pool is there: all else is planned now.
@@ -62,7 +48,7 @@ extension Script {
             clients.later(create(pool, other: true), at: nowNs + draw(span, pool, 3))
         }
         if happens(0.3, pool, 4) {
-            var again = create(pool, other: false)
+            var again = create(pool, other: false, isBrief: happens(0.5, pool, 92))
             again.retryOf = operation.id
             clients.later(again, at: nowNs + draw(span, pool, 5))
         }
@@ -79,6 +65,7 @@ extension Script {
                 command(.alter, pool, ["ALTER", "a1", "LIMIT", "\(limit)"], "a1"),
                 at: nowNs + draw(span, pool, 11))
         }
+        moveTimes(pool, span, clients)
         if pool.isStock {
             refill(pool, span, clients)
         }
@@ -88,6 +75,43 @@ extension Script {
         for number in 0..<draw(3, pool, 22) {
             clients.later(
                 command(.info, pool, ["INFO"]), at: nowNs + draw(span, pool, 23 + number))
+        }
+    }
+
+    private func alter(
+        _ pool: PoolPlan, _ request: String, _ term: String, _ value: Int64
+    ) -> Operation {
+        command(.alter, pool, ["ALTER", request, term, "\(value)"], request)
+    }
+
+    /// The opening and the closing time are moved, most of them back again.
+    private func moveTimes(_ pool: PoolPlan, _ span: UInt64, _ clients: Clients) {
+        let terms = pool.terms(world.scenario)
+        if happens(0.25, pool, 80) {
+            let atNs = world.nowNs + draw(span, pool, 81)
+            // To a time to come, or, now and then, to one that has passed.
+            let laterMs = Int64(draw(4_000, pool, 82)) - 1_000
+            let opensMs = World.startMs + Int64(atNs / 1_000_000) + laterMs
+            clients.later(alter(pool, "o1", "OPENS", opensMs), at: atNs)
+            let backNs = atNs + 50_000_000 + draw(3_000_000_000, pool, 83)
+            if happens(0.8, pool, 84) {
+                clients.later(alter(pool, "o2", "OPENS", terms.opensMs), at: backNs)
+            }
+        }
+        // What closes soon is moved away from that; what does not, now and then to it.
+        if happens(terms.closesMs == 0 ? 0.15 : 0.6, pool, 85) {
+            let latestNs = pool.closesAfterNs.map { world.scenario.opensNs + $0 }
+            let room = latestNs.map { $0 > world.nowNs ? $0 - world.nowNs : 1 } ?? span
+            let atNs = world.nowNs + draw(min(span, room), pool, 86)
+            let laterMs = Int64(draw(6_000, pool, 87))
+            let base = max(terms.closesMs, World.startMs + Int64(atNs / 1_000_000))
+            let isEndless = terms.closesMs != 0 && happens(0.3, pool, 88)
+            clients.later(
+                alter(pool, "c1", "CLOSES", isEndless ? 0 : base + laterMs), at: atNs)
+            let backNs = atNs + 50_000_000 + draw(3_000_000_000, pool, 89)
+            if happens(0.6, pool, 79) {
+                clients.later(alter(pool, "c2", "CLOSES", terms.closesMs), at: backNs)
+            }
         }
     }
 
@@ -105,8 +129,10 @@ extension Script {
     }
 
     func close(_ pool: PoolPlan, _ clients: Clients) {
-        clients.later(command(.close, pool, ["CLOSE"]), at: world.nowNs)
-        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs + 300_000_000)
+        // A last look while it is open: what a treasury keeps back is not seen afterwards.
+        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs)
+        clients.later(command(.close, pool, ["CLOSE"]), at: world.nowNs + 200_000_000)
+        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs + 500_000_000)
     }
 
     /// At the end, asks until a pool has closed.
@@ -118,11 +144,18 @@ extension Script {
             command(.info, world.pools[operation.pool], ["INFO"]), at: world.nowNs + 500_000_000)
     }
 
-    /// Another limit, and back again.
+    /// Another limit, or another opening time, and back again.
     func rollBack(_ fault: Fault, _ clients: Clients) {
-        for pool in world.pools where pool.node == fault.node && pool.usesRequests {
-            let limit = 1 + draw(6, pool, fault.id)
+        for pool in world.pools where pool.node == fault.node {
             let name = "r\(fault.id)"
+            if happens(0.3, pool, fault.id | 1 << 32) {
+                let opensMs = World.startMs + Int64(fault.endNs / 1_000_000)
+                let initial = pool.terms(world.scenario).opensMs
+                clients.later(alter(pool, name + "o", "OPENS", opensMs), at: world.nowNs)
+                clients.later(alter(pool, name + "p", "OPENS", initial), at: fault.endNs)
+            }
+            guard pool.usesRequests else { continue }
+            let limit = 1 + draw(6, pool, fault.id)
             clients.later(
                 command(.alter, pool, ["ALTER", name, "LIMIT", "\(limit)"], name), at: world.nowNs)
             clients.later(

@@ -62,6 +62,7 @@ final class Script {
             grab.request = request
             grab.words.append(request)
         }
+        grab.words += region(pool, user)
         return grab
     }
 
@@ -70,7 +71,12 @@ final class Script {
         reserve.request = request
         reserve.quantity = quantity
         reserve.words = ["STOCK.RESERVE", pool.name, "\(reserve.user)", "\(quantity)", request]
+        reserve.words += region(pool, user)
         return reserve
+    }
+
+    private func region(_ pool: PoolPlan, _ user: Int) -> [String] {
+        pool.region(of: user, world.random).map { ["REGION", $0] } ?? []
     }
 
     private func pay(_ order: String, _ of: Operation, _ fen: Fen) -> Operation {
@@ -172,7 +178,6 @@ final class Script {
             clients.later(
                 pay(order, operation, total), at: world.nowNs + draw(holdNs * 4 / 5, id, 6))
         case 45..<65:
-            world.probe(.expired)
             clients.later(
                 pay(order, operation, total),
                 at: world.nowNs + holdNs + 200_000_000 + draw(3_000_000_000, id, 6))
@@ -233,6 +238,7 @@ final class Script {
         let pool = world.pools[operation.pool]
         var read = self.operation(pool.isStock ? .orders : .claims, pool, operation.actor)
         read.words = [pool.isStock ? "STOCK.ORDERS" : "RAIN.CLAIMS", pool.name, "\(read.user)"]
+        read.words += region(pool, read.actor)
         return read
     }
 

@@ -29,11 +29,11 @@ public final class VirtualDisk: FileSystem, @unchecked Sendable {
     public var nowMs: Int64
     public var processID: Int32 = 1
     /// Space taken by all files, reserved space included.
-    public private(set) var usedBytes = 0
+    public internal(set) var usedBytes = 0
 
-    private var root = VirtualFolder(parent: nil)
+    var root = VirtualFolder(parent: nil)
     /// Folders by the paths that they were asked for.
-    private var folders: [String: VirtualFolder] = [:]
+    var folders: [String: VirtualFolder] = [:]
     private var opened: [Int32: Opened] = [:]
     private var nextDescriptor: Int32 = 3
 
@@ -177,98 +177,6 @@ public final class VirtualDisk: FileSystem, @unchecked Sendable {
         file.lockHolder = nil
     }
 
-    // MARK: Names
-
-    public func makeDirectory(_ path: String, mode: mode_t) -> Int32 {
-        guard begin() else { return -EIO }
-        guard let (folder, name) = split(path) else { return missing(path) }
-        guard !name.isEmpty, folder[name] == nil else { return -EEXIST }
-        if faults.isReadOnly { return -EROFS }
-        folder.link(name, .folder(VirtualFolder(parent: folder)))
-        return 0
-    }
-
-    public func list(_ path: String, into names: inout [String]) -> Int32 {
-        guard begin() else { return -EIO }
-        guard let folder = folder(path) else { return missing(path) }
-        for entry in folder.entries { names.append(entry.name) }
-        return 0
-    }
-
-    public func status(_ path: String) -> FileStatus? {
-        guard begin(), let (folder, name) = split(path) else { return nil }
-        switch name.isEmpty ? .folder(folder) : folder[name] {
-        case .file(let file):
-            return FileStatus(isDirectory: false, sizeBytes: UInt64(file.image.size))
-        case .folder: return FileStatus(isDirectory: true, sizeBytes: 0)
-        case nil: return nil
-        }
-    }
-
-    public func remove(_ path: String) -> Int32 {
-        guard begin() else { return -EIO }
-        guard let (folder, name) = split(path) else { return missing(path) }
-        guard let node = folder[name] else { return -ENOENT }
-        guard case .file(let file) = node else { return -EISDIR }
-        if faults.isReadOnly { return -EROFS }
-        folder.unlink(name)
-        file.links -= 1
-        release(file)
-        return 0
-    }
-
-    public func rename(_ from: String, to path: String) -> Int32 {
-        guard begin() else { return -EIO }
-        guard let (folder, old) = split(from), let (other, new) = split(path) else {
-            return missing(path)
-        }
-        guard folder === other else { return -EXDEV }
-        guard let node = folder[old] else { return -ENOENT }
-        if faults.isReadOnly { return -EROFS }
-        if old == new { return 0 }
-        if case .file(let replaced) = folder[new] {
-            replaced.links -= 1
-            release(replaced)
-        }
-        folder.rename(old, to: new, node)
-        return 0
-    }
-
-    // MARK: Crashes
-
-    /// Power is lost, and comes back: see the type.
-    ///
-    /// - Parameter counter: which loss of this disk it is; the same numbers give the same loss.
-    public func crash(_ random: RandomSource, _ counter: UInt64) {
-        var draw = CrashDraw(random, disk: number, counter: counter)
-        processCrash()
-        crash(root, &draw)
-        folders.removeAll()
-        usedBytes = 0
-        recount(root)
-    }
-
-    private func crash(_ folder: VirtualFolder, _ draw: inout CrashDraw) {
-        folder.crash(&draw)
-        for entry in folder.entries {
-            switch entry.node {
-            case .file(let file): file.crash(&draw)
-            case .folder(let inner): crash(inner, &draw)
-            }
-        }
-    }
-
-    private func recount(_ folder: VirtualFolder) {
-        for entry in folder.entries {
-            switch entry.node {
-            case .file(let file):
-                file.links = 1
-                usedBytes += file.blockBytes
-            case .folder(let inner): recount(inner)
-            }
-        }
-    }
-
     /// The process is killed. `faults.callsLeft` is over; the other faults are the disk's own.
     public func processCrash() {
         faults.callsLeft = nil
@@ -276,57 +184,10 @@ public final class VirtualDisk: FileSystem, @unchecked Sendable {
         for descriptor in opened.keys.sorted() { close(descriptor) }
     }
 
-    // MARK: Damage
-
-    /// Flips one bit, drawn at random, of a file's durable bytes: bit rot.
-    ///
-    /// - Returns: the byte's offset; nil where there is no such file or nothing durable in it.
-    @discardableResult
-    public func rot(_ path: String, _ random: RandomSource, _ counter: UInt64) -> Int? {
-        guard let file = file(at: path) else { return nil }
-        let entity = Hash64.mix(counter, number)
-        return file.rot { random.word(.diskDamage, entity, $0) }
-    }
-
-    /// Flips a chosen bit.
-    ///
-    /// - Precondition: the file is durable, and bytes have been written up to `offset`.
-    public func flip(_ path: String, at offset: Int, bit: UInt8) {
-        guard let file = file(at: path) else { preconditionFailure("no file \(path)") }
-        file.flip(bit: bit, at: offset)
-    }
-
-    // MARK: Looking
-
-    /// What a file holds up to the highest offset written; nil where there is no such file.
-    public func contents(_ path: String) -> [UInt8]? { file(at: path)?.image.bytes }
-
-    /// Whether all of a file's bytes (not its name) are durable.
-    public func isDurable(_ path: String) -> Bool { file(at: path)?.isDurable ?? false }
-
-    /// A number that two disks share only where all that can be read from them is the same.
-    public func digest() -> UInt64 { VirtualDisk.digest(root, 0) }
-
-    private static func digest(_ folder: VirtualFolder, _ before: UInt64) -> UInt64 {
-        var sum = before
-        for entry in folder.entries {
-            var name = entry.name
-            let hash = name.withUTF8 { Checksum.crc32c(UnsafeRawBufferPointer($0)) }
-            sum = Hash64.mix(sum, UInt64(hash))
-            switch entry.node {
-            case .folder(let inner): sum = Hash64.mix(digest(inner, sum), 1)
-            case .file(let file):
-                let content = file.image.bytes.withUnsafeBytes { Checksum.crc32c($0) }
-                sum = Hash64.mix(sum ^ UInt64(content), UInt64(file.image.size))
-            }
-        }
-        return sum
-    }
-
     // MARK: Parts
 
     /// Counts a call. False where the process is as good as dead.
-    private func begin() -> Bool {
+    func begin() -> Bool {
         counts.calls += 1
         guard let left = faults.callsLeft else { return true }
         guard left > 0 else { return false }
@@ -338,13 +199,6 @@ public final class VirtualDisk: FileSystem, @unchecked Sendable {
         guard let entry = opened[descriptor], entry.canWrite || !toWrite,
             case .file(let file) = entry.node
         else { return nil }
-        return file
-    }
-
-    private func file(at path: String) -> VirtualFile? {
-        guard let (folder, name) = split(path), case .file(let file) = folder[name] else {
-            return nil
-        }
         return file
     }
 
@@ -362,47 +216,7 @@ public final class VirtualDisk: FileSystem, @unchecked Sendable {
     private func resize(_ file: VirtualFile, to size: Int) { change(file) { $0.resize(to: size) } }
 
     /// Gives back the space of a file that nothing leads to any more.
-    private func release(_ file: VirtualFile) {
+    func release(_ file: VirtualFile) {
         if file.links == 0 && file.opens == 0 { usedBytes -= file.blockBytes }
-    }
-
-    // MARK: Paths
-
-    /// The folder that a path's last part is in, and that part; the part is empty for a folder
-    /// that has no name of its own ("/", "..").
-    private func split(_ path: String) -> (VirtualFolder, String)? {
-        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else {
-            return path.isEmpty ? nil : part(root, path)
-        }
-        guard let folder = folder(String(path[..<slash])) else { return nil }
-        return part(folder, String(path[path.utf8.index(after: slash)...]))
-    }
-
-    private func part(_ folder: VirtualFolder, _ name: String) -> (VirtualFolder, String) {
-        switch name {
-        case "", ".": (folder, "")
-        case "..": (folder.parent ?? folder, "")
-        default: (folder, name)
-        }
-    }
-
-    private func folder(_ path: String) -> VirtualFolder? {
-        if path.isEmpty { return root }
-        if let known = folders[path] { return known }
-        guard let (parent, name) = split(path) else { return nil }
-        if name.isEmpty { return parent }
-        guard case .folder(let folder) = parent[name] else { return nil }
-        folders[path] = folder
-        return folder
-    }
-
-    /// Why a path leads nowhere.
-    private func missing(_ path: String) -> Int32 {
-        var place = path[...]
-        while let slash = place.lastIndex(of: "/") {
-            place = place[..<slash]
-            if file(at: String(place)) != nil { return -ENOTDIR }
-        }
-        return -ENOENT
     }
 }

@@ -133,7 +133,8 @@ final class VirtualFile {
             case .write:
                 let last = change.offset + max(1, change.written) - 1
                 let sectors = change.offset / FileImage.sectorBytes...last / FileImage.sectorBytes
-                for sector in sectors where fate == .kept || draw.keepsSector() {
+                let tear = fate == .torn ? draw.tear(sectors.count) : .after(sectors.count)
+                for sector in sectors where draw.keeps(sector - sectors.lowerBound, tear) {
                     image.copySector(sector, of: view)
                 }
             }
@@ -205,10 +206,30 @@ struct CrashDraw {
 
     mutating func fate() -> Fate {
         let word = word()
-        if word & 7 < losses { return .lost }
-        return (word >> 3) & 3 == 0 ? .torn : .kept
+        if (1..<8).contains(losses), (word >> 3) & 1 == 0 { return .torn }
+        return word & 7 < losses ? .lost : .kept
+    }
+
+    /// Which sectors of a torn write are there.
+    enum Tear {
+        /// So many from the first on: the disk wrote them in order.
+        case after(Int)
+        /// Any: it wrote them as it liked.
+        case anywhere
+    }
+
+    mutating func tear(_ sectors: Int) -> Tear {
+        let word = word()
+        guard sectors > 1, word & 1 == 0 else { return .anywhere }
+        return .after(1 + Int(Hash64.reduce(word, below: UInt64(sectors - 1))))
+    }
+
+    mutating func keeps(_ sector: Int, _ tear: Tear) -> Bool {
+        switch tear {
+        case .after(let count): sector < count
+        case .anywhere: word() & 1 == 0
+        }
     }
 
     mutating func keepsName() -> Bool { word() & 7 >= losses }
-    mutating func keepsSector() -> Bool { word() & 1 == 0 }
 }

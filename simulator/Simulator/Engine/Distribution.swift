@@ -3,7 +3,7 @@
 /// A sample is the quantile at the word's fraction: the same word gives the same place in every
 /// distribution, and a greater one never a shorter time. Computed by `DeterministicMath`, so it is
 /// the same on every CPU.
-public enum Distribution: Sendable, Hashable {
+public enum Distribution: Sendable, Hashable, Codable {
     case constant(ns: UInt64)
     /// All times from the first to the last, both included, are alike.
     case uniform(fromNs: UInt64, toNs: UInt64)
@@ -71,6 +71,23 @@ public enum Distribution: Sendable, Hashable {
         }
     }
 
+    /// Why nothing can be drawn from it; nil where it can. For what comes from a file.
+    public var problem: String? {
+        switch self {
+        case .constant, .exponential: return nil
+        case .uniform(let fromNs, let toNs):
+            return fromNs <= toNs && toNs <= Self.longestNs ? nil : "its times are out of order"
+        case .logNormal(_, let sigma):
+            return (0...16).contains(sigma) ? nil : "sigma is 0 to 16"
+        case .pareto(_, let shape):
+            return (0.01...1_000).contains(shape) ? nil : "the shape is 0.01 to 1000"
+        case .bimodal(let shortNs, let longNs, let longProbability):
+            return shortNs <= longNs && (0...1).contains(longProbability)
+                ? nil : "its times are out of order, or its share is none"
+        case .empirical(let table): return QuantileTable.problem(table.points)
+        }
+    }
+
     /// The nearest whole time; the longest where it is longer.
     private static func round(_ ns: Double) -> UInt64 {
         precondition(ns >= 0)
@@ -81,8 +98,8 @@ public enum Distribution: Sendable, Hashable {
 /// A measured distribution: times at some probabilities, straight lines between them.
 ///
 /// Below the first probability the first time holds, above the last the last.
-public struct QuantileTable: Sendable, Hashable {
-    public struct Point: Sendable, Hashable {
+public struct QuantileTable: Sendable, Hashable, Codable {
+    public struct Point: Sendable, Hashable, Codable {
         /// The part of samples that are no longer, in 0 ... 1.
         public let probability: Double
         public let ns: UInt64
@@ -97,14 +114,22 @@ public struct QuantileTable: Sendable, Hashable {
 
     /// - Precondition: there are points; probabilities rise from one to the next, times never fall.
     public init(_ points: [Point]) {
-        precondition(!points.isEmpty)
-        precondition(points[0].probability >= 0)
-        precondition(points[points.count - 1].probability <= 1)
-        for index in 1..<max(points.count, 1) {
-            precondition(points[index - 1].probability < points[index].probability)
-            precondition(points[index - 1].ns <= points[index].ns)
-        }
+        let problem = Self.problem(points)
+        precondition(problem == nil, problem ?? "")
         self.points = points
+    }
+
+    /// Why points are no distribution; nil where they are.
+    public static func problem(_ points: [Point]) -> String? {
+        guard let first = points.first, let last = points.last else { return "it has no points" }
+        guard first.probability >= 0, last.probability <= 1 else {
+            return "a probability is 0 to 1"
+        }
+        for (before, after) in zip(points, points.dropFirst())
+        where !(before.probability < after.probability && before.ns <= after.ns) {
+            return "probabilities rise from point to point, and times never fall"
+        }
+        return nil
     }
 
     func quantileNs(_ probability: Double) -> UInt64 {

@@ -24,6 +24,12 @@ public enum RandomStream: UInt64, Sendable {
     case operators
     case crash
     case pools
+    /// Which class a link is of.
+    case links
+    /// Which regions users name.
+    case regions
+    /// What nodes draw for pools.
+    case seeds
 }
 
 /// Random numbers without state: `hash(seed, stream, entity, counter)`.

@@ -1,4 +1,8 @@
+import EdgeMemory
+
 /// What may go wrong in a simulated world.
+///
+/// Names are part of what a seed means: a kind that is added or moved changes no draw of the others.
 public enum FaultKind: String, Sendable, CaseIterable, Codable {
     // Nodes.
     /// kill -9, and a restart at the end.
@@ -23,7 +27,7 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case clockForward
     /// The wall clock jumps back by `magnitude` ms.
     case clockBack
-    /// The clocks run fast or slow by `magnitude` parts per million.
+    /// The clocks run fast or slow by `magnitude` parts per million, together with others.
     case clockDrift
     // Network: a share `magnitude` of messages, or a multiple.
     case requestLoss
@@ -34,13 +38,14 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case bandwidth
     /// A few messages take `magnitude` times as long, so that later ones overtake them.
     case reordering
-    /// Nothing passes between clients and the node; what was under way is lost.
+    /// Nothing passes between clients and the node; what was under way is lost, unless it is
+    /// longer on its way than the partition lasts.
     case partition
     /// Requests arrive and answers do not.
     case oneWayOut
     /// Answers arrive and requests do not.
     case oneWayIn
-    /// Messages wait; all of them arrive at the end.
+    /// What is sent meanwhile waits; all of it arrives at the end.
     case clog
     /// Open connections break at the beginning.
     case brokenConnections
@@ -72,6 +77,13 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
 }
 
 extension FaultKind {
+    /// Names the kind in draws: 24 bits of its name's hash, above all other entities of its stream.
+    var number: UInt64 {
+        var name = rawValue
+        let hash = name.withUTF8 { Hash64.bytes(UnsafeRawBufferPointer($0)) }
+        return 1 << 24 | hash >> 40
+    }
+
     /// Whether a node without replicas may be beyond help afterwards.
     var isFatalAlone: Bool { self == .bitRot || self == .misdirectedWrite || self == .diskLoss }
 }

@@ -5,7 +5,7 @@ public struct FaultPlan: Sendable, Hashable, Codable {
     public init(_ faults: [Fault]) { self.faults = faults }
 
     /// Most faults of one plan.
-    static let most = 64
+    static let most = 256
 
     /// Swarm testing (Groce et al., "Swarm Testing", 2012): each seed leaves out a random half or
     /// so of the kinds, and draws its own rates for the others.
@@ -13,16 +13,20 @@ public struct FaultPlan: Sendable, Hashable, Codable {
         var faults: [Fault] = []
         let window = scenario.faultsStartNs..<scenario.faultsEndNs
         let inclusion = 0.15 + 0.7 * RandomSource.unit(random.word(.plan, 0))
-        for (number, kind) in FaultKind.allCases.enumerated() where scenario.allows(kind) {
-            let entity = UInt64(number) + 1
+        for kind in FaultKind.allCases where scenario.allows(kind) {
+            let entity = kind.number
             // What a single node cannot survive ends most of what a run could find.
             let share = kind.isFatalAlone ? inclusion / 8 : inclusion
             guard random.happens(share, .plan, entity) else { continue }
             let times = 1 + random.below(scenario.mostFaultsPerKind, .plan, entity, 1)
-            for time in 0..<times where faults.count < most {
-                let id = entity << 16 | time
-                faults.append(one(kind, id, window, scenario, random))
+            for time in 0..<times {
+                faults.append(one(kind, entity << 16 | time, window, scenario, random))
             }
+        }
+        if faults.count > most {
+            // Which are too many is drawn: it does not depend on the place of a kind in the list.
+            faults.sort { (random.word(.plan, $0.id), $0.id) < (random.word(.plan, $1.id), $1.id) }
+            faults.removeLast(faults.count - most)
         }
         return FaultPlan(faults.sorted { ($0.startNs, $0.id) < ($1.startNs, $1.id) })
     }
@@ -32,7 +36,10 @@ public struct FaultPlan: Sendable, Hashable, Codable {
         _ random: RandomSource
     ) -> Fault {
         let length = window.upperBound - window.lowerBound
-        let start = window.lowerBound + random.below(length, .faultTimes, id)
+        // Many while pools are made and opened: what comes later finds everything in its place.
+        let isEarly = random.happens(0.25, .faultTimes, id, 3)
+        let latest = isEarly ? max(1, length / 16) : length
+        let start = window.lowerBound + random.below(latest, .faultTimes, id)
         // Short ones are frequent, and some take a good part of the run.
         let unit = RandomSource.unit(random.word(.faultTimes, id, 1))
         let longest = Double(length) / 2

@@ -24,6 +24,23 @@ final class SimulatedCore {
     var isSyncing = false
     var isFlushScheduled = false
     var isTickScheduled = false
+    /// Requests of its connections that are on other cores.
+    var forwardsInFlight = 0
+    /// So much waits to be written that no connection is read.
+    var isHeldBack = false
+    var unread: [Arrival] = []
+
+    /// The server's limits, small enough to be reached by small worlds.
+    static let mostForwards = 12
+    static let mostBacklogBytes = 4_096
+
+    /// A request whose bytes have come.
+    struct Arrival {
+        var slot: Int
+        var generation: UInt16
+        var operation: Int
+        var attempt: Int
+    }
 
     /// What may leave once the lane is durable so far; in order.
     var held: [(needs: UInt64, item: Outbound)] = []
@@ -55,6 +72,8 @@ final class SimulatedCore {
         self.node = node
         self.writer = writer
     }
+
+    var isOverBacklog: Bool { pending.count + writer.backlogBytes > Self.mostBacklogBytes }
 
     /// Whether all that was submitted is durable.
     var isDurable: Bool { committed == submitted }

@@ -9,13 +9,16 @@ extension SimulatedNode {
     /// A request arrives on a connection of its own.
     func receive(_ operation: Int, _ attempt: Int) {
         switch state {
-        case .down: return world.clientLosesConnection(operation, attempt, index)
+        case .down: return world.clientLosesConnection(operation, attempt)
         case .paused:
             guard backlog.count < Self.mostBacklog else {
-                return world.clientLosesConnection(operation, attempt, index)
+                return world.clientLosesConnection(operation, attempt)
             }
             return backlog.append(.request(operation: operation, attempt: attempt))
         case .running: break
+        }
+        guard acceptsConnections else {
+            return world.clientLosesConnection(operation, attempt)
         }
         let slot = open(operation, attempt)
         // Whichever loop took the connection.
@@ -23,8 +26,29 @@ extension SimulatedNode {
             world.random.below(
                 UInt64(cores.count), .service, world.clients.operations[operation].key,
                 UInt64(attempt)))
+        let arrival = SimulatedCore.Arrival(
+            slot: slot, generation: generations[slot], operation: operation, attempt: attempt)
+        if cores[core].isHeldBack {
+            // It waits in the kernel, as long as there is room.
+            if cores[core].unread.count < Self.mostBacklog {
+                cores[core].unread.append(arrival)
+            } else {
+                close(slot)
+                world.clientLosesConnection(operation, attempt)
+            }
+        } else {
+            read(arrival, core)
+        }
+    }
+
+    /// A loop reads a connection's request.
+    func read(_ arrival: SimulatedCore.Arrival, _ core: Int) {
+        let (slot, operation, attempt) = (arrival.slot, arrival.operation, arrival.attempt)
+        guard let connection = connections[slot], generations[slot] == arrival.generation,
+            connection.attempt == attempt
+        else { return }
         let ticket = Ticket(
-            core: UInt16(core), generation: generations[slot], connection: UInt32(slot),
+            core: UInt16(core), generation: arrival.generation, connection: UInt32(slot),
             position: 0)
         let bytes = world.bytes(of: operation)
         var arguments = RESPArguments()
@@ -39,7 +63,7 @@ extension SimulatedNode {
         case .payload(let request, let payload):
             cores[core].batch.append(request, payload: payload)
         case .create(let request, let draft):
-            let definition = world.definition(of: draft)
+            let definition = world.definition(of: draft, operation, attempt)
             cores[core].batch.append(
                 request, payload: .definition(definition, actor: "operator"))
         case .refused(let refusal):
@@ -75,7 +99,7 @@ extension SimulatedNode {
 
     // MARK: Steps
 
-    private func place(_ core: Int) -> Happening.Place {
+    func place(_ core: Int) -> Happening.Place {
         Happening.Place(node: index, boot: boot, core: core)
     }
 
@@ -88,7 +112,7 @@ extension SimulatedNode {
     /// One turn of a loop: mail, then one step with all that has come.
     func tick(_ core: Int) {
         cores[core].isTickScheduled = false
-        guard isRunning else { return }
+        guard isRunning, !isHalted else { return }
         takeMail(core)
         let shell = cores[core]
         guard !shell.batch.isEmpty || now.wallMs >= shell.deadlineMs else { return }
@@ -119,7 +143,10 @@ extension SimulatedNode {
                     shell.batch.requests.append(forward.request)
                 }
             case .frame(let frame): shell.batch.frames.append(frame)
-            case .reply(let reply, let body): answer(reply, body)
+            case .reply(let reply, let body):
+                shell.forwardsInFlight -= 1
+                precondition(shell.forwardsInFlight >= 0)
+                answer(reply, body)
             }
         }
         shell.mailbox.removeFirst(arrived)
@@ -168,7 +195,7 @@ extension SimulatedNode {
             world.isInFlight(self)
             world.isInFlight(self, .powerLossAtTransfer)
         }
-        for forward in shell.effects.forwards { post(.forward(forward), to: Int(forward.core)) }
+        for forward in shell.effects.forwards { send(forward, core) }
         for frame in shell.effects.frames {
             leave(core, .frame(frame), needs: world.mutant == .framesBeforeCommit ? 0 : position)
         }
@@ -176,6 +203,10 @@ extension SimulatedNode {
         shell.effects.nextDeadlineMs = .max
         shell.effects.removeAll()
         setDeadline(core, next)
+        if shell.isOverBacklog, !shell.isHeldBack {
+            shell.isHeldBack = true
+            world.probe(.heldBack)
+        }
         if shell.wanted > shell.committed, shell.writer.backlogBytes == 0 {
             startSync(core)
         } else if !shell.isDurable, !shell.isFlushScheduled {
@@ -184,7 +215,22 @@ extension SimulatedNode {
         }
     }
 
-    private func leave(_ core: Int, _ item: SimulatedCore.Outbound, needs: UInt64) {
+    /// Passes a request on to the core that owns what it asks for.
+    private func send(_ forward: Forward, _ core: Int) {
+        let shell = cores[core]
+        if Int(forward.request.ticket.core) == core {
+            guard shell.forwardsInFlight < SimulatedCore.mostForwards else {
+                world.probe(.tooManyForwards)
+                let refusal = Reply(
+                    ticket: forward.request.ticket, shape: .error, error: .tryAgain)
+                return answer(refusal, .text("this node is too busy"))
+            }
+            shell.forwardsInFlight += 1
+        }
+        post(.forward(forward), to: Int(forward.core))
+    }
+
+    func leave(_ core: Int, _ item: SimulatedCore.Outbound, needs: UInt64) {
         guard needs == 0 else { return cores[core].held.append((needs, item)) }
         switch item {
         case .frame(let frame): post(.frame(frame.frame), to: Int(frame.core))
@@ -243,85 +289,11 @@ extension SimulatedNode {
             if case .paused = state { backlog.append(.tick(place(core))) }
             return
         }
+        if isHalted { return }
         if now.wallMs >= cores[core].deadlineMs {
             step(core)
         } else {
             setDeadline(core, cores[core].deadlineMs)
         }
-    }
-
-    // MARK: The journal
-
-    /// Writes what was submitted and begins a sync; one at a time.
-    private func startSync(_ core: Int) {
-        let shell = cores[core]
-        guard !shell.isSyncing else { return }
-        disk.nowMs = now.wallMs
-        do {
-            try shell.writer.append(&shell.pending)
-        } catch {
-            return abort("\(error)")
-        }
-        // A segment that ended was synced on the way.
-        if shell.writer.committedPosition > shell.committed {
-            shell.committed = shell.writer.committedPosition
-            world.committed(self, core, upTo: shell.committed)
-            release(core)
-        }
-        shell.written = shell.submitted
-        shell.isSyncing = true
-        world.schedule(world.nowNs + world.syncNs(self), .synced(place(core)))
-    }
-
-    func synced(_ core: Int) {
-        if case .paused = state { return backlog.append(.synced(place(core))) }
-        let shell = cores[core]
-        shell.isSyncing = false
-        if world.mutant != .fsyncSkipped {
-            do {
-                try shell.writer.sync()
-            } catch {
-                return abort("\(error)")
-            }
-        }
-        shell.committed =
-            world.mutant == .fsyncSkipped ? shell.written : shell.writer.committedPosition
-        world.committed(self, core, upTo: shell.committed)
-        release(core)
-        if shell.writer.backlogBytes > 0 {
-            // No room: what waits, waits; tried again.
-            world.probe(.diskExhausted)
-            shell.isFlushScheduled = true
-            world.schedule(world.nowNs + 200_000_000, .lazyFlush(place(core)))
-        } else if shell.wanted > shell.committed {
-            startSync(core)
-        } else if !shell.isFlushScheduled {
-            shell.isFlushScheduled = true
-            world.schedule(world.nowNs + 50_000_000, .lazyFlush(place(core)))
-        }
-        scheduleReconciler(afterNs: 100_000_000)
-    }
-
-    /// Writes what nobody waits for, and notes on disk that all before is durable.
-    func lazyFlush(_ core: Int) {
-        let shell = cores[core]
-        shell.isFlushScheduled = false
-        guard isRunning else {
-            if case .paused = state { backlog.append(.lazyFlush(place(core))) }
-            return
-        }
-        if !shell.isDurable {
-            startSync(core)
-        } else if !shell.isSyncing {
-            do { try shell.writer.mark() } catch { abort("\(error)") }
-        }
-    }
-
-    /// Lets go what the last sync covers.
-    func release(_ core: Int) {
-        let shell = cores[core]
-        let ready = shell.held.prefix { $0.needs <= shell.committed }
-        shell.held.removeFirst(ready.count)
-        for held in ready { leave(core, held.item, needs: 0) }
     }
 }

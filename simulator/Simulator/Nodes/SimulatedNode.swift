@@ -48,6 +48,8 @@ final class SimulatedNode {
     /// Counts what asks for it to be down: it restarts when all of them have ended.
     var stops = 0
     var coreCount: Int
+    /// Event loops from the next start on.
+    var nextCoreCount: Int?
     private let segmentBytes: Int
     var cores: [SimulatedCore] = []
     var directory: JournalDirectory?
@@ -60,6 +62,8 @@ final class SimulatedNode {
     var generations: [UInt16] = []
     /// What came while the process stood still.
     var backlog: [Happening] = []
+    var maintenance = Maintenance()
+    var stop = CleanStop.none
     /// The last process ended in good order.
     var stoppedCleanly = false
     /// The last start was refused.
@@ -111,6 +115,7 @@ final class SimulatedNode {
     /// Starts the process from what is on the disk, as the server does.
     func start() {
         precondition(isDown && cores.isEmpty)
+        if let count = nextCoreCount.take() { coreCount = count }
         disk.nowMs = now.wallMs
         boot += 1
         isReconcileScheduled = false
@@ -133,8 +138,7 @@ final class SimulatedNode {
         for oracle in world.oracles { oracle.restarted(world, self) }
         for core in cores.indices { execute(core) }
         scheduleReconciler(afterNs: 0)
-        world.schedule(
-            world.nowNs + world.scenario.maintenanceNs, .maintain(node: index, boot: boot))
+        scheduleMaintenance(afterNs: world.scenario.maintenanceNs)
     }
 
     private func recover() throws {
@@ -198,7 +202,7 @@ final class SimulatedNode {
         snapshotted = ShardSequences()
     }
 
-    private func loseProcess() {
+    func loseProcess() {
         if cores.contains(where: { !$0.held.isEmpty }) { world.probe(.crashWithAnswersWaiting) }
         if cores.contains(where: { !$0.isDurable }) { world.probe(.crashWithEntriesWaiting) }
         if cores.contains(where: { core in
@@ -210,31 +214,9 @@ final class SimulatedNode {
         directory = nil
         reconciler = nil
         backlog = []
+        maintenance = Maintenance()
+        stop = .none
         breakConnections()
-    }
-
-    /// SIGTERM: serves what it has, flushes the journal, ends.
-    func stopCleanly() {
-        guard isRunning else { return }
-        do {
-            for core in cores.indices {
-                try cores[core].writer.append(&cores[core].pending)
-                try cores[core].writer.sync()
-                cores[core].committed = cores[core].writer.committedPosition
-                world.committed(self, core, upTo: cores[core].committed)
-                release(core)
-            }
-            stoppedCleanly = true
-            // On an exhausted disk the lane ends as if the process had been killed.
-            for core in cores where try !core.writer.close() { stoppedCleanly = false }
-        } catch {
-            stoppedCleanly = false
-            return die("\(error)")
-        }
-        if stoppedCleanly { world.probe(.cleanStop) }
-        loseProcess()
-        disk.processCrash()
-        state = .down(nil)
     }
 
     /// Its own end: a supervisor starts it again.
@@ -266,106 +248,7 @@ final class SimulatedNode {
         for slot in connections.indices {
             guard let connection = connections[slot] else { continue }
             close(slot)
-            world.clientLosesConnection(connection.operation, connection.attempt, index)
+            world.clientLosesConnection(connection.operation, connection.attempt)
         }
-    }
-
-    // MARK: The reconciler
-
-    private func openReconciler(_ directory: JournalDirectory, _ number: UInt32) {
-        let writers = cores.map(\.writer)
-        let ships = world.mutant == .uncommittedShipped
-        var configuration = ReconcilerConfiguration()
-        configuration.batchEntries = 256
-        reconciler = ReconcilerCycle(
-            configuration: configuration,
-            openSources: {
-                try directory.lanes().map { lane in
-                    guard lane.boot == number, Int(lane.core) < writers.count else {
-                        return JournalSource(directory: directory, lane: lane)
-                    }
-                    let writer = writers[Int(lane.core)]
-                    return JournalSource(
-                        directory: directory, lane: lane,
-                        committed: {
-                            ships ? writer.submittedPosition : writer.committedPosition
-                        })
-                }
-            }, openStore: { [store] in store },
-            publish: { [unowned self] change in change(&status) })
-    }
-
-    func scheduleReconciler(afterNs delayNs: UInt64) {
-        guard !isReconcileScheduled, reconciler != nil else { return }
-        isReconcileScheduled = true
-        world.schedule(world.nowNs + delayNs, .reconcile(node: index, boot: boot))
-    }
-
-    func reconcile() {
-        isReconcileScheduled = false
-        guard isRunning else { return }
-        let before = status.appliedEntries
-        guard let turn = reconciler?.step(nowMs: now.wallMs) else { return }
-        world.progressed(status.appliedEntries - before)
-        for oracle in world.oracles { oracle.reconciled(world, self) }
-        let latency = world.storeLatencyNs(self)
-        switch turn {
-        case .more: scheduleReconciler(afterNs: latency)
-        case .idle: scheduleReconciler(afterNs: max(latency, 250_000_000))
-        case .failed(let waitMs):
-            world.probe(.storeFailed)
-            scheduleReconciler(afterNs: latency + UInt64(waitMs) * 1_000_000)
-        }
-    }
-
-    // MARK: Snapshots
-
-    /// Writes a snapshot of each shard that went on since the last, once the journal holds it;
-    /// tidies segments.
-    func maintain() {
-        defer {
-            world.schedule(
-                world.nowNs + world.scenario.maintenanceNs, .maintain(node: index, boot: boot))
-        }
-        guard isRunning, let directory else { return }
-        disk.nowMs = now.wallMs
-        do {
-            for core in cores.indices { try snapshot(core, directory) }
-            try directory.snapshots.removeOld()
-            let beforeMs = now.wallMs - 2_000
-            try directory.compressSegments(sealedBeforeMs: beforeMs)
-            let covered = try directory.snapshots.coveredSequences().lowered(to: shipped)
-            try directory.removeSegments(coveredBy: covered, sealedBeforeMs: beforeMs)
-        } catch {
-            // A full disk has no room for snapshots; the journal goes on.
-            world.probe(.maintenanceFailed)
-        }
-    }
-
-    private func snapshot(_ core: Int, _ directory: JournalDirectory) throws {
-        let shell = cores[core]
-        let isAhead = world.mutant == .snapshotAhead
-        guard isAhead || shell.isDurable else { return }
-        for number in stride(from: core, to: world.scenario.shards, by: coreCount) {
-            let shard = ShardID(number)
-            let sequence = shell.node.sequence(of: shard)
-            guard sequence > snapshotted[shard] else { continue }
-            var snapshot = shell.node.beginSnapshot(of: shard)
-            while !shell.node.continueSnapshot(&snapshot, bytes: 4_096) {}
-            let header = SnapshotHeader(
-                shard: shard, epoch: snapshot.header.epoch, sequence: snapshot.header.sequence,
-                lane: shell.writer.lane, position: shell.submitted)
-            try directory.snapshots.save(
-                header, committed: shell.submitted, content: snapshot.content.bytes)
-            snapshotted[shard] = sequence
-            world.probe(.snapshotted)
-            if !shell.isDurable { world.isInFlight(self) }
-        }
-    }
-
-    private var shipped: ShardSequences {
-        var result = ShardSequences()
-        for shard in store.marks.shards { result[shard] = store.marks[shard].sequence }
-        return result
     }
 }

@@ -9,6 +9,9 @@ final class ConservationOracle: Oracle {
     func answered(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
     ) {
+        if [.create, .warm, .refill].contains(operation.kind), answer.text == "OK" {
+            checkLeased(world, operation, sentNs)
+        }
         guard operation.kind == .info, let state = answer["state"]?.text else { return }
         func value(_ key: String) -> Int64 { answer[key]?.integer ?? 0 }
         let isStock = world.pools[operation.pool].isStock
@@ -29,6 +32,28 @@ final class ConservationOracle: Oracle {
                 name,
                 "\(world.pools[operation.pool].name): funded \(funded), granted \(granted), "
                     + "left \(left), returned \(returned), pending and quarantined \(out)")
+        }
+    }
+
+    /// OK says that the slices have, at some moment since, all that the pool was given: a node on
+    /// its own keeps nothing back.
+    private func checkLeased(_ world: World, _ operation: Operation, _ sentNs: UInt64) {
+        let plan = world.pools[operation.pool]
+        let history = world.histories[operation.node]
+        let homes = history.home(plan.key, since: sentNs)
+        guard let definition = history.live.definitions[plan.key],
+            homes.allSatisfy({ !$0.control.closing })
+        else { return }
+        let credited = (0..<definition.slices).reduce(Int64(0)) { sum, slice in
+            let states = history.slice(plan.key, slice, since: sentNs)
+            return sum + (states.map(\.totals.credited).max() ?? 0)
+        }
+        let funded = homes.map(\.funded).min() ?? 0
+        if !homes.contains(where: { $0.unleased == 0 }) || credited < funded {
+            world.fail(
+                name,
+                "\(plan.name): \(operation.kind) is OK, slices were given \(credited) of "
+                    + "\(funded) units")
         }
     }
 

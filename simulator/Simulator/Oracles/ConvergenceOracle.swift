@@ -1,4 +1,5 @@
 import EdgeLedger
+import EdgeReconciler
 import EdgeTypes
 
 /// A store never holds what is not committed, and in the end it holds exactly the history.
@@ -9,6 +10,12 @@ final class ConvergenceOracle: Oracle {
         guard !world.histories[node.index].isGone else { return }
         if let fault = node.store.fault {
             return world.fail(name, "node \(node.index): the store met \(fault)")
+        }
+        if let error = node.status.lastError, error.contains("damaged"),
+            !world.histories[node.index].excuses(lag: node.status), node.status.state == .failing
+        {
+            return world.fail(
+                name, "node \(node.index) ships no more, and nothing is wrong: \(error)")
         }
         if node.store.lostAnswers > 0 { world.probe(.storeLostAnswer) }
         let history = world.histories[node.index]
@@ -23,7 +30,9 @@ final class ConvergenceOracle: Oracle {
     }
 
     func ended(_ world: World) {
-        for node in world.nodes where !world.histories[node.index].isGone {
+        for node in world.nodes
+        where !world.histories[node.index].isGone && !world.histories[node.index].isShippingStopped
+        {
             let history = world.histories[node.index].fold
             let report = history.differences(to: node.store.fold)
             if let first = report.findings.first {

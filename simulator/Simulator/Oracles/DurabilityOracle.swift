@@ -30,7 +30,7 @@ final class DurabilityOracle: Oracle {
             let shard = ShardID(number)
             let found = node.cores[number % node.coreCount].node.sequence(of: shard)
             if history.isGone { return }
-            if found < history.sequence(shard), history.isMisdirected {
+            if found < history.sequence(shard), history.isFreshlyMisdirected {
                 // Before the journal notes it as durable, a write that landed elsewhere looks
                 // like one that was torn: a single disk cannot tell.
                 return world.compromise(node, "a write was lost on its way")
@@ -42,6 +42,8 @@ final class DurabilityOracle: Oracle {
                         + "were committed, the restart found \(found)")
             }
         }
+        // From here on the process has what was found.
+        history.resume()
     }
 
     func ended(_ world: World) {

@@ -30,6 +30,10 @@ final class OperatorsOracle: Oracle {
                 refilled[operation.pool, default: 0] += operation.quantity
             }
         case .info:
+            guard answer.errorCode == nil else { return }
+            if let difference = plan.difference(from: answer, seed: world.seed(of: plan)) {
+                world.fail(name, "\(plan.name): \(difference)")
+            }
             guard plan.isStock, world.phase == .closing, let units = answer["units"]?.integer else {
                 return
             }

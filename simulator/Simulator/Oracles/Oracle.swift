@@ -1,16 +1,19 @@
 import EdgeTypes
 
 /// Watches a world from outside and says what does not hold: it sees what clients ask and hear,
-/// what stores contain, what journals have committed, and declared probes. One invariant a file.
+/// what stores contain, what journals are given and have committed, and declared probes. One
+/// invariant a file.
 protocol Oracle: AnyObject {
     var name: String { get }
     /// Somebody begins to want something.
     func asked(_ world: World, _ operation: Operation)
     /// An answer arrives, also where an earlier one did.
     ///
-    /// - Parameter sentNs: when the attempt was sent that it answers.
+    /// - Parameter sentNs: when the attempt was sent that it answers: it was decided since.
     func answered(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64)
+    /// A step of a node has just made an entry. Its history's `live` is as it was before.
+    func wrote(_ world: World, _ node: Int, _ header: EntryHeader, _ entry: Entry)
     /// A node has come back from its disk.
     func restarted(_ world: World, _ node: SimulatedNode)
     /// A node's reconciler has had a turn.
@@ -24,6 +27,7 @@ extension Oracle {
     func answered(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
     ) {}
+    func wrote(_ world: World, _ node: Int, _ header: EntryHeader, _ entry: Entry) {}
     func restarted(_ world: World, _ node: SimulatedNode) {}
     func reconciled(_ world: World, _ node: SimulatedNode) {}
     func ended(_ world: World) {}
@@ -31,11 +35,12 @@ extension Oracle {
 
 enum Oracles {
     static func all() -> [any Oracle] {
-        [
-            WinnersOracle(), SameAnswerOracle(), TermsOracle(), OrdersOracle(), PaymentsOracle(),
+        let operators = OperatorLog()
+        return [
+            operators, WinnersOracle(operators), SameAnswerOracle(operators),
+            TermsOracle(operators), OrdersOracle(), HoldsOracle(), PaymentsOracle(),
             DurabilityOracle(), SingleHistoryOracle(), ConvergenceOracle(), ConservationOracle(),
-            OperatorsOracle(), ReadsOracle(),
-            RefusalsOracle(),
+            BooksOracle(), OperatorsOracle(), ReadsOracle(), RefusalsOracle(operators),
             BoundsOracle(),
         ]
     }
@@ -57,5 +62,11 @@ struct Win: Hashable {
         self.fen = fen
         self.packet = packet
         self.timeMs = timeMs
+    }
+
+    init(_ grant: NodeBooks.Grant) {
+        fen = grant.fen
+        packet = grant.packet
+        timeMs = grant.timeMs
     }
 }

@@ -1,22 +1,19 @@
+import EdgeMemory
 import EdgeTypes
 
-/// No SKU is sold beyond its stock, no user buys above the limit, and what was reserved until a
-/// time can be paid until then.
+/// No SKU is sold beyond its stock, what users are told of their orders is what was done, and a
+/// payment of a wrong amount buys nothing.
 final class OrdersOracle: Oracle {
     let name = "orders"
 
     private struct Order {
         var user: UserID
         var quantity: Int64
-        var expiresMs: Int64
         var isBought = false
         /// When that was heard.
         var boughtNs: UInt64 = 0
         var cancelledNs = UInt64.max
         var restocked: Int64 = 0
-        /// Somebody asked for something that may end it, or pay it otherwise.
-        var hasOthers = false
-        var payments: Set<String> = []
     }
 
     private struct Pool {
@@ -24,16 +21,13 @@ final class OrdersOracle: Oracle {
         var funded: Int64
         var sold: Int64 = 0
         var refills: Set<String> = []
-        var highestLimit: Int64
-        var boughtBy: [UserID: Int64] = [:]
         var restocks: Set<String> = []
     }
 
     private var pools: [Pool] = []
 
     private func prepare(_ world: World) {
-        guard pools.isEmpty else { return }
-        pools = world.pools.map { Pool(funded: $0.units, highestLimit: Int64($0.limit)) }
+        if pools.isEmpty { pools = world.pools.map { Pool(funded: $0.units) } }
     }
 
     func asked(_ world: World, _ operation: Operation) {
@@ -49,14 +43,6 @@ final class OrdersOracle: Oracle {
             if pools[index].restocks.insert(operation.request).inserted {
                 restock(index, operation)
             }
-        case .cancel: pools[index].orders[operation.order]?.hasOthers = true
-        case .pay: pools[index].orders[operation.order]?.payments.insert(operation.request)
-        case .alter:
-            if let at = operation.words.firstIndex(of: "LIMIT"),
-                let limit = Int64(operation.words[at + 1])
-            {
-                pools[index].highestLimit = max(pools[index].highestLimit, limit)
-            }
         default: break
         }
     }
@@ -66,7 +52,6 @@ final class OrdersOracle: Oracle {
         let units = min(operation.quantity, order.quantity - order.restocked)
         pools[index].orders[operation.order]?.restocked += units
         pools[index].sold -= units
-        pools[index].boughtBy[order.user, default: 0] -= units
     }
 
     func answered(
@@ -75,19 +60,8 @@ final class OrdersOracle: Oracle {
         prepare(world)
         switch operation.kind {
         case .reserve: reserved(world, operation, answer)
-        case .pay: paid(world, operation, answer, sentNs)
-        case .cancel:
-            if answer.items.first?.text == "cancelled" {
-                let cancelledNs = pools[operation.pool].orders[operation.order]?.cancelledNs ?? .max
-                pools[operation.pool].orders[operation.order]?.cancelledNs =
-                    min(cancelledNs, world.nowNs)
-            }
-            if answer.items.first?.text == "cancelled",
-                let order = pools[operation.pool].orders[operation.order], order.isBought,
-                sentNs > order.boughtNs
-            {
-                fail(world, operation, "a paid order was cancelled")
-            }
+        case .pay: paid(world, operation, answer)
+        case .cancel: cancelled(world, operation, answer, sentNs)
         default: break
         }
     }
@@ -111,18 +85,38 @@ final class OrdersOracle: Oracle {
             return
         }
         pools[operation.pool].orders[id] = Order(
-            user: operation.user, quantity: operation.quantity, expiresMs: expiresMs)
+            user: operation.user, quantity: operation.quantity)
+        guard let made = world.histories[operation.node].order(id) else {
+            return fail(world, operation, "order \(id) is in no entry")
+        }
+        if made.user != operation.user || made.quantity != operation.quantity
+            || made.expiresMs != expiresMs
+        {
+            fail(world, operation, "order \(id) is \(made), told was \(answer)")
+        }
     }
 
-    private func paid(
+    private func cancelled(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ sentNs: UInt64
     ) {
+        let index = operation.pool
+        guard answer.items.first?.text == "cancelled",
+            let order = pools[index].orders[operation.order]
+        else { return }
+        pools[index].orders[operation.order]?.cancelledNs = min(order.cancelledNs, world.nowNs)
+        if order.isBought, sentNs > order.boughtNs {
+            fail(world, operation, "a paid order was cancelled")
+        }
+    }
+
+    private func paid(_ world: World, _ operation: Operation, _ answer: RESPAnswer) {
         let index = operation.pool
         let plan = world.pools[index]
         guard let order = pools[index].orders[operation.order] else { return }
         let outcome = answer.items.first?.text
         if operation.fen != plan.amountFen * operation.quantity {
-            if answer.errorCode != "MISMATCH" {
+            // Whoever was too busy to look says so.
+            if answer.errorCode != "MISMATCH", answer.errorCode != "TRYAGAIN" {
                 fail(world, operation, "a payment of \(operation.fen) fen: \(answer)")
             }
             return
@@ -131,44 +125,14 @@ final class OrdersOracle: Oracle {
         if outcome == "paid", operation.startedNs > order.cancelledNs {
             fail(world, operation, "a cancelled order was paid")
         }
-        if outcome == "paid" || outcome == "late" || outcome == "repeat" {
-            guard !order.isBought else { return }
-            pools[index].orders[operation.order]?.isBought = true
-            pools[index].orders[operation.order]?.boughtNs = world.nowNs
-            pools[index].sold += order.quantity
-            let bought = (pools[index].boughtBy[order.user] ?? 0) + order.quantity
-            pools[index].boughtBy[order.user] = bought
-            if pools[index].sold > pools[index].funded {
-                fail(world, operation, "\(pools[index].sold) sold of \(pools[index].funded)")
-            }
-            if bought > pools[index].highestLimit {
-                fail(
-                    world, operation,
-                    "user \(order.user) bought \(bought), the limit is "
-                        + "\(pools[index].highestLimit)")
-            }
+        guard outcome == "paid" || outcome == "late" || outcome == "repeat", !order.isBought else {
+            return
         }
-        checkHold(world, operation, order, outcome)
-    }
-
-    /// A payment that is answered before its order's time is up buys it.
-    private func checkHold(
-        _ world: World, _ operation: Operation, _ order: Order, _ outcome: String?
-    ) {
-        guard outcome == "late" || outcome == "refund", !order.hasOthers,
-            order.payments.count <= 1, !hasClockFaults(world, operation.node),
-            world.nodes[operation.node].now.wallMs < order.expiresMs
-        else { return }
-        fail(
-            world, operation,
-            "\(outcome ?? "") at "
-                + "\(world.nodes[operation.node].now.wallMs), held until \(order.expiresMs)")
-    }
-
-    private func hasClockFaults(_ world: World, _ node: Int) -> Bool {
-        world.plan.faults.contains { fault in
-            fault.node == node
-                && [.clockForward, .clockBack, .clockDrift].contains(fault.kind)
+        pools[index].orders[operation.order]?.isBought = true
+        pools[index].orders[operation.order]?.boughtNs = world.nowNs
+        pools[index].sold += order.quantity
+        if pools[index].sold > pools[index].funded {
+            fail(world, operation, "\(pools[index].sold) sold of \(pools[index].funded)")
         }
     }
 }

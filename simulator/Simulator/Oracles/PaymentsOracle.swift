@@ -2,77 +2,103 @@ import EdgeLedger
 import EdgeMemory
 import EdgeTypes
 
-/// Every captured payment ends in exactly one of goods and refund, and the store knows which.
+/// Every captured payment ends in exactly one of goods and refund, and the store knows which; what
+/// was given back of an order, in money and in units, is what was asked for.
 final class PaymentsOracle: Oracle {
     let name = "payments"
 
-    private struct Key: Hashable {
-        var order: String
-        var payment: String
-    }
-
-    private struct Told {
+    /// Order numbers repeat from node to node.
+    private struct OrderKey: Hashable {
         var node: Int
-        var bought: Bool
+        var order: String
     }
 
-    private var told: [Key: Told] = [:]
-    private var order: [Key] = []
-    private var refunds: [Key: Fen] = [:]
-    private var refundedOrders: [String] = []
+    private struct Key: Hashable {
+        var order: OrderKey
+        /// Of a payment, or of a refund.
+        var request: String
+    }
+
+    private struct Refund {
+        var fen: Fen = 0
+        var units: Int64 = 0
+    }
+
+    /// Whether it bought.
+    private var told: [Key: Bool] = [:]
+    private var toldKeys: [Key] = []
+    private var known: Set<Key> = []
+    private var refunds: [OrderKey: Refund] = [:]
+    private var refundedOrders: [OrderKey] = []
 
     func answered(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
     ) {
         guard let outcome = answer.items.first?.text else { return }
-        let key = Key(order: operation.order, payment: operation.request)
+        let order = OrderKey(node: operation.node, order: operation.order)
+        let key = Key(order: order, request: operation.request)
         if operation.kind == .pay {
-            if told[key] == nil { order.append(key) }
-            told[key] = Told(node: operation.node, bought: outcome != "refund")
+            if told[key] == nil { toldKeys.append(key) }
+            told[key] = outcome != "refund"
+            check(world, operation, outcome)
         } else if operation.kind == .refund, outcome == "refunded" || outcome == "repeat" {
-            if refunds.updateValue(operation.fen, forKey: key) == nil {
-                refundedOrders.append(operation.order)
-            }
+            guard known.insert(key).inserted else { return }
+            if refunds[order] == nil { refundedOrders.append(order) }
+            refunds[order, default: Refund()].fen += operation.fen
+            refunds[order, default: Refund()].units += operation.quantity
+        }
+    }
+
+    /// What a payment is told is what the entries say of it.
+    private func check(_ world: World, _ operation: Operation, _ outcome: String) {
+        guard let order = world.histories[operation.node].order(operation.order) else {
+            return world.fail(name, "order \(operation.order) is in no entry")
+        }
+        let payment = Text64(operation.request)
+        let isSo =
+            outcome == "refund"
+            ? order.refused.contains(payment)
+            : order.state == .paid && order.payment == payment
+        if !isSo {
+            world.fail(
+                name,
+                "payment \(operation.request) of order \(operation.order) was told \(outcome), "
+                    + "the order is \(order)")
         }
     }
 
     func ended(_ world: World) {
-        for key in order {
-            guard let told = told[key], !world.histories[told.node].isGone else { continue }
-            let rows = world.nodes[told.node].store.payments.filter {
-                $0.order.text == key.order && $0.payment.description == key.payment
+        for key in toldKeys where !world.histories[key.order.node].isGone {
+            let history = world.histories[key.order.node]
+            guard let bought = told[key], !history.isShippingStopped else { continue }
+            let rows = world.nodes[key.order.node].store.payments.filter {
+                $0.order.text == key.order.order && $0.payment.description == key.request
             }
-            guard rows.count == 1, rows[0].bought == told.bought else {
+            guard rows.count == 1, rows[0].bought == bought else {
                 return world.fail(
                     name,
-                    "payment \(key.payment) of order \(key.order) was told to "
-                        + (told.bought ? "buy" : "be given back")
+                    "payment \(key.request) of order \(key.order.order) was told to "
+                        + (bought ? "buy" : "be given back")
                         + ", the store has \(rows.map { $0.bought ? "goods" : "refund" })")
             }
         }
-        checkRefunds(world)
-    }
-
-    /// What was given back of an order is what was asked for, each request once.
-    private func checkRefunds(_ world: World) {
-        var sums: [String: Fen] = [:]
-        for (key, fen) in refunds { sums[key.order, default: 0] += fen }
-        for order in refundedOrders {
-            for node in world.nodes where !world.histories[node.index].isGone {
-                guard let record = node.store.fold.orders.first(where: { $0.order.text == order }),
-                    record.refundedFen != sums[order], belongs(order, to: node.index)
-                else { continue }
-                world.fail(
-                    name,
-                    "order \(order): \(record.refundedFen) fen were given back, asked were "
-                        + "\(sums[order] ?? 0)")
-            }
+        for order in refundedOrders where !world.histories[order.node].isGone {
+            checkRefunds(world, order)
         }
     }
 
-    /// Order numbers repeat from node to node.
-    private func belongs(_ order: String, to node: Int) -> Bool {
-        self.order.contains { $0.order == order && told[$0]?.node == node }
-            && !self.order.contains { $0.order == order && told[$0]?.node != node }
+    /// What was given back of an order is what was asked for, each request once.
+    private func checkRefunds(_ world: World, _ key: OrderKey) {
+        let history = world.histories[key.node]
+        let asked = refunds[key] ?? Refund()
+        guard let id = OrderID(text: key.order), let record = history.fold.order(id) else {
+            return world.fail(name, "order \(key.order) was refunded and is in no entry")
+        }
+        if record.refundedFen != asked.fen || Int64(record.restocked) != asked.units {
+            world.fail(
+                name,
+                "order \(key.order): \(record.refundedFen) fen and \(record.restocked) units were "
+                    + "given back, asked were \(asked.fen) and \(asked.units)")
+        }
     }
 }

@@ -1,3 +1,4 @@
+import EdgeMemory
 import EdgeTypes
 
 /// Nothing is acknowledged twice differently: whoever asks again for what was won is told the
@@ -19,17 +20,9 @@ final class SameAnswerOracle: Oracle {
     private var wins: [Key: Told<Win>] = [:]
     private var orders: [Key: Told<[RESPAnswer]>] = [:]
     private var payments: [Key: Told<String>] = [:]
-    /// Pools with request ids whose limit was 1, or was asked to be, at some time.
-    private var limitMayBeOne: [Bool] = []
+    private let operators: OperatorLog
 
-    func asked(_ world: World, _ operation: Operation) {
-        if limitMayBeOne.isEmpty {
-            limitMayBeOne = world.pools.map { $0.usesRequests && $0.limit == 1 }
-        }
-        if operation.kind == .alter, operation.words.suffix(2) == ["LIMIT", "1"] {
-            limitMayBeOne[operation.pool] = true
-        }
-    }
+    init(_ operators: OperatorLog) { self.operators = operators }
 
     func answered(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
@@ -61,16 +54,14 @@ final class SameAnswerOracle: Oracle {
             pool: operation.pool, user: operation.user, request: operation.request)
         if let win = Win(operation, answer) {
             if let before = wins[key] {
-                // While the limit is 1, every request hears the user's one claim.
-                let mayBeOthers = limitMayBeOne[operation.pool] && answer.items[0].text == "repeat"
-                if before.value != win, !mayBeOthers {
+                if before.value != win, !isOfAnother(world, operation, answer, win, sentNs) {
                     fail(world, operation, "was \(before.value), is \(win)")
                 }
                 world.probe(.grantedThenRepeated)
-            } else if answer.items.first?.text == "granted" || !plan.usesRequests {
-                // While the limit is 1, another request hears the user's one claim too: that
-                // promises it nothing for the time after.
+            } else if isOwn(world, operation, answer, win) {
                 wins[key] = Told(value: win, heardNs: world.nowNs)
+            } else if !isOfAnother(world, operation, answer, win, sentNs) {
+                fail(world, operation, "repeats what it never won: \(win)")
             }
             return
         }
@@ -79,9 +70,44 @@ final class SameAnswerOracle: Oracle {
         }
         let outcome = answer.items.first?.text ?? "nothing"
         // What a crash took along from a memory slice is gone, and said to be.
-        let mayBeLost = plan.durability == .memory && world.nodes[plan.node].crashes > 0
-        if mayBeLost, outcome == "lost" || outcome == "closed" { return }
+        if isLossy(world, plan), outcome == "lost" || outcome == "closed" { return }
         fail(world, operation, "was \(before.value), is \(outcome)")
+    }
+
+    /// Whether the claim was made under this very request.
+    private func isOwn(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ win: Win
+    ) -> Bool {
+        if answer.items[0].text == "granted" { return true }
+        let plan = world.pools[operation.pool]
+        let hash = Hash64.text(Text64(operation.request))
+        return world.histories[operation.node].allGrants(plan.key, operation.user).contains {
+            Win($0) == win && (!plan.usesRequests || $0.requestHash == hash)
+        }
+    }
+
+    /// While the limit is 1, every request hears the user's last claim. That promises it nothing
+    /// for the time after.
+    private func isOfAnother(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ win: Win,
+        _ sentNs: UInt64
+    ) -> Bool {
+        let plan = world.pools[operation.pool]
+        guard answer.items[0].text == "repeat",
+            operators.values(.limit, operation.pool, since: sentNs).contains(1)
+        else { return false }
+        let history = world.histories[operation.node]
+        // What a crash took along from a memory slice may have been the last.
+        let grants =
+            isLossy(world, plan)
+            ? history.allGrants(plan.key, operation.user)
+            : history.grants(plan.key, operation.user)
+        let last = isLossy(world, plan) ? 0 : grants.lastIndex { $0.ns <= sentNs } ?? 0
+        return grants[last...].contains { Win($0) == win }
+    }
+
+    private func isLossy(_ world: World, _ plan: PoolPlan) -> Bool {
+        plan.durability == .memory && world.nodes[plan.node].crashes > 0
     }
 
     private func reserve(

@@ -1,30 +1,39 @@
+import EdgeMemory
 import EdgeTypes
 
-/// Nothing is granted outside of a pool's terms: before it opens, after it was closed, or while it
-/// is paused, as far as an operator was told so.
+/// Terms are kept: nothing is granted before a pool opens, after it closes, while it is paused, or
+/// above the limit, by the terms that can be in force at that moment; and terms change only where
+/// an operator asked for it, or the clock brings it about.
+///
+/// A grant is judged twice at the step that decides it: by the terms that its slice has taken,
+/// and these by what operators asked for and were told.
 final class TermsOracle: Oracle {
     let name = "terms"
 
     private struct Pool {
-        /// When the operator heard that it is closing; and when somebody first asked for that.
+        /// When the operator heard that it is closing.
         var closedNs = UInt64.max
         /// Heard to be paused, and not yet asked to resume.
         var pausedNs = UInt64.max
-        var resumeAskedNs = UInt64.max
-        var isCloseAsked = false
+        /// Somebody may resume it at any time from now on.
+        var isResumeAsked = false
     }
 
+    private let operators: OperatorLog
     private var pools: [Pool] = []
+
+    init(_ operators: OperatorLog) { self.operators = operators }
 
     private func prepare(_ world: World) {
         if pools.isEmpty { pools = Array(repeating: Pool(), count: world.pools.count) }
     }
 
+    // MARK: What operators are told
+
     func asked(_ world: World, _ operation: Operation) {
         prepare(world)
-        if operation.kind == .close { pools[operation.pool].isCloseAsked = true }
         if operation.kind == .resume {
-            pools[operation.pool].resumeAskedNs = world.nowNs
+            pools[operation.pool].isResumeAsked = true
             pools[operation.pool].pausedNs = .max
         }
     }
@@ -33,44 +42,171 @@ final class TermsOracle: Oracle {
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
     ) {
         prepare(world)
-        let index = operation.pool
+        if operation.kind == .grab || operation.kind == .reserve,
+            answer.items.first?.text == "closed", !operators.hasAsked(.close, operation.pool)
+        {
+            world.probe(.closedByItself)
+        }
+        guard answer.text == "OK" else { return }
         switch operation.kind {
-        case .close where answer.text == "OK":
-            pools[index].closedNs = min(pools[index].closedNs, world.nowNs)
-        case .pause where answer.text == "OK":
+        case .close:
+            pools[operation.pool].closedNs = min(pools[operation.pool].closedNs, world.nowNs)
+        case .pause:
             // Once the pool may be resumed again, nothing is known.
-            if pools[index].resumeAskedNs == .max {
-                pools[index].pausedNs = min(pools[index].pausedNs, world.nowNs)
+            if !pools[operation.pool].isResumeAsked {
+                pools[operation.pool].pausedNs = min(pools[operation.pool].pausedNs, world.nowNs)
             }
-        case .grab, .reserve:
-            let outcome = answer.items.first?.text
-            if outcome == "closed", !pools[index].isCloseAsked { world.probe(.closedByItself) }
-            guard outcome == "granted" || outcome == "reserved" else { return }
-            granted(world, operation, answer, sentNs)
+        case .alter, .resume: break
+        default: return
+        }
+        took(world, operation, sentNs)
+    }
+
+    /// OK to a change says that it was made, and that every slice goes by it.
+    private func took(_ world: World, _ operation: Operation, _ sentNs: UInt64) {
+        let plan = world.pools[operation.pool]
+        let history = world.histories[operation.node]
+        // A repeated ALTER was taken at some time since it was first asked for.
+        let sinceNs = operation.kind == .alter ? operation.startedNs : sentNs
+        let isSo = history.home(plan.key, since: sinceNs).contains { home in
+            switch operation.kind {
+            case .close: home.control.closing
+            case .pause: home.control.paused
+            case .resume: !home.control.paused
+            default:
+                OperatorLog.Term.allCases.allSatisfy { term in
+                    operation.value(of: term).map { $0 == home.control.terms[term] } ?? true
+                }
+            }
+        }
+        if !isSo { return fail(world, operation.pool, "\(operation.kind) is OK and was not made") }
+        let versions = history.home(plan.key, since: sentNs).map(\.control.version)
+        guard let version = versions.min(), let definition = history.live.definitions[plan.key]
+        else { return }
+        for slice in 0..<definition.slices {
+            let taken = history.slice(plan.key, slice, since: sentNs).map(\.control.version).max()
+            if (taken ?? 0) < version {
+                return fail(
+                    world, operation.pool,
+                    "\(operation.kind) is OK, slice \(slice) goes by version \(taken ?? 0) of "
+                        + "\(version)")
+            }
+        }
+    }
+
+    private func fail(_ world: World, _ pool: Int, _ text: String) {
+        world.fail(name, "\(world.pools[pool].name): \(text)")
+    }
+
+    // MARK: What a node decides
+
+    func wrote(_ world: World, _ node: Int, _ header: EntryHeader, _ entry: Entry) {
+        prepare(world)
+        switch entry {
+        case .claim(let claim):
+            guard let pool = world.histories[node].number(of: claim.pool) else { return }
+            granted(
+                world, pool, header, NodeBooks.SliceKey(pool: claim.pool, slice: claim.slice),
+                claim.user, 1)
+        case .orderReserved(let order):
+            guard let pool = world.histories[node].number(of: order.pool) else { return }
+            granted(
+                world, pool, header, NodeBooks.SliceKey(pool: order.pool, slice: order.slice),
+                order.user, Int64(order.quantity))
+        case .sliceOpened(let definition, let slice, let control):
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            taken(world, node, key, slice, control)
+        case .sliceControlled(let key, let slice, let control):
+            taken(world, node, key, slice, control)
+        case .poolControlled(let key, let control, _, _, _):
+            guard let pool = world.histories[node].number(of: key) else { return }
+            controlled(world, pool, header, key, control)
         default: break
         }
     }
 
-    private func granted(
-        _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ sentNs: UInt64
+    /// A slice goes by terms that its pool's home has given it.
+    private func taken(
+        _ world: World, _ node: Int, _ key: PoolKey, _ slice: UInt32, _ control: PoolControl
     ) {
-        let plan = world.pools[operation.pool]
-        let pool = pools[operation.pool]
+        let history = world.histories[node]
+        guard let pool = history.number(of: key) else { return }
+        let given = history.home(key, since: 0).map(\.control)
+        if !given.contains(control) {
+            fail(world, pool, "slice \(slice) takes \(control), given were \(given)")
+        }
+    }
+
+    private func granted(
+        _ world: World, _ pool: Int, _ header: EntryHeader, _ key: NodeBooks.SliceKey,
+        _ user: UserID, _ quantity: Int64
+    ) {
+        let live = world.histories[world.pools[pool].node].live
+        guard let slice = live.slices[key] else {
+            return self.fail(world, pool, "slice \(key.slice) grants and was never opened")
+        }
         func fail(_ text: String) {
-            world.fail(
-                name, "\(plan.name), user \(operation.user), operation \(operation.id): \(text)")
+            self.fail(world, pool, "user \(user), slice \(key.slice): granted \(text)")
         }
-        // The first attempt may have been decided before: only one that nothing went before tells.
-        let isFirst = operation.attempts == 1
-        if isFirst, operation.startedNs > pool.closedNs { fail("granted after it was closed") }
-        if isFirst, operation.startedNs > pool.pausedNs { fail("granted while it was paused") }
-        guard operation.kind == .grab, let timeMs = answer.items.last?.integer else { return }
-        let baseMs = World.startMs + Int64(world.scenario.opensNs / 1_000_000)
-        if let after = plan.opensAfterNs, timeMs < baseMs + Int64(after / 1_000_000) {
-            fail("granted at \(timeMs), before it opens")
+        let control = slice.control
+        let terms = control.terms
+        if control.closing || pools[pool].closedNs < world.nowNs {
+            return fail("after it was closed")
         }
-        if let after = plan.closesAfterNs, timeMs >= baseMs + Int64(after / 1_000_000) {
-            fail("granted at \(timeMs), after it closes")
+        if control.paused || pools[pool].pausedNs < world.nowNs {
+            return fail("while it was paused")
+        }
+        if header.timeMs < terms.opensMs { return fail("before it opens") }
+        if terms.closesMs != 0, header.timeMs >= terms.closesMs { return fail("after it closes") }
+        if slice.isOver { return fail("by a slice that has ended") }
+        if slice.totals.held < quantity { return fail("\(quantity) of \(slice.totals.held)") }
+        let before = live.units[NodeBooks.UserKey(pool: key.pool, user: user)] ?? 0
+        if before + quantity > Int64(terms.limit) {
+            return fail("\(quantity) to \(before), the limit is \(terms.limit)")
+        }
+        for term in OperatorLog.Term.allCases {
+            let values = operators.values(term, pool, since: world.nowNs)
+            if !values.contains(terms[term]) {
+                return fail("by \(term.rawValue) \(terms[term]), which can only be \(values)")
+            }
+        }
+    }
+
+    /// A pool's home changes terms.
+    private func controlled(
+        _ world: World, _ pool: Int, _ header: EntryHeader, _ key: PoolKey, _ next: PoolControl
+    ) {
+        guard let home = world.histories[world.pools[pool].node].live.homes[key] else {
+            return fail(world, pool, "changed before it was created")
+        }
+        let before = home.control
+        if next.version != before.version + 1 { fail(world, pool, "version \(next.version)") }
+        if next.paused != before.paused,
+            !operators.hasAsked(next.paused ? .pause : .resume, pool)
+        {
+            fail(world, pool, next.paused ? "paused by nobody" : "resumed by nobody")
+        }
+        if next.closing, !before.closing, !operators.hasAsked(.close, pool) {
+            let closesMs = before.terms.closesMs
+            if closesMs == 0 || header.timeMs < closesMs {
+                fail(world, pool, "closed by nobody at \(header.timeMs), it closes at \(closesMs)")
+            }
+        }
+        if before.closing { fail(world, pool, "changed after it was closed") }
+        for term in OperatorLog.Term.allCases where next.terms[term] != before.terms[term] {
+            if !operators.allValues(term, pool).contains(next.terms[term]) {
+                fail(world, pool, "\(term.rawValue) \(next.terms[term]) was asked for by nobody")
+            }
+        }
+    }
+}
+
+extension PoolTerms {
+    subscript(_ term: OperatorLog.Term) -> Int64 {
+        switch term {
+        case .opens: opensMs
+        case .closes: closesMs
+        case .limit: Int64(limit)
         }
     }
 }

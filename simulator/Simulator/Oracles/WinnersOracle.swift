@@ -1,42 +1,39 @@
 import EdgeDomain
 import EdgeTypes
 
-/// No packet goes to two users, no user holds more than the limit ever allowed, every amount is
-/// the one that the seed gives, and all that was won is within the total.
+/// No packet goes to two users, no user is told of more than the limit allows, every amount is the
+/// one that the seed gives, all that was won is within the total, and all of it is in the entries.
 final class WinnersOracle: Oracle {
     let name = "winners"
 
     private struct Pool {
         var owner: [Int64: UserID] = [:]
-        var packets: [UserID: Int] = [:]
+        /// When each of a user's packets was first heard of.
+        var heardNs: [UserID: [UInt64]] = [:]
         var fen: Fen = 0
-        var highestLimit: UInt32
     }
 
+    private let operators: OperatorLog
     private var pools: [Pool] = []
-    private var amounts: [PacketAmountsBox] = []
+    private var amounts: [PacketAmounts?] = []
 
-    private final class PacketAmountsBox {
-        let amounts: PacketAmounts
-        init(_ plan: PoolPlan) {
-            amounts = PacketAmounts(plan.definition(opensMs: 0, closesMs: 0))
-        }
-    }
+    init(_ operators: OperatorLog) { self.operators = operators }
 
     private func prepare(_ world: World) {
         guard pools.isEmpty else { return }
-        for plan in world.pools {
-            pools.append(Pool(highestLimit: plan.limit))
-            amounts.append(PacketAmountsBox(plan))
+        for _ in world.pools {
+            pools.append(Pool())
+            amounts.append(nil)
         }
     }
 
-    func asked(_ world: World, _ operation: Operation) {
-        prepare(world)
-        guard operation.kind == .alter, let at = operation.words.firstIndex(of: "LIMIT"),
-            let limit = UInt32(operation.words[at + 1])
-        else { return }
-        pools[operation.pool].highestLimit = max(pools[operation.pool].highestLimit, limit)
+    /// A pool's amounts, once its seed is known.
+    private func amounts(_ world: World, _ plan: PoolPlan) -> PacketAmounts? {
+        if let known = amounts[plan.index] { return known }
+        guard let seed = world.seed(of: plan) else { return nil }
+        amounts[plan.index] = PacketAmounts(
+            plan.definition(opensMs: 0, closesMs: 0, seed: seed))
+        return amounts[plan.index]
     }
 
     func answered(
@@ -51,9 +48,18 @@ final class WinnersOracle: Oracle {
         guard win.packet >= 0, win.packet < plan.units else {
             return fail("packet \(win.packet) of \(plan.units)")
         }
-        let expected = amounts[operation.pool].amounts.amount(win.packet)
+        guard let expected = amounts(world, plan)?.amount(win.packet) else {
+            return fail("packet \(win.packet) of a pool whose creation is not durable")
+        }
         guard win.fen == expected else {
             return fail("packet \(win.packet) holds \(expected) fen, told were \(win.fen)")
+        }
+        guard win.fen >= plan.minFenMade, plan.maxFen == 0 || win.fen <= plan.maxFen else {
+            return fail("\(win.fen) fen lie outside of \(plan.minFenMade) to \(plan.maxFen)")
+        }
+        let region = plan.region(of: operation.actor, world.random)
+        if let packets = plan.packets(of: region), !packets.contains(win.packet) {
+            return fail("packet \(win.packet) is none of region \(region ?? "")'s \(packets)")
         }
         if let owner = pools[operation.pool].owner[win.packet] {
             guard owner == operation.user else {
@@ -63,13 +69,35 @@ final class WinnersOracle: Oracle {
         }
         pools[operation.pool].owner[win.packet] = operation.user
         pools[operation.pool].fen += win.fen
-        let count = (pools[operation.pool].packets[operation.user] ?? 0) + 1
-        pools[operation.pool].packets[operation.user] = count
-        if count > Int(pools[operation.pool].highestLimit) {
-            fail("\(count) packets, the limit is \(pools[operation.pool].highestLimit)")
-        }
         if pools[operation.pool].fen > plan.amountFen {
             fail("\(pools[operation.pool].fen) fen were given of \(plan.amountFen)")
+        }
+        let grants = world.histories[operation.node].allGrants(plan.key, operation.user)
+        if !grants.contains(where: { Win($0) == win }) {
+            fail("\(win) is in no entry, there are \(grants.map { Win($0) })")
+        }
+        checkLimit(world, operation, answer, sentNs)
+    }
+
+    /// What was heard of before this was asked for came before it; with it, that is within a limit
+    /// that can have been in force since.
+    private func checkLimit(
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ sentNs: UInt64
+    ) {
+        let isNew = answer.items.first?.text == "granted"
+        let heard = pools[operation.pool].heardNs[operation.user] ?? []
+        pools[operation.pool].heardNs[operation.user] = heard + [world.nowNs]
+        // A repeat may have been granted at any time.
+        let count = isNew ? heard.count { $0 <= sentNs } + 1 : heard.count + 1
+        let limits =
+            isNew
+            ? operators.values(.limit, operation.pool, since: sentNs)
+            : operators.allValues(.limit, operation.pool)
+        if count > limits.max() ?? 0 {
+            world.fail(
+                name,
+                "\(world.pools[operation.pool].name), user \(operation.user): \(count) packets, "
+                    + "the limit can only be \(limits)")
         }
     }
 }

@@ -100,6 +100,7 @@ public struct RunBundle: Sendable, Codable {
             scenario.patienceNs < longestNs, scenario.maintenanceNs >= 1_000_000,
             scenario.maintenanceNs < longestNs
         else { return "times are out of order or out of range" }
+        if let problem = scenario.links?.problem { return "links: \(problem)" }
         guard users.allSatisfy({ $0 >= 0 && $0 < 1 << 32 }) else { return "a user is no number" }
         for fault in plan.faults {
             guard (0..<scenario.nodes).contains(fault.node), fault.startNs <= fault.endNs,

@@ -25,9 +25,16 @@ public struct Shrinker {
     /// Runs candidates in this process: for failures that an oracle found.
     public static func inProcess(_ failure: Failure) -> Check {
         { candidate in
-            let world = candidate.run()
+            let world = candidate.world()
+            world.lastEvent = mostEvents(failure)
+            world.run()
             return world.failure?.oracle == failure.oracle && world.failure?.kind == failure.kind
         }
+    }
+
+    /// What takes much longer than the original to fail is no smaller failure.
+    public static func mostEvents(_ failure: Failure) -> UInt64 {
+        failure.kind == .crash ? .max : 2 * failure.event + 10_000
     }
 
     public mutating func shrink() {

@@ -52,6 +52,11 @@ public final class StoreModel: LedgerStore {
         return cursors.first { $0.lane == lane }?.cursor
     }
 
+    /// The segment of a lane that it has come to; nil: none of it yet.
+    func segment(ofLane lane: String) -> UInt64? {
+        cursors.first { $0.lane == lane }?.cursor.segment
+    }
+
     public func apply(
         _ batch: EntryBatch, cursors moved: [(lane: String, cursor: SourceCursor)]
     ) throws(StoreError) {

@@ -23,6 +23,8 @@ enum Happening {
     case lazyFlush(Place)
     case reconcile(node: Int, boot: Int)
     case maintain(node: Int, boot: Int)
+    /// A clean stop looks whether it can go on.
+    case stopping(node: Int, boot: Int)
     case faultBegins(Int)
     case faultEnds(Int)
     case faultStrikes(Int, boot: Int)
@@ -63,6 +65,7 @@ enum Happening {
         case .restart(let node, let stops): return pack(16, node, stops)
         case .progress: return pack(17, 0)
         case .faultStrikes(let index, let boot): return pack(18, index, boot)
+        case .stopping(let node, let boot): return pack(19, node, boot)
         }
     }
 
@@ -83,7 +86,8 @@ enum Happening {
         case .synced(let place): "journal of \(place.node)/\(place.core) is synced"
         case .lazyFlush(let place): "journal of \(place.node)/\(place.core) is flushed lazily"
         case .reconcile(let node, _): "reconciler of \(node)"
-        case .maintain(let node, _): "snapshots of \(node)"
+        case .maintain(let node, _): "maintenance of \(node)"
+        case .stopping(let node, _): "stop of \(node)"
         case .faultBegins(let index): "fault \(index) begins"
         case .faultEnds(let index): "fault \(index) ends"
         case .faultStrikes(let index, _): "fault \(index) strikes"

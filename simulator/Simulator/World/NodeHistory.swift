@@ -1,46 +1,96 @@
+import EdgeCluster
 import EdgeLedger
 import EdgeMemory
+import EdgeReconciler
 import EdgeTypes
 import EdgeWire
 
-/// What a node's journal has committed, as seen from outside: every frame once, by shard.
+/// What a node's journal has committed, as seen from outside: every frame once, by shard. And what
+/// the running process has in memory beyond that, at every time of the run.
 final class NodeHistory {
     private struct Shard {
         /// Checksum of each committed frame, from sequence 1.
         var frames: [UInt32] = []
     }
 
+    private unowned let world: World
+    private let node: Int
+    private let placement: Placement
     private var shards: [Shard]
     /// Submitted and not known to be durable, by core.
     private var waiting: [[WaitingFrame]] = []
     private(set) var fold = LedgerFold()
-    private(set) var entries: UInt64 = 0
+    /// Of pools whose creation is committed.
+    private(set) var seeds: [PoolKey: Bits256] = [:]
+    private var committed: NodeBooks
+    /// What the process has in memory.
+    private(set) var live: NodeBooks
     /// Why the history contradicts itself.
     private(set) var contradiction: String?
-    /// A bit of the disk has flipped: the node may refuse to start.
-    var isDamaged = false
-    /// A write landed elsewhere.
-    var isMisdirected = false
-    /// It did.
+    /// What was done to its disk.
+    private(set) var damage = NodeDamage()
+    /// When its process last began with what it found.
+    private(set) var resumedNs: UInt64 = 0
+    /// Nothing is asked of the node any more.
     var isGone = false
+    /// Damage keeps the rest of the journal from the store, and the node says so.
+    var isShippingStopped = false
+
+    private var homes: [PoolKey: Timeline<NodeBooks.Home>] = [:]
+    private var slices: [NodeBooks.SliceKey: Timeline<NodeBooks.Slice>] = [:]
+    private var units: [NodeBooks.UserKey: Timeline<Int64>] = [:]
+    private var timesMs: [Timeline<UnixMs>]
+    /// What was ever granted; also what a crash took along.
+    private var allGrants: [NodeBooks.UserKey: [NodeBooks.Grant]] = [:]
+    /// The keys of the above in order of appearance.
+    private var homeKeys: [PoolKey] = []
+    private var sliceKeys: [NodeBooks.SliceKey] = []
+    private var userKeys: [NodeBooks.UserKey] = []
+    private var maps: [PoolKey: SliceMap] = [:]
+    private var numbers: [PoolKey: Int] = [:]
 
     private struct WaitingFrame {
         var end: UInt64
         var bytes: [UInt8]
     }
 
-    init(shards: Int) { self.shards = Array(repeating: Shard(), count: shards) }
+    init(world: World, node: Int) {
+        self.world = world
+        self.node = node
+        let count = world.scenario.shards
+        // Where a slice is does not depend on how many cores there are.
+        placement = Placement(shards: count, cores: 1)
+        shards = Array(repeating: Shard(), count: count)
+        committed = NodeBooks(shards: count)
+        live = committed
+        timesMs = Array(repeating: Timeline(), count: count)
+    }
 
     func sequence(_ shard: ShardID) -> UInt64 { UInt64(shards[Int(shard)].frames.count) }
 
+    // MARK: The journal
+
     /// A process begins: nothing waits.
     func begin(cores: Int) { waiting = Array(repeating: [], count: cores) }
+
+    /// A process goes on with what its restart has found: what the one before had and did not
+    /// commit is gone.
+    func resume() {
+        resumedNs = world.nowNs
+        live = committed
+        for key in homeKeys { markHome(key) }
+        for key in sliceKeys { markSlice(key) }
+        for key in userKeys { markUser(key) }
+        for shard in timesMs.indices { timesMs[shard].set(live.timesMs[shard], at: world.nowNs) }
+    }
 
     /// A core has handed over entries that end at `end` in its lane.
     func submit(_ core: Int, _ bytes: UnsafeRawBufferPointer, end: UInt64) {
         var offset = 0
         while offset < bytes.count {
-            guard let frame = try? JournalFrame.parse(bytes, at: offset) else {
+            guard let frame = try? JournalFrame.parse(bytes, at: offset),
+                let entry = try? frame.entry()
+            else {
                 contradiction = contradiction ?? "a step wrote what is no entry"
                 return
             }
@@ -48,7 +98,38 @@ final class NodeHistory {
             waiting[core].append(
                 WaitingFrame(
                     end: end - UInt64(bytes.count - offset), bytes: Array(frame.bytes)))
+            if !isGone { wrote(frame.header, entry) }
         }
+    }
+
+    private func wrote(_ header: EntryHeader, _ entry: Entry) {
+        for oracle in world.oracles { oracle.wrote(world, node, header, entry) }
+        live.apply(header, entry, ns: world.nowNs)
+        timesMs[Int(header.shard)].set(header.timeMs, at: world.nowNs)
+        if let key = live.touched.home { markHome(key) }
+        if let key = live.touched.slice { markSlice(key) }
+        if let key = live.touched.user { markUser(key) }
+        guard case .claim(let claim) = entry else { return }
+        let key = NodeBooks.UserKey(pool: claim.pool, user: claim.user)
+        if let grant = live.grants[key]?.last { allGrants[key, default: []].append(grant) }
+    }
+
+    private func markHome(_ key: PoolKey) {
+        if homes[key] == nil { homeKeys.append(key) }
+        // One that a crash took back is as it was created, until it is created anew.
+        guard let home = live.homes[key] ?? homes[key]?.last else { return }
+        homes[key, default: Timeline()].set(home, at: world.nowNs)
+    }
+
+    private func markSlice(_ key: NodeBooks.SliceKey) {
+        if slices[key] == nil { sliceKeys.append(key) }
+        guard let slice = live.slices[key] ?? slices[key]?.last else { return }
+        slices[key, default: Timeline()].set(slice, at: world.nowNs)
+    }
+
+    private func markUser(_ key: NodeBooks.UserKey) {
+        if units[key] == nil { userKeys.append(key) }
+        units[key, default: Timeline()].set(live.units[key] ?? 0, at: world.nowNs)
     }
 
     func commit(_ core: Int, upTo position: UInt64) {
@@ -76,9 +157,13 @@ final class NodeHistory {
             return contradict(frame, "follows \(known)")
         }
         shards[shard].frames.append(frame.checksum)
-        entries += 1
         do {
-            try fold.apply(frame.header, try frame.entry())
+            let entry = try frame.entry()
+            committed.apply(frame.header, entry, ns: world.nowNs)
+            if case .poolCreated(let definition, _) = entry {
+                seeds[.of(definition.kind.family, definition.name)] = definition.seed
+            }
+            try fold.apply(frame.header, entry)
         } catch {
             contradict(frame, "breaks the rules: \(error)")
         }
@@ -89,8 +174,118 @@ final class NodeHistory {
         contradiction = "shard \(frame.shard), sequence \(frame.sequence) \(what)"
     }
 
-    /// A restart found a shard at `sequence`: less than was committed is a loss.
-    func restarted(_ shard: ShardID, at sequence: UInt64) -> Bool {
-        sequence >= UInt64(shards[Int(shard)].frames.count)
+    // MARK: Looking back
+
+    // Each of these gives what was so at some moment after `ns`, up to now: whatever was answered
+    // in that time to what was asked at `ns` goes back to one of those moments. Entries count
+    // from the step that made them, which is when it decided.
+
+    func home(_ pool: PoolKey, since ns: UInt64) -> [NodeBooks.Home] {
+        homes[pool]?.since(ns).map(\.value) ?? []
+    }
+
+    func slice(_ pool: PoolKey, _ slice: UInt32, since ns: UInt64) -> [NodeBooks.Slice] {
+        slices[NodeBooks.SliceKey(pool: pool, slice: slice)]?.since(ns).map(\.value) ?? []
+    }
+
+    /// Packets, or units that count against the limit.
+    func units(_ pool: PoolKey, _ user: UserID, since ns: UInt64) -> ClosedRange<Int64> {
+        let values = units[NodeBooks.UserKey(pool: pool, user: user)]?.since(ns).map(\.value) ?? []
+        // Nothing before the first.
+        let first = values.first ?? 0
+        let isNew = units[NodeBooks.UserKey(pool: pool, user: user)]?.began(after: ns) ?? true
+        let low = values.reduce(first, min)
+        return (isNew ? min(0, low) : low)...values.reduce(first, max)
+    }
+
+    /// What a shard's clock can have shown: the later of its last entry and the wall clock.
+    func timeMs(_ shard: ShardID, since ns: UInt64) -> ClosedRange<UnixMs> {
+        let wall = world.nodes[node].clock.wallMs(from: ns, to: world.nowNs)
+        let own = timesMs[Int(shard)].since(ns).map(\.value)
+        let isNew = timesMs[Int(shard)].began(after: ns)
+        let low = isNew ? 0 : own.min() ?? 0
+        return max(wall.lowerBound, low)...max(wall.upperBound, own.max() ?? 0)
+    }
+
+    /// All that a user was ever granted, in order; also what a crash took along.
+    func allGrants(_ pool: PoolKey, _ user: UserID) -> [NodeBooks.Grant] {
+        allGrants[NodeBooks.UserKey(pool: pool, user: user)] ?? []
+    }
+
+    /// What a user has of a pool, in order.
+    func grants(_ pool: PoolKey, _ user: UserID) -> [NodeBooks.Grant] {
+        live.grants[NodeBooks.UserKey(pool: pool, user: user)] ?? []
+    }
+
+    /// The slice that serves a user; nil as long as the pool is not known.
+    func slice(of user: UserID, _ pool: PoolKey, region: String?) -> UInt32? {
+        guard let definition = live.definitions[pool] else { return nil }
+        let map = maps[pool] ?? SliceMap(definition, pool: pool)
+        maps[pool] = map
+        let key = region.map { RegionKey.of(Text64($0)) } ?? 0
+        return map.slice(of: user, region: key)
+    }
+
+    /// The shard of a slice; nil as long as the pool is not known.
+    func shard(of pool: PoolKey, slice: UInt32) -> ShardID? {
+        live.definitions[pool].map { _ in placement.shard(of: pool, slice: slice) }
+    }
+
+    /// An order as it is now, by the number that its user knows.
+    func order(_ text: String) -> NodeBooks.Order? {
+        OrderID(text: text).flatMap { live.orders[$0] }
+    }
+
+    /// The number of a pool of this node among the world's.
+    func number(of pool: PoolKey) -> Int? {
+        if numbers.isEmpty {
+            for plan in world.pools where plan.node == node { numbers[plan.key] = plan.index }
+        }
+        return numbers[pool]
+    }
+
+    // MARK: Damage
+
+    /// A bit of a file has flipped.
+    func rotted(_ path: String) {
+        let isShipped = damage.isShipped(path) { world.nodes[node].store.segment(ofLane: $0) }
+        damage.rotted(path, at: world.nowNs, wasShipped: isShipped)
+    }
+
+    private var isMisdirectionPending: Bool { world.nodes[node].disk.faults.misdirectsBy != nil }
+
+    /// The next write will land elsewhere.
+    func misdirects() {
+        damage.armed(at: world.nowNs, isPending: isMisdirectionPending)
+    }
+
+    /// Nothing is misdirected any more.
+    func misdirectsNoMore() {
+        damage.disarmed(at: world.nowNs, isPending: isMisdirectionPending)
+    }
+
+    /// Whether a write has landed elsewhere since the process last began.
+    var isFreshlyMisdirected: Bool {
+        damage.isMisdirected(since: resumedNs, isPending: isMisdirectionPending)
+    }
+
+    /// Whether anything was done to the disk since the process last began.
+    var isDamaged: Bool { damage.isRotted(since: resumedNs) || isFreshlyMisdirected }
+
+    /// Whether damage explains that the process does not start: it names what was damaged.
+    func excuses(refusal: String) -> Bool {
+        if damage.names(refusal) { return true }
+        return damage.isMisdirected(since: 0, isPending: isMisdirectionPending)
+            && refusal.contains("damaged")
+    }
+
+    /// Whether damage explains that the store does not catch up: the last turn has failed, over
+    /// something that was damaged before the store had it.
+    func excuses(lag status: ReconcilerStatus) -> Bool {
+        guard status.state == .failing, let error = status.lastError else { return false }
+        if damage.names(error, where: { !$0.wasShipped }) { return true }
+        // Where a snapshot covers what was lost on its way, the store will never have it.
+        return damage.isMisdirected(since: 0, isPending: isMisdirectionPending)
+            && (error.contains("damaged") || error.contains("does not continue"))
     }
 }

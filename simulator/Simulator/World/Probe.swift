@@ -7,6 +7,9 @@ public enum Probe: String, Sendable, CaseIterable {
     case crashWithEntriesWaiting
     case crashWithTransferWaiting
     case snapshotted
+    case snapshottedWhileServing
+    case heldBack
+    case tooManyForwards
     case maintenanceFailed
     case storeFailed
     case storeLostAnswer
@@ -27,6 +30,8 @@ public enum Probe: String, Sendable, CaseIterable {
     case refundDue
     case expired
     case closedByItself
+    case openingMoved
+    case closingMoved
     case clockWentBack
     case allSettled
 }

@@ -30,6 +30,8 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var maintenanceNs: UInt64 = 2_500_000_000
     /// Bytes of a journal segment; 0: each node draws its own.
     public var segmentBytes = 0
+    /// How far clients are from nodes; nil: all of it is drawn.
+    public var links: ScenarioLinks?
 
     public init() {}
 

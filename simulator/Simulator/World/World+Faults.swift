@@ -26,15 +26,14 @@ extension World {
             node.loseDisk()
             compromise(node, "its disk was exchanged")
         case .misdirectedWrite:
+            histories[node.index].misdirects()
             node.disk.faults.misdirectsBy = 4_096
-            histories[node.index].isDamaged = true
-            histories[node.index].isMisdirected = true
         case .pause: node.pause()
-        case .clockForward: node.clock.step(Int64(fault.magnitude))
+        case .clockForward: node.clock.step(Int64(fault.magnitude), at: nowNs)
         case .clockBack:
-            node.clock.step(-Int64(fault.magnitude))
+            node.clock.step(-Int64(fault.magnitude), at: nowNs)
             probe(.clockWentBack)
-        case .clockDrift: node.clock.drift(fault.magnitude, at: nowNs)
+        case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
         case .brokenConnections: node.breakConnections()
         case .storeDown: node.store.faults.isDown = true
         case .storeCommitLost: node.store.faults.losesAnswers = true
@@ -59,18 +58,20 @@ extension World {
         case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .drain, .diskLoss:
             start(node)
         case .resize:
-            if node.isDown {
-                node.coreCount =
-                    1 + Int(random.below(UInt64(scenario.mostCores), .faultTargets, fault.id, 9))
-            }
+            node.nextCoreCount =
+                1 + Int(random.below(UInt64(scenario.mostCores), .faultTargets, fault.id, 9))
             start(node)
         case .bitRot:
             rot(node, fault)
             start(node)
         case .pause: if !isActive(.pause, node) { node.resume() }
-        case .misdirectedWrite: node.disk.faults.misdirectsBy = nil
+        case .misdirectedWrite:
+            if !isActive(.misdirectedWrite, node) {
+                histories[node.index].misdirectsNoMore()
+                node.disk.faults.misdirectsBy = nil
+            }
         case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm: break
-        case .clockDrift: node.clock.drift(0, at: nowNs)
+        case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
         case .storeDown: node.store.faults.isDown = isActive(.storeDown, node)
         case .storeCommitLost:
             node.store.faults.losesAnswers = isActive(.storeCommitLost, node)
@@ -103,6 +104,15 @@ extension World {
         guard active[index], node.boot == boot, !node.isDown else { return }
         note("strikes: \(fault)")
         node.losePower(fault.id)
+    }
+
+    /// All drifts that are active, together.
+    private func driftPpm(_ node: SimulatedNode) -> Double {
+        plan.faults.indices.reduce(0) { sum, index in
+            let fault = plan.faults[index]
+            let counts = active[index] && fault.kind == .clockDrift && fault.node == node.index
+            return sum + (counts ? fault.magnitude : 0)
+        }
     }
 
     private func isActive(_ kind: FaultKind, _ node: SimulatedNode) -> Bool {
@@ -200,7 +210,7 @@ extension World {
         let path = folder + "/" + closed[place]
         if let offset = node.disk.rot(path, random, fault.id) {
             note("a bit flips in \(path) at \(offset)")
-            histories[node.index].isDamaged = true
+            histories[node.index].rotted(path)
         }
     }
 
@@ -217,7 +227,7 @@ extension World {
     func startRefused(_ node: SimulatedNode, _ reason: String) {
         note("node \(node.index) does not start: \(reason)")
         let history = histories[node.index]
-        if history.isDamaged {
+        if history.excuses(refusal: reason) {
             // It says so instead of serving what may be wrong: what is asked of it has no answer.
             probe(.startRefusedForDamage)
             history.isGone = true
@@ -232,117 +242,4 @@ extension World {
         }
         fail("restart", "node \(node.index) does not start: \(reason)")
     }
-}
-
-// MARK: Phases
-
-extension World {
-    /// Looks whether the run may go on to its next phase; at the end, asks every oracle.
-    func advance() {
-        schedule(nowNs + 250_000_000, .progress)
-        if nowNs > scenario.faultsEndNs, nowNs > scenario.crowdEndNs,
-            nowNs - max(lastProgressNs, phaseSinceNs, scenario.faultsEndNs) > scenario.patienceNs
-        {
-            return fail("liveness", stuck, kind: .liveness)
-        }
-        if nowNs > scenario.faultsEndNs + 10 * scenario.patienceNs {
-            return fail("liveness", "it never ends: " + stuck, kind: .liveness)
-        }
-        switch phase {
-        case .crowd:
-            guard nowNs > scenario.crowdEndNs, nowNs > scenario.faultsEndNs else { return }
-            enter(.answers)
-        case .answers:
-            guard clients.isIdle else { return }
-            enter(.again)
-            clients.askAgain()
-        case .again:
-            guard clients.isIdle else { return }
-            enter(.afterwards)
-            for node in nodes where node.isRunning {
-                node.losePower(UInt64(node.index) | 1 << 40)
-                node.start()
-            }
-            clients.askAgain()
-        case .afterwards:
-            guard clients.isIdle else { return }
-            enter(.closing)
-            clients.closePools()
-        case .closing:
-            guard clients.isIdle, nodes.allSatisfy(isSettled) else { return }
-            enter(.over)
-            probe(.allSettled)
-            for oracle in oracles where failure == nil { oracle.ended(self) }
-        case .over: break
-        }
-    }
-
-    private func enter(_ next: Phase) {
-        phase = next
-        phaseSinceNs = nowNs
-        note("phase \(next)")
-    }
-
-    /// Whether everything that the node committed is in its store.
-    private func isSettled(_ node: SimulatedNode) -> Bool {
-        let history = histories[node.index]
-        if history.isGone { return true }
-        if history.isDamaged, node.status.lastError?.contains("damaged") == true {
-            // What cannot be read cannot be shipped, and is never skipped.
-            probe(.shippingRefusedForDamage)
-            history.isGone = true
-            return true
-        }
-        if history.isMisdirected, node.status.lastError?.contains("does not continue") == true {
-            // A snapshot covers what the journal lost on its way: the store will never have it.
-            history.isGone = true
-            return true
-        }
-        guard node.isRunning, node.cores.allSatisfy(\.isDurable) else { return false }
-        for shard in 0..<scenario.shards
-        where node.store.marks[ShardID(shard)].sequence != history.sequence(ShardID(shard)) {
-            return false
-        }
-        return true
-    }
-
-    private var stuck: String {
-        for operation in clients.operations where !operation.isDone {
-            return "operation \(operation.id) (\(operation.kind) by \(operation.actor) at node "
-                + "\(operation.node)) has no answer after \(operation.attempts) attempts; node: "
-                + "\(nodes[operation.node].state)"
-        }
-        for node in nodes where !isSettled(node) {
-            return "the store of node \(node.index) does not catch up: "
-                + "\(node.status.lastError ?? "no error"), \(node.state)"
-        }
-        return "nothing moves in phase \(phase)"
-    }
-}
-
-// MARK: What the shells report
-
-extension World {
-    func submitted(_ node: SimulatedNode, _ core: Int, _ bytes: UnsafeRawBufferPointer) {
-        guard bytes.count > 0 else { return }
-        histories[node.index].submit(core, bytes, end: node.cores[core].submitted)
-    }
-
-    func committed(_ node: SimulatedNode, _ core: Int, upTo position: UInt64) {
-        histories[node.index].commit(core, upTo: position)
-    }
-
-    /// What a back end's command asks to create: the seed comes with it.
-    func definition(of draft: PoolDraft) -> PoolDefinition {
-        guard
-            let seed = draft.seed ?? pools.first(where: { $0.name == draft.name.description })?.seed
-        else { preconditionFailure("a pool that nobody planned") }
-        return PoolDefinition(
-            name: draft.name, kind: draft.kind, units: draft.units, amountFen: draft.amountFen,
-            minFen: draft.minFen, maxFen: draft.maxFen, holdMs: draft.holdMs,
-            slices: draft.slices, regions: draft.regions, seed: seed, seedWasGiven: true,
-            commitment: .zero, durability: draft.durability ?? .journal, initial: draft.terms)
-    }
-
-    func bytes(of operation: Int) -> [UInt8] { clients.bytes(of: operation) }
 }

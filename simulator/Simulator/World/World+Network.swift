@@ -4,30 +4,48 @@ import EdgeWire
 /// Messages under way, and what machines take for their work.
 extension World {
     /// A client sends an attempt of an operation.
-    func send(_ operation: Int, _ attempt: Int) {
-        let node = clients.operations[operation].node
+    func send(_ number: Int, _ attempt: Int) {
+        let operation = clients.operations[number]
+        let node = operation.node
         let link = network.links[node]
-        let entity = clients.operations[operation].key &<< 2
+        let entity = operation.key &<< 3
         let counter = UInt64(attempt)
-        let delayNs = network.delayNs(link, .request, entity, counter)
+        let delayNs = network.delayNs(operation, .request, counter)
         let isLost =
-            link.cutsRequests > 0
-            || random.happens(link.requestLoss, .networkLoss, entity << 1, counter)
-        let request = Happening.request(operation: operation, attempt: attempt)
+            link.cutsRequests > 0 || random.happens(link.requestLoss, .networkLoss, entity, counter)
+        let request = Happening.request(operation: number, attempt: attempt)
         if isLost {
-            // Retransmissions end some seconds later, if the client has not gone by then.
-            schedule(
-                nowNs + 3_000_000_000, .connectionLost(operation: operation, attempt: attempt))
+            loseConnection(number, attempt)
         } else {
-            let queueNs = queue(node, .request, bytes(of: operation).count)
+            let queueNs = queue(node, .request, bytes(of: number).count)
             deliver(request, node, afterNs: delayNs + queueNs)
         }
-        if random.happens(link.duplication, .networkLoss, entity << 1, counter | 1 << 40) {
+        if random.happens(link.duplication, .networkLoss, entity, counter | 1 << 40) {
             // Most at once, some much later.
-            let unit = RandomSource.unit(random.word(.networkDelay, entity, counter | 1 << 41))
+            let unit = RandomSource.unit(random.word(.networkLoss, entity, counter | 1 << 41))
             let late = UInt64(2_000_000_000 * unit * unit * unit * unit)
             deliver(request, node, afterNs: delayNs + late)
         }
+    }
+
+    /// A request is at the node's door: it is lost where nothing passes.
+    func arrive(_ operation: Int, _ attempt: Int) {
+        let node = clients.operations[operation].node
+        if network.links[node].cutsRequests > 0 { return loseConnection(operation, attempt) }
+        nodes[node].receive(operation, attempt)
+    }
+
+    /// An answer is at the client's door.
+    func arrive(_ operation: Int, _ attempt: Int, _ bytes: [UInt8]) {
+        let node = clients.operations[operation].node
+        if network.links[node].cutsReplies > 0 { return loseConnection(operation, attempt) }
+        digest(bytes)
+        clients.hear(operation, attempt, bytes)
+    }
+
+    /// Retransmissions end some seconds later, if the client has not gone by then.
+    private func loseConnection(_ operation: Int, _ attempt: Int) {
+        schedule(nowNs + 3_000_000_000, .connectionLost(operation: operation, attempt: attempt))
     }
 
     private func deliver(_ happening: Happening, _ node: Int, afterNs delayNs: UInt64) {
@@ -39,20 +57,18 @@ extension World {
     }
 
     /// A node answers an attempt.
-    func answer(_ node: SimulatedNode, _ operation: Int, _ attempt: Int, _ bytes: [UInt8]) {
+    func answer(_ node: SimulatedNode, _ number: Int, _ attempt: Int, _ bytes: [UInt8]) {
+        let operation = clients.operations[number]
         let link = network.links[node.index]
-        let entity = clients.operations[operation].key &<< 2
-        let counter = UInt64(attempt) << 20 | clients.nextAnswer(operation)
+        let counter = UInt64(attempt) << 20 | clients.nextAnswer(number)
         if link.cutsReplies > 0
-            || random.happens(link.replyLoss, .networkLoss, entity << 1 | 1, counter)
+            || random.happens(link.replyLoss, .networkLoss, operation.key &<< 3 | 1, counter)
         {
-            schedule(
-                nowNs + 3_000_000_000, .connectionLost(operation: operation, attempt: attempt))
-            return
+            return loseConnection(number, attempt)
         }
         deliver(
-            .reply(operation: operation, attempt: attempt, bytes: bytes), node.index,
-            afterNs: network.delayNs(link, .reply, entity, counter)
+            .reply(operation: number, attempt: attempt, bytes: bytes), node.index,
+            afterNs: network.delayNs(operation, .reply, counter)
                 + queue(node.index, .reply, bytes.count))
     }
 
@@ -68,10 +84,9 @@ extension World {
     }
 
     /// The node's end of a connection is gone.
-    func clientLosesConnection(_ operation: Int, _ attempt: Int, _ node: Int) {
+    func clientLosesConnection(_ operation: Int, _ attempt: Int) {
         let delayNs = network.delayNs(
-            network.links[node], .reply, clients.operations[operation].key &<< 2,
-            UInt64(attempt) | 1 << 50)
+            clients.operations[operation], .reply, UInt64(attempt) | 1 << 50)
         schedule(nowNs + delayNs, .connectionLost(operation: operation, attempt: attempt))
     }
 

@@ -32,6 +32,7 @@ public final class World {
     /// Answers and rows so far, and when the last came.
     var progressCount: UInt64 = 0
     var lastProgressNs: UInt64 = 0
+    private var lastProgressEvents: UInt64 = 0
 
     public private(set) var failure: Failure?
     public private(set) var digest: UInt64 = 0
@@ -72,13 +73,13 @@ public final class World {
         self.random = random
         let plan = plan ?? FaultPlan.draw(scenario, random)
         self.plan = plan
-        network = Network(random, nodes: scenario.nodes)
+        network = Network(scenario, random)
         active = Array(repeating: false, count: plan.faults.count)
         struck = active
         oracles = Oracles.all()
         for node in 0..<scenario.nodes {
             nodes.append(SimulatedNode(index: node, world: self))
-            histories.append(NodeHistory(shards: scenario.shards))
+            histories.append(NodeHistory(world: self, node: node))
             for _ in 0..<scenario.poolsPerNode {
                 pools.append(
                     PoolPlan.draw(index: pools.count, node: node, scenario, random))
@@ -120,8 +121,15 @@ public final class World {
             freeHappenings.append(Int32(slot))
             note(happening)
             handle(happening)
+            if events - lastProgressEvents > mostIdleEvents {
+                fail("liveness", "\(mostIdleEvents) events bring nothing", kind: .liveness)
+            }
         }
     }
+
+    /// So many events without an answer or a row go round in circles: those who wait and try again
+    /// do not make as many while time passes.
+    private var mostIdleEvents: UInt64 { 200_000 + 1_000 * UInt64(scenario.users) }
 
     private func note(_ happening: Happening) {
         digest = Hash64.mix(digest ^ nowNs, happening.word &+ events)
@@ -146,6 +154,7 @@ public final class World {
         guard count > 0 else { return }
         progressCount += count
         lastProgressNs = nowNs
+        lastProgressEvents = events
     }
 
     func fail(_ oracle: String, _ detail: String, kind: Failure.Kind = .correctness) {
@@ -159,10 +168,9 @@ public final class World {
     private func handle(_ happening: Happening) {
         switch happening {
         case .request(let operation, let attempt):
-            nodes[clients.operations[operation].node].receive(operation, attempt)
+            arrive(operation, attempt)
         case .reply(let operation, let attempt, let bytes):
-            digest(bytes)
-            clients.hear(operation, attempt, bytes)
+            arrive(operation, attempt, bytes)
         case .connectionLost(let operation, let attempt):
             clients.loseConnection(operation, attempt)
         case .timeout(let operation, let attempt): clients.timeOut(operation, attempt)
@@ -176,6 +184,7 @@ public final class World {
         case .lazyFlush(let place): alive(place.node, place.boot)?.lazyFlush(place.core)
         case .reconcile(let node, let boot): alive(node, boot)?.reconcile()
         case .maintain(let node, let boot): alive(node, boot)?.maintain()
+        case .stopping(let node, let boot): alive(node, boot)?.continueStop()
         case .faultBegins(let index): begin(index)
         case .faultEnds(let index): end(index)
         case .faultStrikes(let index, let boot): strike(index, boot: boot)

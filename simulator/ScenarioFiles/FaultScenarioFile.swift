@@ -1,8 +1,7 @@
-import EdgeTypes
+public import EdgeTypes
 import Foundation
-import ScenarioFiles
-import Simulator
-import StrictYAML
+public import Simulator
+public import StrictYAML
 
 /// Scenarios in which faults are looked for, as files.
 ///
@@ -18,6 +17,7 @@ import StrictYAML
 ///     patience: 120s    # without progress for so long, a run is not live
 ///     snapshots: 2500ms # time between them
 ///     faults: {from: 500ms, until: 20s, most: 3, only: [crash], without: [bitRot]}
+///     links: {users: mobile, back-ends: crossZone, mobile: {log-normal: {median: 30ms, sigma: 1}}}
 ///
 /// A regression is a scenario with the seed that found a bug:
 ///
@@ -26,29 +26,33 @@ import StrictYAML
 ///     scenario: ../faults/node.yaml
 ///     seed: 20
 ///     mutant: requestForgottenAtLimitOne   # the bug, built in: with it the seed fails
-enum FaultScenarioFile {
-    struct Pinned {
-        var scenario: Scenario
+public enum FaultScenarioFile {
+    public struct Pinned: Sendable {
+        public var scenario: Scenario
         /// Of a regression.
-        var seed: UInt64?
-        var bug: String?
+        public var seed: UInt64?
+        public var bug: String?
         /// The bug, built in: with it the seed must fail.
-        var mutant: Mutant?
+        public var mutant: Mutant?
+
+        public init(scenario: Scenario) { self.scenario = scenario }
     }
 
-    static func read(_ path: String) throws -> Scenario { try pinned(path).scenario }
-
     /// - Throws: `StrictYAMLError`, with file and line.
-    static func pinned(
-        _ path: String, nested: Bool = false
+    public static func pinned(_ path: String) throws(StrictYAMLError) -> Pinned {
+        try pinned(path, isNested: false)
+    }
+
+    private static func pinned(
+        _ path: String, isNested: Bool
     ) throws(StrictYAMLError) -> Pinned {
         let value = try root(path)
         return try value.map { map throws(StrictYAMLError) in
             let kind = try map.required("kind")
             switch try kind.word() {
             case "faults":
-                return Pinned(scenario: try scenario(&map), seed: nil, bug: nil)
-            case "regression" where nested:
+                return Pinned(scenario: try scenario(&map))
+            case "regression" where isNested:
                 throw kind.error("a regression's scenario is no regression")
             case "regression":
                 let mutant = try map.optional("mutant").map { value throws(StrictYAMLError) in
@@ -65,7 +69,7 @@ enum FaultScenarioFile {
                 }
                 let folder = (path as NSString).deletingLastPathComponent
                 let file = (folder as NSString).appendingPathComponent(other)
-                var pinned = try pinned((file as NSString).standardizingPath, nested: true)
+                var pinned = try pinned((file as NSString).standardizingPath, isNested: true)
                 pinned.seed = number
                 pinned.bug = bug
                 pinned.mutant = mutant
@@ -126,7 +130,22 @@ enum FaultScenarioFile {
             scenario.faults = try kinds(map.optional("only"))
             scenario.without = try kinds(map.optional("without"))
         }
+        if let links = map.optional("links") { scenario.links = try Self.links(links) }
         return scenario
+    }
+
+    /// Who is how far away, and the delays of each class of links: each may be left out.
+    private static func links(_ value: StrictValue) throws(StrictYAMLError) -> ScenarioLinks {
+        try value.map { (map) throws(StrictYAMLError) in
+            var links = ScenarioLinks()
+            links.users = try map.optional("users")?.choice()
+            links.backEnds = try map.optional("back-ends")?.choice()
+            for kind in LinkClass.allCases {
+                guard let value = map.optional(kind.rawValue) else { continue }
+                links.shapes[kind] = try value.distribution()
+            }
+            return links
+        }
     }
 
     private static func kinds(_ value: StrictValue?) throws(StrictYAMLError) -> [FaultKind] {

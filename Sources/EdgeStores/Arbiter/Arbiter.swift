@@ -1,0 +1,46 @@
+public import EdgeReconciler
+public import EdgeTypes
+
+/// Whoever decides which configuration a shard has: an existing consistent engine.
+///
+/// It is asked rarely (when a process dies, joins, or hands over) and must never forget: every
+/// answer but `unknown` is durable. Calls block; each arbiter has a thread of its own.
+public protocol Arbiter: AnyObject, Sendable {
+    /// Who answers. Another identity than before may have lost epochs: nothing is changed through
+    /// it until an operator accepts it.
+    func identity() throws(StoreError) -> ArbiterIdentity
+
+    /// Makes the first configurations of a cluster, where there are none.
+    ///
+    /// - Returns: whether it was this call that made them.
+    func found(_ configurations: [ShardConfiguration]) throws(StoreError) -> Bool
+
+    /// Puts each `next` in the place of its `expected`, where that is what is held, whole. Each
+    /// change is decided by itself.
+    ///
+    /// - Returns: one outcome a change, in order; all `unknown` where the engine failed in a way
+    ///   that does not tell.
+    func compareAndSet(_ changes: [ConfigurationChange]) -> [ConfigurationOutcome]
+
+    /// The configurations that were changed after `revision`, and the revision that they bring
+    /// one to. 0: all of them.
+    func read(after revision: UInt64) throws(StoreError) -> ArbiterNews
+}
+
+/// An engine's own name, drawn when its tables were made.
+public struct ArbiterIdentity: Hashable, Sendable {
+    public var text: String
+
+    public init(text: String) { self.text = text }
+}
+
+/// What an arbiter has decided lately.
+public struct ArbiterNews: Hashable, Sendable {
+    public var configurations: [ShardConfiguration]
+    public var revision: UInt64
+
+    public init(configurations: [ShardConfiguration], revision: UInt64) {
+        self.configurations = configurations
+        self.revision = revision
+    }
+}

@@ -1,0 +1,178 @@
+public import EdgeReconciler
+public import EdgeTypes
+import GRDB
+
+/// The arbiter of nodes on one machine: a SQLite file that all of them open.
+///
+/// A change is one transaction, in write-ahead mode with `synchronous = FULL`: on the disk before
+/// it is answered. Used from one thread at a time; other processes wait for each other.
+public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
+    // SAFETY: `DatabaseQueue` serialises every access.
+    private let queue: DatabaseQueue
+
+    /// Longest wait for another process's transaction, ms.
+    static let lockWaitMs = 2_000
+    static let applicationID: Int32 = 0x4477_6e61
+
+    /// Opens or makes the file.
+    public init(path: String) throws(StoreError) {
+        var options = SQLiteOptions()
+        options.lockWaitMs = Self.lockWaitMs
+        queue = try SQLiteFile.openForWriting(
+            path: path, options: options, migrations: Self.migrations,
+            applicationID: Self.applicationID)
+    }
+
+    public func close() { try? queue.close() }
+
+    public func identity() throws(StoreError) -> ArbiterIdentity {
+        try run { database in
+            guard
+                let text = try String.fetchOne(database, sql: "SELECT identity FROM arbiter")
+            else { throw StoreError.badRow("the arbiter has no identity") }
+            return ArbiterIdentity(text: text)
+        }
+    }
+
+    public func found(_ configurations: [ShardConfiguration]) throws(StoreError) -> Bool {
+        try run { database in
+            var isFirst = false
+            try database.inTransaction(.immediate) {
+                let held = try Int.fetchOne(database, sql: "SELECT count(*) FROM configurations")
+                isFirst = held == 0
+                guard isFirst else { return .commit }
+                let revision = try Self.raiseRevision(database)
+                for configuration in configurations {
+                    try Self.write(configuration, revision, database)
+                }
+                return .commit
+            }
+            return isFirst
+        }
+    }
+
+    public func compareAndSet(_ changes: [ConfigurationChange]) -> [ConfigurationOutcome] {
+        var outcomes: [ConfigurationOutcome] = []
+        do {
+            try queue.inDatabase { database in
+                try database.inTransaction(.immediate) {
+                    outcomes = []
+                    let revision = try Self.raiseRevision(database)
+                    for change in changes {
+                        outcomes.append(try Self.decide(change, revision, database))
+                    }
+                    return .commit
+                }
+            }
+            return outcomes
+        } catch {
+            // It may have been written or not: only asking again tells.
+            return changes.map { _ in .unknown }
+        }
+    }
+
+    public func read(after revision: UInt64) throws(StoreError) -> ArbiterNews {
+        try run { database in
+            try database.beginTransaction(.deferred)
+            defer { try? database.commit() }
+            let latest = try Int64.fetchOne(database, sql: "SELECT revision FROM arbiter") ?? 0
+            let rows = try Row.fetchAll(
+                database,
+                sql: "SELECT \(Self.columns) FROM configurations WHERE revision > ? ORDER BY shard",
+                arguments: [Int64(bitPattern: revision)])
+            return ArbiterNews(
+                configurations: try rows.map(Self.configuration), revision: UInt64(latest))
+        }
+    }
+
+    // MARK: Rows
+
+    private static func decide(
+        _ change: ConfigurationChange, _ revision: Int64, _ database: Database
+    ) throws -> ConfigurationOutcome {
+        guard
+            let row = try Row.fetchOne(
+                database, sql: "SELECT \(columns) FROM configurations WHERE shard = ?",
+                arguments: [Int64(change.expected.shard)])
+        else { throw StoreError.badRow("shard \(change.expected.shard) has no configuration") }
+        let held = try configuration(row)
+        // Asked again after an answer that was lost.
+        if held == change.next { return .applied }
+        guard held == change.expected else { return .refused(held) }
+        try write(change.next, revision, database)
+        return .applied
+    }
+
+    private static func raiseRevision(_ database: Database) throws -> Int64 {
+        try database.execute(sql: "UPDATE arbiter SET revision = revision + 1")
+        guard let revision = try Int64.fetchOne(database, sql: "SELECT revision FROM arbiter")
+        else { throw StoreError.badRow("the arbiter has no revision") }
+        return revision
+    }
+
+    private static func write(
+        _ configuration: ShardConfiguration, _ revision: Int64, _ database: Database
+    ) throws {
+        let members = configuration.members.map(text).joined(separator: " ")
+        try database.execute(
+            sql: """
+                INSERT OR REPLACE INTO configurations
+                (shard, epoch, primary_member, members, sealed, revision) VALUES (?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                Int64(configuration.shard), Int64(configuration.epoch),
+                text(configuration.primary), members, configuration.isSealed, revision,
+            ])
+    }
+
+    private static let columns = "shard, epoch, primary_member, members, sealed"
+
+    private static func configuration(_ row: Row) throws -> ShardConfiguration {
+        let members = (row[3] as String).split(separator: " ").compactMap { member(String($0)) }
+        guard let shard = ShardID(exactly: row[0] as Int64),
+            let epoch = UInt32(exactly: row[1] as Int64), let primary = member(row[2]),
+            members.contains(primary), members.count <= Limits.replicas
+        else { throw StoreError.badRow("a configuration: \(row)") }
+        return ShardConfiguration(
+            shard: shard, epoch: epoch, primary: primary, members: members, isSealed: row[4])
+    }
+
+    /// A replica as an operator reads it: node and boot in hexadecimal.
+    private static func text(_ replica: ReplicaID) -> String {
+        String(replica.node, radix: 16) + "." + String(replica.boot, radix: 16)
+    }
+
+    private static func member(_ text: String) -> ReplicaID? {
+        let parts = text.split(separator: ".")
+        guard parts.count == 2, let node = UInt64(parts[0], radix: 16),
+            let boot = UInt64(parts[1], radix: 16)
+        else { return nil }
+        return ReplicaID(node: node, boot: boot)
+    }
+
+    private func run<T>(_ body: (Database) throws -> T) throws(StoreError) -> T {
+        do {
+            return try queue.inDatabase(body)
+        } catch {
+            throw StoreError.of(error)
+        }
+    }
+
+    static let migrations = [
+        SchemaMigration(
+            number: 1, name: "configurations",
+            sql: """
+                CREATE TABLE arbiter (identity TEXT NOT NULL, revision INTEGER NOT NULL) STRICT;
+                INSERT INTO arbiter VALUES (lower(hex(randomblob(16))), 0);
+                CREATE TABLE configurations (
+                    shard INTEGER PRIMARY KEY,
+                    epoch INTEGER NOT NULL,
+                    primary_member TEXT NOT NULL,
+                    members TEXT NOT NULL,
+                    sealed INTEGER NOT NULL,
+                    revision INTEGER NOT NULL
+                ) STRICT;
+                CREATE INDEX configurations_by_revision ON configurations (revision);
+                """)
+    ]
+}

@@ -1,0 +1,83 @@
+import EdgeLedger
+import EdgeReconciler
+import EdgeTypes
+
+/// From the crowd to the end: when the run goes on, and when it gives up waiting.
+extension World {
+    /// Looks whether the run may go on to its next phase; at the end, asks every oracle.
+    func advance() {
+        schedule(nowNs + 250_000_000, .progress)
+        if nowNs > scenario.faultsEndNs, nowNs > scenario.crowdEndNs,
+            nowNs - max(lastProgressNs, phaseSinceNs, scenario.faultsEndNs) > scenario.patienceNs
+        {
+            return fail("liveness", stuck, kind: .liveness)
+        }
+        if nowNs > scenario.faultsEndNs + 10 * scenario.patienceNs {
+            return fail("liveness", "it never ends: " + stuck, kind: .liveness)
+        }
+        switch phase {
+        case .crowd:
+            guard nowNs > scenario.crowdEndNs, nowNs > scenario.faultsEndNs else { return }
+            enter(.answers)
+        case .answers:
+            guard clients.isIdle else { return }
+            enter(.again)
+            clients.askAgain()
+        case .again:
+            guard clients.isIdle else { return }
+            enter(.afterwards)
+            for node in nodes where node.isRunning {
+                node.losePower(UInt64(node.index) | 1 << 40)
+                node.start()
+            }
+            clients.askAgain()
+        case .afterwards:
+            guard clients.isIdle else { return }
+            enter(.closing)
+            clients.closePools()
+        case .closing:
+            guard clients.isIdle, nodes.allSatisfy(isSettled) else { return }
+            enter(.over)
+            probe(.allSettled)
+            for oracle in oracles where failure == nil { oracle.ended(self) }
+        case .over: break
+        }
+    }
+
+    private func enter(_ next: Phase) {
+        phase = next
+        phaseSinceNs = nowNs
+        note("phase \(next)")
+    }
+
+    /// Whether everything that the node committed is in its store.
+    private func isSettled(_ node: SimulatedNode) -> Bool {
+        let history = histories[node.index]
+        if history.isGone || history.isShippingStopped { return true }
+        guard node.isRunning, node.cores.allSatisfy(\.isDurable) else { return false }
+        if history.excuses(lag: node.status) {
+            // What cannot be read cannot be shipped, and is never skipped.
+            probe(.shippingRefusedForDamage)
+            history.isShippingStopped = true
+            return true
+        }
+        for shard in 0..<scenario.shards
+        where node.store.marks[ShardID(shard)].sequence != history.sequence(ShardID(shard)) {
+            return false
+        }
+        return true
+    }
+
+    private var stuck: String {
+        for operation in clients.operations where !operation.isDone {
+            return "operation \(operation.id) (\(operation.kind) by \(operation.actor) at node "
+                + "\(operation.node)) has no answer after \(operation.attempts) attempts; node: "
+                + "\(nodes[operation.node].state)"
+        }
+        for node in nodes where !isSettled(node) {
+            return "the store of node \(node.index) does not catch up: "
+                + "\(node.status.lastError ?? "no error"), \(node.state)"
+        }
+        return "nothing moves in phase \(phase)"
+    }
+}
