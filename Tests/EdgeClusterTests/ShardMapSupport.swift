@@ -127,6 +127,68 @@ struct DrawnTopology {
     }
 }
 
+extension DrawnTopology {
+    /// What operators should not do, or not all at once.
+    ///
+    /// - Returns: what was done.
+    mutating func changeWildly(_ draw: inout Draw) -> String {
+        let region = draw.below(regions.count)
+        let place = draw.below(regions[region].nodes.count)
+        let node = regions[region].nodes[place]
+        switch draw.below(12) {
+        case 0:
+            let weight = draw.one(of: [0, 1, 10, 999, 1_001, 10_000, Topology.weightLimit])
+            regions[region].nodes[place] = Topology.Node(
+                name: node.name, zone: node.zone, weightMilli: weight)
+            return "weight \(weight)"
+        case 1:
+            regions[region].nodes[place] = Topology.Node(
+                name: node.name, zone: "z\(draw.below(6))", weightMilli: node.weightMilli)
+            return "a node changes its zone"
+        case 2:
+            guard regions.count > 1, regions[region].nodes.count > 1 else { return "nothing" }
+            regions[region].nodes.remove(at: place)
+            regions[(region + 1) % regions.count].nodes.append(node)
+            return "a node changes its region"
+        case 3:
+            let other = draw.below(regions.count)
+            let otherPlace = draw.below(regions[other].nodes.count)
+            let twin = regions[other].nodes[otherPlace]
+            regions[region].nodes[place] = Topology.Node(
+                name: twin.name, zone: node.zone, weightMilli: node.weightMilli)
+            regions[other].nodes[otherPlace] = Topology.Node(
+                name: node.name, zone: twin.zone, weightMilli: twin.weightMilli)
+            return "two nodes change names"
+        case 4:
+            let zones = draw.one(of: [1, 2, 3, 1_000])
+            regions[region].nodes = regions[region].nodes.enumerated().map { index, node in
+                Topology.Node(
+                    name: node.name, zone: "y\(index % zones)", weightMilli: node.weightMilli)
+            }
+            return "\(zones) zones"
+        case 5:
+            let nodes = regions[region].nodes
+            regions[region].nodes = Array(draw.shuffled(nodes).prefix(replicas))
+            return "as few nodes as replicas"
+        case 6:
+            for node in regions[region].nodes { add(to: region, zone: node.zone) }
+            regions[region].nodes.removeFirst(regions[region].nodes.count / 2)
+            return "replace all nodes"
+        case 7:
+            regions[region].weightMilli = draw.one(of: [0, 1, 1_000, Topology.weightLimit])
+            return "a region's weight \(regions[region].weightMilli)"
+        case 8:
+            regions[region].nodes = regions[region].nodes.map { node in
+                Topology.Node(
+                    name: node.name, zone: node.zone,
+                    weightMilli: draw.one(of: [0, 1, 500, 1_000, 5_000, 100_000]))
+            }
+            return "all weights"
+        default: return change(&draw)
+        }
+    }
+}
+
 /// Checks a plan against everything that holds for every plan.
 struct PlanCheck {
     let plan: ShardMapPlan

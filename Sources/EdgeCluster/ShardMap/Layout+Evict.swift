@@ -59,7 +59,7 @@ extension Layout {
         let leaving = members.count < replicas ? -1 : wrong ?? -1
         let others = leaving >= 0 ? members.removing(leaving) : members
         guard let (node, room) = receiver(joining: others, region: region, leaving: leaving) else {
-            return resettle(group, others, leaving: leaving)
+            return resettle(group, others)
         }
         // Which of two in one zone goes is for their loads to say, shard by shard.
         let isServing = leaving >= 0 && nodes[leaving].serves
@@ -126,23 +126,42 @@ extension Layout {
     }
 
     /// Nobody may join what is left of a group, for partners are used up: a shard of it goes to a
-    /// legal group as a whole, the least loaded one. Where there is none yet, which takes a new
-    /// rule for a cluster full of partners, room for the first one is made.
-    private mutating func resettle(_ group: Int, _ others: NodeSet, leaving: Int) -> NodeSet {
+    /// legal group as a whole, the least loaded one.
+    ///
+    /// Where there is none yet, which takes a new rule for a cluster full of partners, room for the
+    /// first one is made. Where even that is impossible, which takes a map that no plan has made,
+    /// the newcomer gets more partners than it may have until `relieve` takes them away: so this
+    /// always ends.
+    ///
+    /// - Returns: the members that the shard has now, or the group's, where it is to be tried anew.
+    private mutating func resettle(_ group: Int, _ others: NodeSet) -> NodeSet {
         let (members, region) = (groups[group].members, groups[group].region)
+        let shard = groups[group].shards[0]
         if let legal = leastLoadedGroup(in: region) {
-            put(groups[group].shards[0], region: region, members: legal)
+            put(shard, region: region, members: legal)
             return legal
         }
-        for node in others.numbers { makeRoom(beside: node, for: 1) }
         let newcomer = serving[region].filter { node in
             let mates = others.numbers.filter { nodes[$0].zone == nodes[node].zone }
             return !others.contains(node) && mates.count < zoneCap[region]
         }.min { lasting[$0] < lasting[$1] }
         guard let newcomer else { preconditionFailure("a region without a legal copyset") }
-        makeRoom(beside: newcomer, for: others.count)
-        return members
+        if roomsMade < Self.roomLimit {
+            roomsMade += 1
+            let hasRoom =
+                others.numbers.allSatisfy { makeRoom(beside: $0, for: 1) }
+                && makeRoom(beside: newcomer, for: others.count)
+            if hasRoom { return members }
+        }
+        guard groupOf[shard] == group, groups[group].members == members else { return members }
+        isForced = true
+        put(shard, region: region, members: others.adding(newcomer))
+        return others.adding(newcomer)
     }
+
+    /// How often room is made before the bound on partners is broken for a while. What making room
+    /// moves may itself have to move again, so that it need not come to an end.
+    private static let roomLimit = 64
 
     /// Where one more shard hurts least among the groups that break no rule.
     ///

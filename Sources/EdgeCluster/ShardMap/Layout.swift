@@ -76,6 +76,10 @@ struct Layout {
     private(set) var log: [Change] = []
     /// Replicas that are not where they began: what the plan copies.
     private(set) var copied = 0
+    /// Whether the log breaks the bound on partners on the way, for there was no other.
+    var isForced = false
+    /// How often partners were taken away to let a first copyset of a new rule be made.
+    var roomsMade = 0
     /// By region: how many partners a node is given when a cluster is created. Fewer than
     /// allowed, so that a neighbour of tomorrow finds room; all, where there are no more.
     let wantedPartners: [Int]

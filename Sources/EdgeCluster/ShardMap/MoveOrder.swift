@@ -16,9 +16,15 @@ struct MoveOrder {
 
     /// One move a shard wherever possible; where that cannot be ordered, all the planner's steps
     /// as it took them, for it broke no rule. Changes of primary alone come last.
+    ///
+    /// Where it did break one, which takes a map that no plan has made, the moves are ordered as
+    /// far as that goes, and whoever is left over gets partners too many for a while.
     mutating func moves() -> [ShardMove] {
         let last = lastChanges()
-        let changes = orderly(last, strict: true) ?? orderly(last, strict: false) ?? planned.log
+        let changes =
+            orderly(last, strict: true) ?? orderly(last, strict: false)
+            ?? (planned.isForced ? orderly(last, strict: false, forced: true) : nil)
+            ?? planned.log
         var moves: [ShardMove] = []
         for change in changes {
             if let move = move(change.shard, region: change.region, members: change.members) {
@@ -50,9 +56,13 @@ struct MoveOrder {
 
     /// Whatever can be done without a node getting too many partners is done, again and again.
     ///
-    /// - Parameter strict: whether nodes that are being emptied count as partners until the end.
+    /// - Parameters:
+    ///   - strict: whether nodes that are being emptied count as partners until the end.
+    ///   - forced: where changes wait for each other, those to one copyset are done all the same.
     /// - Returns: nil where some changes wait for each other.
-    private func orderly(_ changes: [Layout.Change], strict: Bool) -> [Layout.Change]? {
+    private func orderly(
+        _ changes: [Layout.Change], strict: Bool, forced: Bool = false
+    ) -> [Layout.Change]? {
         var layout = planned.emptied()
         for (shard, owner) in start.owners.enumerated() {
             layout.begin(shard, region: owner.region, members: owner.members)
@@ -63,20 +73,24 @@ struct MoveOrder {
         let limits = start.nodes.indices.map { max(Topology.partnerLimit, partners($0)) }
         var ordered: [Layout.Change] = []
         var waiting = changes
+        var favoured: NodeSet?
         while !waiting.isEmpty {
             var blocked: [Layout.Change] = []
             for change in waiting {
                 let before = layout.members(of: change.shard)
                 let region = layout.region(of: change.shard)
                 layout.put(change.shard, region: change.region, members: change.members)
-                if change.members.numbers.contains(where: { partners($0) > limits[$0] }) {
+                if change.members != favoured,
+                    change.members.numbers.contains(where: { partners($0) > limits[$0] })
+                {
                     layout.takeBack(to: before, region: region)
                     blocked.append(change)
                 } else {
                     ordered.append(change)
                 }
             }
-            guard blocked.count < waiting.count else { return nil }
+            guard forced || blocked.count < waiting.count else { return nil }
+            favoured = blocked.count < waiting.count ? nil : blocked[0].members
             waiting = blocked
         }
         return ordered

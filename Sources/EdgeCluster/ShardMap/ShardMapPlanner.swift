@@ -144,9 +144,8 @@ private struct Drafting {
 
     private func bound(of layout: Layout) -> Int {
         guard let start else { return Int.max / 21 }
-        return MoveBound(start, stands, replicas: topology.replicas).copies(
-            after: layout.nodes.map(\.load), shares: layout.nodes.map { ($0.low, $0.high) },
-            shards: wanted)
+        return MoveBound(start, stands, replicas: topology.replicas, shards: wanted).copies(
+            after: layout.nodes.map(\.load), shares: layout.nodes.map { ($0.low, $0.high) })
     }
 
     /// Every region gets its part of the shards, evenly spread over their numbers.
