@@ -29,9 +29,9 @@ struct TopologyCommand: ParsableCommand {
 
     /// Plans, and tells how long that took.
     static func plan(from map: ShardMap?, to topology: Topology) throws -> ShardMapPlan {
+        let clock = ContinuousClock()
+        let began = clock.now
         do {
-            let clock = ContinuousClock()
-            let began = clock.now
             let plan = try ShardMapPlanner.plan(from: map, to: topology)
             let time = began.duration(to: clock.now)
             let ms =
@@ -39,8 +39,8 @@ struct TopologyCommand: ParsableCommand {
                 + time.components.attoseconds / 1_000_000_000_000_000
             Console.note("planned in \(ms) ms")
             return plan
-        } catch let refusal as ShardMapPlanner.Refusal {
-            Console.note("downpour topology: \(refusal)")
+        } catch {
+            Console.note("downpour topology: \(error)")
             throw Exit.badInput
         }
     }

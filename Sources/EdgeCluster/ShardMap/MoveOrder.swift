@@ -54,7 +54,8 @@ struct MoveOrder {
         return planned.log.indices.filter { isLast[$0] }.map { planned.log[$0] }
     }
 
-    /// Whatever can be done without a node getting too many partners is done, again and again.
+    /// Whatever can be done without a node getting too many partners, or more than it has where
+    /// those are too many already, is done, again and again.
     ///
     /// - Parameters:
     ///   - strict: whether nodes that are being emptied count as partners until the end.
@@ -67,10 +68,16 @@ struct MoveOrder {
         for (shard, owner) in start.owners.enumerated() {
             layout.begin(shard, region: owner.region, members: owner.members)
         }
-        func partners(_ node: Int) -> Int {
-            strict ? layout.partners[node].count : layout.lasting[node]
+        let most = start.nodes.indices.map { node in
+            (
+                lasting: max(Topology.partnerLimit, layout.lasting[node]),
+                all: max(Topology.partnerLimit, layout.partners[node].count)
+            )
         }
-        let limits = start.nodes.indices.map { max(Topology.partnerLimit, partners($0)) }
+        func isCrowded(_ node: Int) -> Bool {
+            layout.lasting[node] > most[node].lasting
+                || (strict && layout.partners[node].count > most[node].all)
+        }
         var ordered: [Layout.Change] = []
         var waiting = changes
         var favoured: NodeSet?
@@ -81,7 +88,7 @@ struct MoveOrder {
                 let region = layout.region(of: change.shard)
                 layout.put(change.shard, region: change.region, members: change.members)
                 if change.members != favoured,
-                    change.members.numbers.contains(where: { partners($0) > limits[$0] })
+                    change.members.numbers.contains(where: isCrowded)
                 {
                     layout.takeBack(to: before, region: region)
                     blocked.append(change)
