@@ -84,6 +84,9 @@ var targets: [Target] = [
     .executableTarget(
         name: "downpour-events-bench", dependencies: ["Simulator", "EdgeMemory"],
         path: "bench/Events", swiftSettings: strict),
+    .executableTarget(
+        name: "downpour-placement-bench", dependencies: ["EdgeCluster"],
+        path: "bench/Placement", swiftSettings: strict),
 
     .testTarget(
         name: "EdgeMemoryTests", dependencies: ["EdgeMemory", "EdgeTypes"], swiftSettings: strict),
@@ -170,9 +173,10 @@ if !coreOnly {
         .executableTarget(
             name: "downpour",
             dependencies: [
-                "EdgeServer", "EdgeCore", "EdgeStores", "EdgeReconciler", "EdgeJournal",
-                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
-                "ScenarioFiles", "CapacitySimulator", "Simulator",
+                "EdgeServer", "EdgeCore", "EdgeCluster", "EdgeStores", "EdgeReconciler",
+                "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes",
+                "COpenSSL", "ScenarioFiles", "CapacitySimulator", "Simulator", "TopologyFiles",
+                "StrictYAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -193,15 +197,24 @@ if !coreOnly {
         .target(
             name: "ScenarioFiles",
             dependencies: [
-                "CapacitySimulator", "Simulator", "EdgeTypes",
-                .product(name: "Yams", package: "Yams"),
+                "StrictYAML", "CapacitySimulator", "Simulator", "EdgeTypes",
             ],
             path: "simulator/ScenarioFiles", swiftSettings: strict),
+        // Files that people write: scenarios and topologies.
+        .target(
+            name: "StrictYAML", dependencies: [.product(name: "Yams", package: "Yams")],
+            swiftSettings: strict),
+        .target(
+            name: "TopologyFiles", dependencies: ["StrictYAML", "EdgeCluster", "EdgeTypes"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "TopologyFileTests",
+            dependencies: ["TopologyFiles", "StrictYAML", "EdgeCluster"], swiftSettings: strict),
         .testTarget(
             name: "CapacityTests",
             dependencies: [
-                "ScenarioFiles", "CapacitySimulator", "Simulator", "EdgeCluster", "EdgeMemory",
-                "EdgeTypes",
+                "ScenarioFiles", "StrictYAML", "CapacitySimulator", "Simulator", "EdgeCluster",
+                "EdgeMemory", "EdgeTypes",
             ],
             swiftSettings: strict),
 

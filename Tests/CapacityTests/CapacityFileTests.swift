@@ -1,5 +1,6 @@
 import CapacitySimulator
 import Foundation
+import StrictYAML
 import Testing
 
 @testable import ScenarioFiles

@@ -1,5 +1,6 @@
 import Foundation
 import Simulator
+import StrictYAML
 import Testing
 
 @testable import ScenarioFiles

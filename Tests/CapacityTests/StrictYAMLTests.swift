@@ -1,6 +1,6 @@
 import Testing
 
-@testable import ScenarioFiles
+@testable import StrictYAML
 
 @Suite("Strict YAML")
 struct StrictYAMLTests {

@@ -1,4 +1,5 @@
 public import CapacitySimulator
+public import StrictYAML
 
 /// Recorded arrivals: a CSV file of time offsets and counts.
 ///

@@ -1,6 +1,7 @@
 public import CapacitySimulator
 import EdgeTypes
 import Simulator
+public import StrictYAML
 
 /// What a scenario file is for: its `kind`.
 public enum ScenarioKind: String, Sendable, CaseIterable {

@@ -1,6 +1,7 @@
 public import EdgeTypes
 import Foundation
 public import Simulator
+public import StrictYAML
 
 /// Scenarios in which faults are looked for, as files.
 ///

@@ -1,4 +1,5 @@
 public import Simulator
+public import StrictYAML
 
 extension StrictValue {
     /// A distribution of times: a plain duration is always the same, else a map of one kind.

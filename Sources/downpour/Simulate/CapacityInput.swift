@@ -1,6 +1,7 @@
 import CapacitySimulator
 import Foundation
 import ScenarioFiles
+import StrictYAML
 
 /// Scenario files and what they name, from disk. Errors are told and end with 65.
 enum CapacityInput {

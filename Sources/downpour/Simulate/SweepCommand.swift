@@ -1,6 +1,7 @@
 import ArgumentParser
 import CapacitySimulator
 import ScenarioFiles
+import StrictYAML
 
 /// Runs a scenario with one or two of its values varied.
 struct SweepCommand: ParsableCommand {

@@ -2,6 +2,7 @@ import ArgumentParser
 import CapacitySimulator
 import ScenarioFiles
 import Simulator
+import StrictYAML
 
 /// Checks scenario files and runs nothing.
 struct ValidateCommand: ParsableCommand {

@@ -1,18 +1,18 @@
 /// A value of a file, and where it stands.
 public struct StrictValue: Sendable {
-    enum Content: Sendable {
+    package enum Content: Sendable {
         case scalar(String)
         case list([StrictValue])
         case map([Field])
     }
 
-    struct Field: Sendable {
-        let key: String
-        let line: Int
-        var value: StrictValue
+    package struct Field: Sendable {
+        package let key: String
+        package let line: Int
+        package var value: StrictValue
     }
 
-    var content: Content
+    package var content: Content
     let file: String
     /// From 1.
     public let line: Int

@@ -120,12 +120,12 @@ extension StrictValue {
 }
 
 /// A decimal number as it is written: up to 18 digits, no sign, no exponent.
-struct ExactDecimal: Hashable, Sendable {
-    let digits: UInt64
+package struct ExactDecimal: Hashable, Sendable {
+    package let digits: UInt64
     /// Digits behind the point.
-    let places: Int
+    package let places: Int
 
-    init?(_ text: Substring) {
+    package init?(_ text: Substring) {
         var digits: UInt64 = 0
         var count = 0
         var point: Int?
@@ -147,7 +147,7 @@ struct ExactDecimal: Hashable, Sendable {
     }
 
     /// The product, where it is a whole number below 2^63.
-    func whole(times factor: UInt64) -> UInt64? {
+    package func whole(times factor: UInt64) -> UInt64? {
         let product = digits.multipliedReportingOverflow(by: factor)
         guard !product.overflow else { return nil }
         let (quotient, remainder) = product.partialValue.quotientAndRemainder(
@@ -156,7 +156,7 @@ struct ExactDecimal: Hashable, Sendable {
     }
 
     /// The nearest double: both are exact below 2^53, so one division rounds once.
-    var value: Double { Double(digits) / Double(Self.power(places)) }
+    package var value: Double { Double(digits) / Double(Self.power(places)) }
 
     private static func power(_ exponent: Int) -> UInt64 {
         precondition(exponent >= 0 && exponent <= 18)

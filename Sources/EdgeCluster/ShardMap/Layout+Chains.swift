@@ -1,0 +1,168 @@
+/// Where no single move helps: a replica goes from A to B so that one of B's can go to C.
+extension Layout {
+    /// What a chain may cost.
+    enum Price {
+        /// Only replicas that this plan has moved already: wherever they end up, they are copied
+        /// once.
+        case nothing
+        /// As long as the plan copies no more than this.
+        case upTo(copies: Int)
+    }
+
+    /// Brings nodes to their share, give or take `tolerance`, by the shortest chains of moves
+    /// (breadth first).
+    ///
+    /// - Complexity: O(chains · groups · partners).
+    mutating func chain(_ price: Price, tolerance: (Node) -> Int) {
+        for region in serving.indices {
+            for down in [true, false] {
+                var isStuck = Array(repeating: false, count: nodes.count)
+                while isAffordable(price) {
+                    let ends = serving[region].filter { node in
+                        let state = nodes[node]
+                        let off = down ? state.load - state.high : state.low - state.load
+                        return !isStuck[node] && off > tolerance(state)
+                    }
+                    guard !ends.isEmpty,
+                        let path = down ? path(from: ends, price) : path(to: ends, price)
+                    else { break }
+                    let end = down ? path[0].from : path[path.count - 1].to
+                    // As often as the ends need it: searching costs more than moving.
+                    for turn in 0..<turns(path, down: down) where isAffordable(price) {
+                        guard !follow(path, price) else { continue }
+                        if turn == 0 { isStuck[end] = true }
+                        break
+                    }
+                }
+            }
+        }
+    }
+
+    private func isAffordable(_ price: Price) -> Bool {
+        switch price {
+        case .nothing: true
+        case .upTo(let copies): copied < copies
+        }
+    }
+
+    /// A shard for a chain's hop.
+    private func shard(for hop: Hop, _ price: Price) -> Int? {
+        switch price {
+        case .nothing: free(hop.group, from: hop.from, to: hop.to)
+        case .upTo: pick(hop.group, groups[hop.group].members, from: hop.from, to: hop.to)
+        }
+    }
+
+    /// How often a chain can be followed until one of its ends is where it should be.
+    private func turns(_ path: [Hop], down: Bool) -> Int {
+        let (from, to) = (nodes[path[0].from], nodes[path[path.count - 1].to])
+        return down
+            ? min(from.load - from.high, to.high - to.load)
+            : min(from.load - from.low, to.low - to.load)
+    }
+
+    /// Carries out a chain, last hop first: so every node on the way has made room before it is
+    /// given more. All of it, or nothing.
+    private mutating func follow(_ path: [Hop], _ price: Price) -> Bool {
+        var undo: [(members: NodeSet, region: Int)] = []
+        for hop in path.reversed() {
+            let members = groups[hop.group].members
+            let (others, region) = (members.removing(hop.from), groups[hop.group].region)
+            guard members.contains(hop.from), let shard = shard(for: hop, price),
+                newPartners(hop.to, with: others, region: region, leaving: hop.from) != nil
+            else {
+                for step in undo.reversed() { takeBack(to: step.members, region: step.region) }
+                return false
+            }
+            undo.append((members, region))
+            put(shard, region: region, members: others.adding(hop.to))
+        }
+        return true
+    }
+
+    /// The shortest chain from one of these nodes to one that has room.
+    private func path(from starts: [Int], _ price: Price) -> [Hop]? {
+        search(from: starts, goal: { $0.load < $0.high }) { node in
+            let region = nodes[node].region
+            var hops: [(Hop, Int)] = []
+            for group in groupsOf[node] where groups[group].region == region {
+                let others = groups[group].members.removing(node)
+                for to in companions(of: others, region: region) where to != node {
+                    let hop = Hop(group: group, from: node, to: to)
+                    if shard(for: hop, price) != nil { hops.append((hop, to)) }
+                }
+            }
+            return hops
+        }
+    }
+
+    /// The shortest chain to one of these nodes from one that can spare a replica.
+    private func path(to ends: [Int], _ price: Price) -> [Hop]? {
+        let path = search(from: ends, goal: { $0.load > $0.low }) { node in
+            let region = nodes[node].region
+            var hops: [(Hop, Int)] = []
+            for group in groupsNear(node) {
+                let members = groups[group].members
+                for index in 0..<members.count where members[index] != node {
+                    let hop = Hop(group: group, from: members[index], to: node)
+                    let others = members.removing(hop.from)
+                    if newPartners(node, with: others, region: region, leaving: hop.from) != nil,
+                        shard(for: hop, price) != nil
+                    {
+                        hops.append((hop, hop.from))
+                    }
+                }
+            }
+            return hops
+        }
+        return path?.reversed()
+    }
+
+    /// Nodes that may join `others`: partners of theirs; any node where they have room for one.
+    private func companions(of others: NodeSet, region: Int) -> [Int] {
+        serving[region].filter {
+            newPartners($0, with: others, region: region, leaving: -1) != nil
+        }
+    }
+
+    /// Groups that a node might get shards of.
+    private func groupsNear(_ node: Int) -> [Int] {
+        if lasting[node] < Topology.partnerLimit || replicas == 1 {
+            return groupsIn[nodes[node].region]
+        }
+        return partners[node].flatMap { partner in
+            groupsOf[partner.node].filter { groups[$0].region == nodes[node].region }
+        }
+    }
+
+    /// Breadth-first search over nodes.
+    ///
+    /// - Parameter hops: what leads on from a node, and where to.
+    private func search(
+        from starts: [Int], goal: (Node) -> Bool, hops: (Int) -> [(Hop, Int)]
+    ) -> [Hop]? {
+        var cameFrom = Array(repeating: -1, count: nodes.count)
+        var cameBy = [Hop?](repeating: nil, count: nodes.count)
+        for start in starts { cameFrom[start] = start }
+        var queue = starts
+        var next = 0
+        while next < queue.count {
+            let node = queue[next]
+            next += 1
+            for (hop, other) in hops(node) where cameFrom[other] < 0 {
+                cameFrom[other] = node
+                cameBy[other] = hop
+                queue.append(other)
+                guard goal(nodes[other]) else { continue }
+                var path: [Hop] = []
+                var step = other
+                while let hop = cameBy[step] {
+                    path.append(hop)
+                    step = cameFrom[step]
+                }
+                return path.reversed()
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,146 @@
+import Testing
+
+@testable import EdgeCluster
+
+/// How good plans are, beyond legal: balance and moves.
+@Suite("Shard map bounds")
+struct ShardMapBoundTests {
+    struct Size: CustomTestStringConvertible, Sendable {
+        let nodes: Int
+        let zones: Int
+        let shards: Int
+
+        var testDescription: String { "\(nodes) nodes in \(zones) zones, \(shards) shards" }
+    }
+
+    static let sizes = [
+        Size(nodes: 3, zones: 3, shards: 64), Size(nodes: 6, zones: 2, shards: 256),
+        Size(nodes: 9, zones: 3, shards: 1_024), Size(nodes: 40, zones: 4, shards: 1_024),
+        Size(nodes: 60, zones: 3, shards: 2_048),
+    ]
+
+    @Test("a new cluster is balanced to the last replica and primary", arguments: sizes, 1...3)
+    func creates(size: Size, replicas: Int) throws {
+        guard size.nodes >= replicas else { return }
+        let topology = try Cluster(
+            nodes: size.nodes, zones: size.zones, replicas: replicas, shards: size.shards
+        ).made()
+        let map = try ShardMapPlanner.plan(from: nil, to: topology).target
+        #expect(map.violation(of: topology) == nil)
+        for (counts, total) in [
+            (map.replicas(), size.shards * replicas), (map.primaries(), size.shards),
+        ] {
+            #expect(counts.reduce(0, +) == total)
+            // Three copies in three zones: a zone holds every shard, however many its nodes are.
+            let isEven = replicas % size.zones != 0 || size.nodes % size.zones == 0
+            guard isEven, replicas < 3 || size.zones != 2 else { continue }
+            for count in counts {
+                #expect(count >= total / size.nodes, "\(counts)")
+                #expect(count <= (total + size.nodes - 1) / size.nodes, "\(counts)")
+            }
+        }
+    }
+
+    enum Change: String, CaseIterable {
+        case addNode, removeNode, drainNode, changeWeight, addZone, replaceNode, double, loseZone
+    }
+
+    func nodes(after change: Change, of cluster: Cluster) -> [Topology.Node] {
+        var nodes = cluster.all
+        let victim = 1
+        let zone = nodes[victim].zone
+        switch change {
+        case .addNode: nodes.append(Topology.Node(name: "x", zone: zone))
+        case .removeNode: nodes.remove(at: victim)
+        case .drainNode: nodes[victim] = Topology.Node(name: "n-1", zone: zone, weightMilli: 0)
+        case .changeWeight:
+            nodes[victim] = Topology.Node(name: "n-1", zone: zone, weightMilli: 1_500)
+        case .addZone:
+            for index in 0..<max(1, cluster.nodes / cluster.zones) {
+                nodes.append(Topology.Node(name: "x-\(index)", zone: "x"))
+            }
+        case .replaceNode: nodes[victim] = Topology.Node(name: "x", zone: zone)
+        case .double: nodes += nodes.map { Topology.Node(name: "x" + $0.name, zone: $0.zone) }
+        case .loseZone: nodes.removeAll { $0.zone == zone }
+        }
+        return nodes
+    }
+
+    @Test(
+        "up to two copies: at most 5 % more than the bound, nobody more than 2 from its share",
+        arguments: Change.allCases, sizes)
+    func neighbours(change: Change, size: Size) throws {
+        for replicas in 1...2 {
+            let cluster = Cluster(
+                nodes: size.nodes, zones: size.zones, replicas: replicas, shards: size.shards)
+            guard let after = try? cluster.made(nodes(after: change, of: cluster)) else { continue }
+            let map = try ShardMapPlanner.plan(from: nil, to: cluster.made()).target
+            let plan = try ShardMapPlanner.plan(from: map, to: after)
+            try PlanCheck(plan: plan).carryOut("\(change), \(replicas) copies")
+            #expect(plan.copies <= plan.bound + plan.bound / 20 + 1, "\(plan.copies) \(plan.bound)")
+            checkBalance(plan) { _ in 2 }
+        }
+    }
+
+    @Test(
+        "three copies: at most 10 % more than the bound, nobody more than an eighth from its share",
+        arguments: Change.allCases, sizes)
+    func neighboursOfThree(change: Change, size: Size) throws {
+        let cluster = Cluster(
+            nodes: size.nodes, zones: size.zones, replicas: 3, shards: size.shards)
+        guard let after = try? cluster.made(nodes(after: change, of: cluster)) else { return }
+        let map = try ShardMapPlanner.plan(from: nil, to: cluster.made()).target
+        let plan = try ShardMapPlanner.plan(from: map, to: after)
+        try PlanCheck(plan: plan).carryOut("\(change)")
+        #expect(plan.copies <= plan.bound + plan.bound / 10 + 2, "\(plan.copies) \(plan.bound)")
+        checkBalance(plan) { max(1, $0 / 8) }
+    }
+
+    /// Against shares computed anew; primaries against the replicas they are of.
+    func checkBalance(_ plan: ShardMapPlan, within tolerance: (Int) -> Int) {
+        let nodes = plan.topology.regions[0].nodes.filter { $0.weightMilli > 0 }
+        let zones = Set(nodes.map(\.zone)).sorted()
+        let replicas = plan.topology.replicas
+        let shares = Shares(
+            shards: plan.topology.shards, replicas: replicas,
+            zoneCap: (replicas + zones.count - 1) / zones.count,
+            nodes: nodes.map { node in
+                Shares.Node(
+                    zone: zones.firstIndex(of: node.zone) ?? 0, weightMilli: node.weightMilli)
+            })
+        let (held, led) = (plan.target.replicas(), plan.target.primaries())
+        for (place, node) in nodes.enumerated() {
+            guard let number = plan.target.number(ofNode: node.name) else { continue }
+            let share = shares.exact[place]
+            let tolerance = tolerance(share.floor)
+            #expect(held[number] >= share.floor - tolerance, "\(node.name) \(held[number])")
+            #expect(held[number] <= share.ceiling + tolerance, "\(node.name) \(held[number])")
+            #expect(led[number] >= held[number] / replicas)
+            #expect(led[number] <= (held[number] + replicas - 1) / replicas)
+        }
+    }
+
+    @Test("shares add up, respect weights, and no node or zone gets more than it can hold")
+    func shares() {
+        func shares(_ nodes: [(zone: Int, weight: Int)], replicas: Int, cap: Int = 1) -> [Int] {
+            Shares(
+                shards: 100, replicas: replicas, zoneCap: cap,
+                nodes: nodes.map { Shares.Node(zone: $0.zone, weightMilli: $0.weight) }
+            ).target
+        }
+        #expect(shares([(0, 1_000), (1, 1_000), (2, 2_000)], replicas: 1) == [25, 25, 50])
+        #expect(shares([(0, 1_000), (1, 1_000), (2, 1_000)], replicas: 2) == [67, 67, 66])
+        // A node holds a shard once; the others share what it cannot take.
+        #expect(shares([(0, 9_000), (1, 1_000), (2, 2_000)], replicas: 2) == [100, 33, 67])
+        // So does a zone: its five nodes hold a hundred, by their weights.
+        #expect(
+            shares(
+                [(0, 500), (0, 1_000), (0, 1_000), (0, 1_000), (0, 1_500), (1, 1_000)],
+                replicas: 2) == [10, 20, 20, 20, 30, 100])
+        #expect(
+            shares([(0, 1_000), (0, 1_000), (0, 1_000), (1, 1_000)], replicas: 3, cap: 2)
+                == [67, 67, 66, 100])
+        // Drained nodes get nothing.
+        #expect(shares([(0, 0), (1, 1_000), (2, 1_000)], replicas: 2) == [0, 100, 100])
+    }
+}
