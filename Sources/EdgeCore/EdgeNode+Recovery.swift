@@ -264,7 +264,7 @@ extension EdgeNode {
         }
         sealWhatCloses(now: now, into: &effects)
         settle(now: now, into: &effects)
-        effects.awaitsFrames = isUnconfirmed
+        if isUnconfirmed { resend(now: now, into: &effects) }
         // Nobody may come to ask before the first of them.
         deadlineMs = earliestDeadlineMs()
         effects.nextDeadlineMs = has(.restartSleeps) ? .max : deadlineMs
