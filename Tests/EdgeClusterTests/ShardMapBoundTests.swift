@@ -16,7 +16,7 @@ struct ShardMapBoundTests {
     static let sizes = [
         Size(nodes: 3, zones: 3, shards: 64), Size(nodes: 6, zones: 2, shards: 256),
         Size(nodes: 9, zones: 3, shards: 1_024), Size(nodes: 40, zones: 4, shards: 1_024),
-        Size(nodes: 60, zones: 3, shards: 2_048),
+        Size(nodes: 60, zones: 3, shards: 2_048), Size(nodes: 24, zones: 6, shards: 1_024),
     ]
 
     @Test("a new cluster is balanced to the last replica and primary", arguments: sizes, 1...3)
@@ -83,7 +83,7 @@ struct ShardMapBoundTests {
     }
 
     @Test(
-        "three copies: at most 10 % more than the bound, nobody more than an eighth from its share",
+        "three copies: at most 5 % more than the bound, nobody more than a quarter from its share",
         arguments: Change.allCases, sizes)
     func neighboursOfThree(change: Change, size: Size) throws {
         let cluster = Cluster(
@@ -92,8 +92,8 @@ struct ShardMapBoundTests {
         let map = try ShardMapPlanner.plan(from: nil, to: cluster.made()).target
         let plan = try ShardMapPlanner.plan(from: map, to: after)
         try PlanCheck(plan: plan).carryOut("\(change)")
-        #expect(plan.copies <= plan.bound + plan.bound / 10 + 2, "\(plan.copies) \(plan.bound)")
-        checkBalance(plan) { max(1, $0 / 8) }
+        #expect(plan.copies <= plan.bound + plan.bound / 20 + 2, "\(plan.copies) \(plan.bound)")
+        checkBalance(plan) { max(1, $0 / 4) }
     }
 
     /// Against shares computed anew; primaries against the replicas they are of.
