@@ -44,7 +44,7 @@ def test_the_examples_are_sound(file):
 @pytest.mark.parametrize("old, new, reason", [
     ("replicas: 2", "replicas: 4", ":5: replicas: replicas must be 1 to 3"),
     ("shards: 64", "shards: 63", ":4: shards: shards must be a power of two"),
-    ("cluster: local", "token: secret", ":3: unknown key token"),
+    ("replicas: 2", "replicas: 2\ntoken: secret", ":6: unknown key token"),
     ("name: n3", "name: n1", ":11: regions[0].nodes[2]: node n1 is given twice"),
     ("http: 7610", "http: 99999", ":9: regions[0].nodes[0].http: must be 1 to 65535"),
 ])

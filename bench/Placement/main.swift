@@ -4,7 +4,7 @@ import Glibc
 // Plans from one topology to a neighbouring one: time, replicas copied beside the bound, how far
 // nodes are from their shares, partners.
 //
-//     downpour-placement-bench [nodes] [shards] [zones]
+//     downpour-placement-bench [nodes] [shards] [zones] [replicas]
 
 struct Case {
     let name: String
@@ -35,7 +35,7 @@ func topology(_ nodes: [Topology.Node], replicas: Int) throws -> Topology {
         regions: [Topology.Region(name: "r", nodes: nodes)])
 }
 
-/// Furthest that a node is from its exact share of replicas, unweighted nodes only.
+/// The least and the most that a node of weight 1 has.
 func spread(_ map: ShardMap, _ counts: [Int], _ topology: Topology) -> String {
     var low = Int.max
     var high = 0

@@ -18,10 +18,12 @@ struct Layout {
         /// The share, rounded down and up.
         var low = 0
         var high = 0
-        /// How far beyond the share a node may be left where more than a move a replica would
-        /// be needed to mend it.
-        var tolerance = 0
+        /// How far beyond the share a node may be left where mending it would take more than a
+        /// move a replica, and those more than a plan may cost.
+        var utmost = 0
         /// The same, where mending it stays within what a plan may cost.
+        var tolerance = 0
+        /// How far from its share it is worth bringing a node with what is left of that.
         var aim = 0
         var load = 0
         /// What it held before the plan, but for what had to go: who is below has given, and who
@@ -124,6 +126,9 @@ extension Layout {
     func members(of shard: Int) -> NodeSet { groups[groupOf[shard]].members }
     func region(of shard: Int) -> Int { groups[groupOf[shard]].region }
 
+    /// 134 MB at 16,384 shards, should it ever be reached.
+    private var logLimit: Int { 4_096 + 256 * groupOf.count }
+
     /// The same nodes without any shards.
     func emptied() -> Layout {
         var layout = self
@@ -151,7 +156,11 @@ extension Layout {
     }
 
     /// Gives a shard new members.
+    ///
+    /// - Precondition: there are fewer than `logLimit` changes already: drawn plans take up to 4 a
+    ///   shard, and a planner that went in circles should not take all memory with it.
     mutating func put(_ shard: Int, region: Int, members: NodeSet) {
+        precondition(log.count < logLimit, "the planner goes in circles")
         if groupOf[shard] >= 0 {
             copied -= self.members(of: shard).subtracting(origin[shard]).count
             detach(shard)

@@ -97,6 +97,8 @@ private struct Drafting {
                 let part = topology.replicas > 2 ? 8 : 16
                 layout.nodes[node].tolerance =
                     isNew ? 0 : isSmall ? 1 : max(1, exact.floor / part)
+                layout.nodes[node].utmost =
+                    isNew ? 0 : isSmall ? 1 : max(2, exact.floor / part * 2)
                 layout.nodes[node].aim = isNew || isSmall ? 0 : 1
             }
         }
@@ -136,8 +138,9 @@ private struct Drafting {
         layout.pull(deep: true)
         layout.push(deep: true)
         layout.chain(.nothing) { _ in 0 }
-        layout.chain(.upTo(copies: Int.max)) { $0.tolerance }
-        // What is left of the allowance brings them nearer.
+        layout.chain(.upTo(copies: Int.max)) { $0.utmost }
+        // What is left of the allowance brings them nearer, the furthest first.
+        layout.chain(.upTo(copies: bound(of: layout) * 21 / 20)) { $0.tolerance }
         layout.chain(.upTo(copies: bound(of: layout) * 21 / 20)) { $0.aim }
         layout.relieve()
     }
