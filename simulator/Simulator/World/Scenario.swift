@@ -37,7 +37,8 @@ public struct Scenario: Sendable, Hashable, Codable {
 
     public init() {}
 
-    func allows(_ kind: FaultKind) -> Bool {
+    /// Whether faults of a kind may come.
+    public func allows(_ kind: FaultKind) -> Bool {
         if kind.isBetweenNodes, !isCluster { return false }
         // What a node cannot recover from by itself would end the whole cluster's run.
         if kind.isFatalAlone, isCluster { return false }
