@@ -105,7 +105,9 @@ var targets: [Target] = [
     .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
     .executableTarget(
         name: "AllocationTest",
-        dependencies: ["CAllocationCounter", "EdgeCore", "EdgeMemory", "EdgeTypes"],
+        dependencies: [
+            "CAllocationCounter", "EdgeCore", "EdgeWire", "EdgeMemory", "EdgeTypes",
+        ],
         path: "Tests/AllocationTest", swiftSettings: strict),
     .testTarget(
         name: "EdgeCoreTests",
@@ -156,7 +158,8 @@ if !coreOnly {
             name: "EdgeServer",
             dependencies: [
                 "EdgeRecovery", "EdgeCore", "EdgeJournal", "EdgeReconciler", "EdgeStores",
-                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeLedger", "EdgeWire", "EdgeDomain", "EdgeCluster", "EdgeMemory", "EdgeTypes",
+                "COpenSSL",
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -234,8 +237,9 @@ if !coreOnly {
         .testTarget(
             name: "EdgeServerTests",
             dependencies: [
-                "EdgeServer", "EdgeWire", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeServer", "EdgeWire", "EdgeCluster", "EdgeMemory", "EdgeTypes", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
@@ -264,6 +268,7 @@ if fuzzes {
         fuzzer("FuzzRESP", ["EdgeWire"]),
         fuzzer("FuzzJournal", ["EdgeJournal", "EdgeWire"]),
         fuzzer("FuzzReplay", ["EdgeCore", "EdgeWire"]),
+        fuzzer("FuzzBus", ["EdgeWire"]),
     ]
     if !coreOnly {
         targets.append(

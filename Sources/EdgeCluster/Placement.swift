@@ -24,13 +24,24 @@ public struct Placement: Sendable {
         ShardID(truncatingIfNeeded: Hash64.keyed(pool.rawValue, salt: 1) & UInt64(shards - 1))
     }
 
-    /// The shard of one slice: the first beside the treasury, the others an odd stride apart, so
-    /// that a pool's slices meet on no shard before every shard has one.
+    /// The shard of one slice: the first beside the treasury, the others by a permutation of all
+    /// shards, so that a pool's slices meet on no shard before every shard has one.
+    ///
+    /// Each pool has its own permutation, and none is regular: nodes that have every third shard,
+    /// or a row of them, get their part of every pool.
     @inlinable
     public func shard(of pool: PoolKey, slice: UInt32) -> ShardID {
-        let stride = Hash64.keyed(pool.rawValue, salt: 2) | 1
-        let offset = UInt64(home(of: pool)) &+ UInt64(slice) &* stride
-        return ShardID(truncatingIfNeeded: offset & UInt64(shards - 1))
+        if slice == 0 { return home(of: pool) }
+        let mask = UInt64(shards - 1)
+        let half = UInt64((shards.trailingZeroBitCount + 1) / 2)
+        let key = Hash64.keyed(pool.rawValue, salt: 2)
+        // Odd factors and shifts by half the bits or more are permutations, and leave 0 in place.
+        var place = (UInt64(slice) &* (key | 1)) & mask
+        place ^= place >> half
+        place = (place &* ((key >> 32) | 1)) & mask
+        place ^= place >> half
+        place = (place &* ((key >> 16) | 1)) & mask
+        return ShardID(truncatingIfNeeded: (UInt64(home(of: pool)) &+ place) & mask)
     }
 
     @inlinable @inline(__always)

@@ -6,15 +6,16 @@ import EdgeTypes
 /// What a pool's home and its slices say to each other. Every frame may come twice.
 extension EdgeNode {
     mutating func send(_ frame: Frame, to shard: ShardID, into effects: inout EffectBuffer) {
-        let core = placement.core(of: shard)
-        if core == configuration.core {
+        if isLocal(shard) {
             localFrames.append(frame)
-        } else {
-            effects.frames.append(OutboundFrame(core: UInt16(core), frame: frame))
+        } else if let route = route(to: shard) {
+            effects.frames.append(OutboundFrame(to: route, shard: shard, frame: frame))
         }
     }
 
     mutating func receive(_ frame: Frame, now: Instant, into effects: inout EffectBuffer) {
+        // Sent when somebody else had the shard: it is sent again.
+        if let shard = shard(of: frame), !isLocal(shard) { return }
         switch frame {
         case .open(let definition, let slice, let control):
             opened(definition, slice, control, now: now, into: &effects)
@@ -22,9 +23,11 @@ extension EdgeNode {
             controlled(key, slice, control, now: now, into: &effects)
         case .lease(let transfer): credited(transfer, now: now, into: &effects)
         case .returnTaken(let key, let slice, let number):
-            if let place = place(key, slice), place.isStock {
+            guard let place = place(key, slice) else { return }
+            if place.isStock {
                 books[place.local].acknowledgeReturn(slot: place.slot, number: number)
             }
+            unconfirmed.returnTaken(key, slice, number)
         case .inquire(let key, let slice, let inquiry):
             report(key, slice, inquiry, into: &effects)
         case .recall, .ask, .nothingToReturn: break
@@ -161,7 +164,7 @@ extension EdgeNode {
 
     /// What a `memory` slice was given must be durable before anyone hears that it grants it.
     private mutating func awaitDurability(_ slot: Int, into effects: inout EffectBuffer) {
-        guard pools[slices[slot].poolIndex].isMemory else { return }
+        guard pools[slices[slot].poolIndex].isMemory, !has(.grantsUnsecured) else { return }
         slices[slot].awaitsDurability = true
         awaitsDurability = true
         effects.asksForDurability = true
@@ -176,7 +179,7 @@ extension EdgeNode {
     }
 
     /// A closing rain slice gives back what it holds, or says again that it did.
-    private mutating func sealRain(
+    mutating func sealRain(
         _ slot: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         let home = placement.home(of: slices[slot].pool)
@@ -186,7 +189,10 @@ extension EdgeNode {
                 .sliceReturned(transfer), slices[slot].shard, now: now, into: &effects)
             slices[slot].giveBack(transfer)
         }
-        send(.returned(slices[slot].lastReturn), to: home, into: &effects)
+        let transfer = slices[slot].lastReturn
+        unconfirmed.returned(transfer)
+        isUnconfirmed = true
+        send(.returned(transfer), to: home, into: &effects)
     }
 
     mutating func sealStock(
@@ -200,8 +206,23 @@ extension EdgeNode {
             precondition(applied)
         }
         if let transfer = books[local].unacknowledgedReturn(slot: slot) {
+            unconfirmed.returned(transfer)
+            isUnconfirmed = true
             send(.returned(transfer), to: home, into: &effects)
         }
+    }
+
+    /// Sends a return once more that the home has not taken.
+    mutating func returnAgain(
+        _ key: PoolKey, _ slice: UInt32, into effects: inout EffectBuffer
+    ) {
+        guard let place = place(key, slice) else { return }
+        let transfer =
+            place.isStock
+            ? books[place.local].unacknowledgedReturn(slot: place.slot)
+            : slices[place.slot].lastReturn
+        guard let transfer else { return }
+        send(.returned(transfer), to: placement.home(of: key), into: &effects)
     }
 
     private mutating func report(
@@ -221,6 +242,7 @@ extension EdgeNode {
     private mutating func receiveAtHome(
         _ frame: Frame, now: Instant, into effects: inout EffectBuffer
     ) {
+        unconfirmed.isStale = true
         switch frame {
         case .opened(let key, let slice):
             guard let treasury = treasury(key, slice) else { return }
@@ -232,10 +254,11 @@ extension EdgeNode {
             guard let treasury = treasury(key, slice) else { return }
             treasuries[treasury].confirm(slice, lease: number)
         case .returned(let transfer): takeBack(transfer, now: now, into: &effects)
-        case .report(_, _, let id, let totals):
+        case .report(_, let slice, let id, let totals):
             guard let index = inquiries.firstIndex(where: { $0.id == id }) else { return }
+            let isNew = inquiries[index].note(slice)
+            guard isNew || has(.reportCountedTwice) else { return }
             inquiries[index].totals.add(totals)
-            inquiries[index].missing -= 1
             if inquiries[index].missing == 0 {
                 let inquiry = inquiries[index]
                 if !has(.inquiryKept) { inquiries.remove(at: index) }
@@ -276,14 +299,16 @@ extension EdgeNode {
         announce(treasury, into: &effects)
     }
 
-    /// Tells every other core of the pool; this one notes it.
+    /// Tells every other core and node of the pool; this one notes it.
     mutating func announce(_ treasury: Int, into effects: inout EffectBuffer) {
         let told = treasuries[treasury]
+        let frame = Frame.announce(told.definition, told.control, closed: told.isClosed)
+        let home = placement.home(of: told.pool)
         for core in 0..<configuration.cores where core != configuration.core {
-            effects.frames.append(
-                OutboundFrame(
-                    core: UInt16(core),
-                    frame: .announce(told.definition, told.control, closed: told.isClosed)))
+            effects.frames.append(OutboundFrame(to: .core(core), shard: home, frame: frame))
+        }
+        if configuration.nodes > 1 {
+            effects.frames.append(OutboundFrame(to: .everyNode, shard: home, frame: frame))
         }
         guard let pool = pools.find(told.pool) else { return }
         pools[pool].control = told.control
@@ -294,6 +319,9 @@ extension EdgeNode {
     ///
     /// Frames arrive in order, and a closing slice seals at once: its leases go ahead of that.
     mutating func sendUnconfirmed(_ treasury: Int, into effects: inout EffectBuffer) {
+        unconfirmed.watch(treasury)
+        unconfirmed.isStale = true
+        isUnconfirmed = true
         let home = treasuries[treasury]
         for (index, link) in home.slices.enumerated() {
             let slice = UInt32(index)

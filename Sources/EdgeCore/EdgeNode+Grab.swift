@@ -8,13 +8,14 @@ import EdgeWire
 struct GrabPlan {
     /// The slice's number here; below 0: see `Miss`.
     var slot: Int32
+    /// The user's; of one that is elsewhere: the shard.
     var hash: UInt64
 
     enum Miss {
         static let unknownPool: Int32 = -1
         static let notOpened: Int32 = -2
         static let unknownRegion: Int32 = -3
-        /// −16 − core: another core's.
+        /// Another core's or node's.
         static let elsewhere: Int32 = -16
     }
 }
@@ -62,11 +63,10 @@ extension EdgeNode {
         }
         let slot = pools[lastPoolIndex].slots[Int(slice)]
         if slot < 0 {
-            let core = placement.core(of: placement.shard(of: pool, slice: slice))
-            let isHere = core == configuration.core
+            let shard = placement.shard(of: pool, slice: slice)
             return GrabPlan(
-                slot: isHere ? GrabPlan.Miss.notOpened : GrabPlan.Miss.elsewhere - Int32(core),
-                hash: 0)
+                slot: isLocal(shard) ? GrabPlan.Miss.notOpened : GrabPlan.Miss.elsewhere,
+                hash: UInt64(shard))
         }
         let hash = slices[Int(slot)].hash(user)
         slices[Int(slot)].prefetch(hash)
@@ -179,6 +179,10 @@ extension EdgeNode {
     ) {
         switch plan.slot {
         case GrabPlan.Miss.unknownPool:
+            if isElsewhere(homeOf: request.pool) {
+                return forward(
+                    request, nil, to: placement.home(of: request.pool), into: &effects)
+            }
             counters.errors &+= 1
             effects.fail(request.ticket, .noRain, "no such rain", waits: false)
         case GrabPlan.Miss.unknownRegion:
@@ -188,8 +192,13 @@ extension EdgeNode {
             counters.errors &+= 1
             effects.fail(request.ticket, .tryAgain, "the rain is being set up", waits: false)
         default:
-            forward(request, nil, to: Int(GrabPlan.Miss.elsewhere - plan.slot), into: &effects)
+            forward(request, nil, to: ShardID(plan.hash), into: &effects)
         }
+    }
+
+    /// Whether another node knows best which pools there are.
+    func isElsewhere(homeOf pool: PoolKey) -> Bool {
+        owners[Int(placement.home(of: pool))] != UInt16(configuration.node)
     }
 
     mutating func refuseFull(

@@ -45,7 +45,11 @@ extension EdgeNode {
         _ request: Request, into effects: inout EffectBuffer
     ) -> (local: Int, slot: Int)? {
         guard let pool = pools.find(request.pool) else {
-            effects.fail(request.ticket, .noStock, "no such SKU")
+            if isElsewhere(homeOf: request.pool) {
+                forward(request, nil, to: placement.home(of: request.pool), into: &effects)
+            } else {
+                effects.fail(request.ticket, .noStock, "no such SKU")
+            }
             return nil
         }
         guard let slice = pools[pool].map.slice(of: request.user, region: request.region) else {
@@ -54,7 +58,7 @@ extension EdgeNode {
         }
         let shard = placement.shard(of: request.pool, slice: slice)
         guard isLocal(shard) else {
-            forward(request, nil, to: placement.core(of: shard), into: &effects)
+            forward(request, nil, to: shard, into: &effects)
             return nil
         }
         let slot = Int(pools[pool].slots[Int(slice)])
@@ -74,7 +78,7 @@ extension EdgeNode {
             return fail(request, .noOrder, into: &effects)
         }
         guard isLocal(shard) else {
-            return forward(request, payload, to: placement.core(of: shard), into: &effects)
+            return forward(request, payload, to: shard, into: &effects)
         }
         let local = placement.localIndex(of: shard)
         guard let owner = books[local].owner(of: request.order),

@@ -8,6 +8,7 @@ import EdgeTypes
 struct SettlingReply: Sendable {
     var ticket: Ticket
     var treasury: Int
+    var sinceNs: UInt64
 }
 
 /// A question put to every slice of a pool.
@@ -15,10 +16,34 @@ struct Inquiry: Sendable {
     var id: UInt64
     var ticket: Ticket
     var treasury: Int
-    var missing: Int
+    var sinceNs: UInt64
     /// What was told first was not final.
     var isAgain = false
+    private(set) var missing: Int
+    private var hasTold: [Bool]
     var totals = SliceTotals()
+
+    init(
+        id: UInt64, ticket: Ticket, treasury: Int, slices: Int, isAgain: Bool, sinceNs: UInt64
+    ) {
+        self.id = id
+        self.ticket = ticket
+        self.treasury = treasury
+        self.sinceNs = sinceNs
+        self.isAgain = isAgain
+        missing = slices
+        hasTold = Array(repeating: false, count: slices)
+    }
+
+    func has(_ slice: UInt32) -> Bool { hasTold[Int(slice)] }
+
+    /// - Returns: whether the slice had not told before.
+    mutating func note(_ slice: UInt32) -> Bool {
+        guard Int(slice) < hasTold.count, !hasTold[Int(slice)] else { return false }
+        hasTold[Int(slice)] = true
+        missing -= 1
+        return true
+    }
 }
 
 /// Operators' commands, at a pool's home.
@@ -32,7 +57,7 @@ extension EdgeNode {
     ) {
         let home = placement.home(of: request.pool)
         guard isLocal(home) else {
-            return forward(request, payload, to: placement.core(of: home), into: &effects)
+            return forward(request, payload, to: home, into: &effects)
         }
         guard settling.count + inquiries.count < Self.settlingLimit else {
             return effects.fail(request.ticket, .tryAgain, "too many commands are waiting")
@@ -49,8 +74,8 @@ extension EdgeNode {
         }
         let treasury = pools[index].treasury
         switch request.operation {
-        case .poolInfo: inquire(request.ticket, treasury, into: &effects)
-        case .poolWarm: awaitSettled(request, treasury)
+        case .poolInfo: inquire(request.ticket, treasury, now: now, into: &effects)
+        case .poolWarm: awaitSettled(request, treasury, now)
         case .poolRefill:
             refill(request, payload, treasury, now: now, into: &effects)
         default: alter(request, payload, treasury, now: now, into: &effects)
@@ -70,7 +95,7 @@ extension EdgeNode {
             guard Self.isSame(there, wanted) || has(.createOverwrites) else {
                 return fail(request, .exists, into: &effects)
             }
-            return awaitSettled(request, known)
+            return awaitSettled(request, known, now)
         }
         if isFull { return refuseFull(request.ticket, true, into: &effects) }
         guard pools.count < Limits.pools else {
@@ -94,7 +119,7 @@ extension EdgeNode {
         }
         announce(treasury, into: &effects)
         sendUnconfirmed(treasury, into: &effects)
-        awaitSettled(request, treasury)
+        awaitSettled(request, treasury, now)
     }
 
     /// One slice a pool, or one a region: a node on its own never leaves units stranded.
@@ -154,7 +179,7 @@ extension EdgeNode {
                 guard seen.value == fingerprint else {
                     return fail(request, .mismatch, into: &effects)
                 }
-                return awaitSettled(request, treasury)
+                return awaitSettled(request, treasury, now)
             }
             control.terms.opensMs = opens ?? control.terms.opensMs
             control.terms.closesMs = closes ?? control.terms.closesMs
@@ -172,7 +197,7 @@ extension EdgeNode {
         default: control.closing = true
         }
         if treasuries[treasury].control.closing {
-            if request.operation == .poolClose { return awaitSettled(request, treasury) }
+            if request.operation == .poolClose { return awaitSettled(request, treasury, now) }
             return effects.fail(request.ticket, .badArgument, "the pool is closed")
         }
         // What carries no request id leaves nothing behind: a pool can always be closed.
@@ -185,7 +210,7 @@ extension EdgeNode {
                 treasury, to: control, requestHash: request.requestHash, value: fingerprint,
                 actor: actor, now: now, into: &effects)
         }
-        awaitSettled(request, treasury)
+        awaitSettled(request, treasury, now)
     }
 
     private static func fingerprint(_ opens: UnixMs?, _ closes: UnixMs?, _ limit: UInt32?) -> Int64
@@ -241,7 +266,7 @@ extension EdgeNode {
             guard seen.value == request.quantity else {
                 return fail(request, .mismatch, into: &effects)
             }
-            return awaitSettled(request, treasury)
+            return awaitSettled(request, treasury, now)
         }
         guard !treasuries[treasury].control.closing else {
             return effects.fail(request.ticket, .badArgument, "the pool is closed")
@@ -270,13 +295,16 @@ extension EdgeNode {
             treasuries[treasury].applyLease(lease)
         }
         sendUnconfirmed(treasury, into: &effects)
-        awaitSettled(request, treasury)
+        awaitSettled(request, treasury, now)
     }
 
     // MARK: Waiting for slices
 
-    private mutating func awaitSettled(_ request: Request, _ treasury: Int) {
-        settling.append(SettlingReply(ticket: request.ticket, treasury: treasury))
+    private mutating func awaitSettled(_ request: Request, _ treasury: Int, _ now: Instant) {
+        isUnconfirmed = true
+        settling.append(
+            SettlingReply(
+                ticket: request.ticket, treasury: treasury, sinceNs: now.monotonicNs))
     }
 
     /// Takes the frames this step left for its own core, until there are none, and answers those
@@ -298,21 +326,28 @@ extension EdgeNode {
     // MARK: Questions
 
     private mutating func inquire(
-        _ ticket: Ticket, _ treasury: Int, isAgain: Bool = false,
+        _ ticket: Ticket, _ treasury: Int, isAgain: Bool = false, now: Instant,
         into effects: inout EffectBuffer
     ) {
-        let count = treasuries[treasury].slices.count
+        isUnconfirmed = true
         inquiries.append(
             Inquiry(
-                id: nextInquiry, ticket: ticket, treasury: treasury, missing: count,
-                isAgain: isAgain))
-        let key = treasuries[treasury].pool
-        for slice in 0..<UInt32(count) {
+                id: nextInquiry, ticket: ticket, treasury: treasury,
+                slices: treasuries[treasury].slices.count, isAgain: isAgain,
+                sinceNs: now.monotonicNs))
+        nextInquiry += 1
+        ask(inquiries[inquiries.count - 1], into: &effects)
+    }
+
+    /// Asks the slices that have not told.
+    mutating func ask(_ inquiry: Inquiry, into effects: inout EffectBuffer) {
+        let key = treasuries[inquiry.treasury].pool
+        for slice in 0..<UInt32(treasuries[inquiry.treasury].slices.count)
+        where !inquiry.has(slice) {
             send(
-                .inquire(key, slice: slice, inquiry: nextInquiry),
+                .inquire(key, slice: slice, inquiry: inquiry.id),
                 to: placement.shard(of: key, slice: slice), into: &effects)
         }
-        nextInquiry += 1
     }
 
     mutating func answer(_ inquiry: Inquiry, now: Instant, into effects: inout EffectBuffer) {
@@ -322,7 +357,8 @@ extension EdgeNode {
         if treasury.isClosed, !inquiry.isAgain,
             inquiry.totals.held != 0 || inquiry.totals.pending != 0
         {
-            return inquire(inquiry.ticket, inquiry.treasury, isAgain: true, into: &effects)
+            return inquire(
+                inquiry.ticket, inquiry.treasury, isAgain: true, now: now, into: &effects)
         }
         var totals = inquiry.totals
         if has(.infoFenShort) { totals.grantedFen -= 1 }

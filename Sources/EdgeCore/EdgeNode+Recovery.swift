@@ -262,10 +262,30 @@ extension EdgeNode {
             announce(treasury, into: &effects)
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
         }
+        sealWhatCloses(now: now, into: &effects)
         settle(now: now, into: &effects)
+        if isUnconfirmed { resend(now: now, into: &effects) }
         // Nobody may come to ask before the first of them.
         deadlineMs = earliestDeadlineMs()
         effects.nextDeadlineMs = has(.restartSleeps) ? .max : deadlineMs
+    }
+
+    /// Slices that were closing when the node stopped: what is missing of that is done, and what
+    /// they returned is sent again. Whether the home has taken it is not journaled.
+    private mutating func sealWhatCloses(now: Instant, into effects: inout EffectBuffer) {
+        for slot in 0..<slices.count
+        where slices[slot].control.closing && !pools[slices[slot].poolIndex].isClosed {
+            sealRain(slot, now: now, into: &effects)
+        }
+        for pool in 0..<pools.count
+        where pools[pool].definition.kind == .stock && !pools[pool].isClosed {
+            for slice in 0..<pools[pool].slots.count where pools[pool].slots[slice] >= 0 {
+                let shard = placement.shard(of: pools[pool].key, slice: UInt32(slice))
+                sealStock(
+                    placement.localIndex(of: shard), Int(pools[pool].slots[slice]), now: now,
+                    into: &effects)
+            }
+        }
     }
 
     /// Leases what a crash left in a treasury between its funding and its leases.

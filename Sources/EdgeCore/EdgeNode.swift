@@ -29,10 +29,14 @@ public struct EdgeNode: ~Copyable {
     var holdsChanged = false
     /// Some slice does.
     var awaitsDurability = false
+    /// Something was sent that is not confirmed, or somebody waits for slices.
+    var isUnconfirmed = false
     /// Every pool the node knows, whichever core its home is on.
     var pools: PoolTable
     public internal(set) var counters = NodeCounters()
 
+    /// Who has each shard of the cluster: a node's number, or `Self.nobody`.
+    var owners: PlainList<UInt16>
     /// Per local shard: its SKU slices and orders.
     var books = SlotArray<StockBook>(capacity: 64)
     /// The treasuries of pools whose home is here.
@@ -45,6 +49,8 @@ public struct EdgeNode: ~Copyable {
     var closings: [(timeMs: UnixMs, pool: Int)] = []
     /// Frames for shards of this same core: taken before the step ends.
     var localFrames: [Frame] = []
+    /// What was sent and is not confirmed: see `EdgeNode+Resend.swift`.
+    var unconfirmed = Unconfirmed()
 
     /// Up to the counters of grabs: what a caller with many nodes asks for ahead.
     public static let hotBytes = 320
@@ -53,6 +59,8 @@ public struct EdgeNode: ~Copyable {
     static let prefetchWindow = 32
     /// Orders that one step lets expire at most on one shard; the rest follow in the next.
     static let expiriesPerStep = 256
+    /// A shard that no node serves, as far as this one knows.
+    public static let nobody = UInt16.max
 
     public init(_ configuration: NodeConfiguration) {
         self.configuration = configuration
@@ -65,6 +73,8 @@ public struct EdgeNode: ~Copyable {
             books.append(StockBook(shard: id))
         }
         pools = PoolTable()
+        owners = PlainList(capacity: configuration.shards)
+        for _ in 0..<configuration.shards { owners.append(UInt16(configuration.node)) }
     }
 
     /// Takes one batch.
@@ -76,6 +86,7 @@ public struct EdgeNode: ~Copyable {
         counters.steps &+= 1
         if awaitsDurability && batch.isCaughtUp { durable() }
         if has(.timeGoesBack) { forgetTimes() }
+        for node in batch.linked { greet(Int(node), into: &effects) }
         for frame in batch.frames {
             receive(frame, now: now, into: &effects)
             settle(now: now, into: &effects)
@@ -96,6 +107,7 @@ public struct EdgeNode: ~Copyable {
         if now.wallMs >= deadlineMs { expire(now: now, into: &effects) }
         if holdsChanged { deadlineMs = earliestDeadlineMs() }
         effects.nextDeadlineMs = deadlineMs
+        if isUnconfirmed { resend(now: now, into: &effects) }
     }
 
     private mutating func dispatch(
@@ -161,13 +173,41 @@ public struct EdgeNode: ~Copyable {
         return header
     }
 
-    func isLocal(_ shard: ShardID) -> Bool { placement.core(of: shard) == configuration.core }
+    // MARK: Where shards are
 
+    /// Whether a shard is served here, by this core.
+    func isLocal(_ shard: ShardID) -> Bool {
+        owners[Int(shard)] == UInt16(configuration.node)
+            && placement.core(of: shard) == configuration.core
+    }
+
+    /// Where whoever wants something of a shard goes; nil: no node serves it now.
+    func route(to shard: ShardID) -> Route? {
+        let owner = owners[Int(shard)]
+        if owner == UInt16(configuration.node) { return .core(placement.core(of: shard)) }
+        return owner == Self.nobody ? nil : .node(Int(owner))
+    }
+
+    /// Passes a request on to whoever has the shard.
     mutating func forward(
-        _ request: Request, _ payload: Payload?, to core: Int, into effects: inout EffectBuffer
+        _ request: Request, _ payload: Payload?, to shard: ShardID, into effects: inout EffectBuffer
     ) {
+        guard let route = route(to: shard) else {
+            counters.errors &+= 1
+            return effects.fail(
+                request.ticket, .tryAgain, "nobody serves shard \(shard) now", waits: false)
+        }
+        var request = request
+        if !route.isCore {
+            guard request.hops < Limits.hops else {
+                counters.errors &+= 1
+                return effects.fail(
+                    request.ticket, .tryAgain, "shard \(shard) is on the move", waits: false)
+            }
+            request.hops += 1
+        }
         counters.forwards &+= 1
-        effects.forwards.append(Forward(core: UInt16(core), request: request, payload: payload))
+        effects.forwards.append(Forward(to: route, request: request, payload: payload))
     }
 }
 

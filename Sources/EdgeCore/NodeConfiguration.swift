@@ -7,14 +7,23 @@ public struct NodeConfiguration: Sendable {
     /// Event loops of this node, and which of them this core is.
     public var cores: Int
     public var core: Int
+    /// This node's number in the cluster, and how many there are.
+    public var node: Int
+    public var nodes: Int
     /// A built-in bug; only simulators set one.
     public var mutant: Mutant
 
-    public init(shards: Int = 64, cores: Int = 1, core: Int = 0, mutant: Mutant = .none) {
+    public init(
+        shards: Int = 64, cores: Int = 1, core: Int = 0, node: Int = 0, nodes: Int = 1,
+        mutant: Mutant = .none
+    ) {
         precondition(core >= 0 && core < cores)
+        precondition(node >= 0 && node < nodes && nodes <= Limits.nodes)
         self.shards = shards
         self.cores = cores
         self.core = core
+        self.node = node
+        self.nodes = nodes
         self.mutant = mutant
     }
 }

@@ -6,6 +6,8 @@ public struct RequestBatch: ~Copyable {
     public var requests: PlainList<Request>
     public var payloads: [Payload] = []
     public var frames: [Frame] = []
+    /// Nodes that can be reached since now: they are told what everybody must know.
+    public var linked: [UInt16] = []
     /// Whether the journal has no room for new grants (pays, expiries and transfers still fit).
     public var storageIsFull = false
     /// Whether all that a step asked to be durable (`EffectBuffer.asksForDurability`) is.
@@ -17,7 +19,7 @@ public struct RequestBatch: ~Copyable {
         frames.reserveCapacity(64)
     }
 
-    @inlinable public var isEmpty: Bool { requests.isEmpty && frames.isEmpty }
+    @inlinable public var isEmpty: Bool { requests.isEmpty && frames.isEmpty && linked.isEmpty }
 
     public mutating func append(_ request: Request, payload: Payload) {
         var request = request
@@ -30,29 +32,34 @@ public struct RequestBatch: ~Copyable {
         requests.removeAll()
         if !payloads.isEmpty { payloads.removeAll(keepingCapacity: true) }
         if !frames.isEmpty { frames.removeAll(keepingCapacity: true) }
+        if !linked.isEmpty { linked.removeAll(keepingCapacity: true) }
     }
 }
 
-/// A request that another core owns.
+/// A request for a shard of another core or node.
 public struct Forward: Sendable {
-    public var core: UInt16
+    public var to: Route
     public var request: Request
     public var payload: Payload?
 
-    public init(core: UInt16, request: Request, payload: Payload?) {
-        self.core = core
+    public init(to: Route, request: Request, payload: Payload?) {
+        self.to = to
         self.request = request
         self.payload = payload
     }
 }
 
-/// A frame for a shard of another core. Leaves once the journal holds what this step appended.
+/// A frame for a shard of another core or node. Leaves once the journal holds what this step
+/// appended.
 public struct OutboundFrame: Sendable {
-    public var core: UInt16
+    public var to: Route
+    /// Whom the frame is for, beyond the route; of an announcement: whom it is from.
+    public var shard: ShardID
     public var frame: Frame
 
-    public init(core: UInt16, frame: Frame) {
-        self.core = core
+    public init(to: Route, shard: ShardID, frame: Frame) {
+        self.to = to
+        self.shard = shard
         self.frame = frame
     }
 }
@@ -73,6 +80,10 @@ public struct EffectBuffer: ~Copyable {
     public var asksForDurability = false
     /// When the core next wants a step even without requests; `Int64.max`: never.
     public var nextDeadlineMs: UnixMs = .max
+    /// Whether something that the core has sent is not confirmed: it wants another step within
+    /// `resendMs`, whatever comes.
+    public var awaitsFrames = false
+    public static let resendMs: Int64 = 500
 
     public init(capacity: Int = 1_024) {
         replies = PlainList(capacity: capacity)
@@ -102,6 +113,7 @@ public struct EffectBuffer: ~Copyable {
     public mutating func removeAll() {
         replies.removeAll()
         asksForDurability = false
+        awaitsFrames = false
         if !bodies.isEmpty { bodies.removeAll(keepingCapacity: true) }
         if !forwards.isEmpty { forwards.removeAll(keepingCapacity: true) }
         if !frames.isEmpty { frames.removeAll(keepingCapacity: true) }

@@ -33,7 +33,10 @@ public final class JournalSource: EntrySource {
         self.directory = directory
         self.committed = committed
         journalLane = lane
-        self.lane = "\(lane.boot)-\(lane.core)"
+        // Nodes of a cluster share a store.
+        let node = directory.identity.node
+        let place = node == 0 ? "" : String(node, radix: 16) + "-"
+        self.lane = place + "\(lane.boot)-\(lane.core)"
     }
 
     /// Every lane of a journal that nobody writes to.

@@ -35,14 +35,25 @@ public final class NodeRecovery {
     /// - Parameters:
     ///   - shards: of the cluster; a power of two, the same for good.
     ///   - count: event loops of the node. It may differ from start to start.
+    ///   - node, nodes: its number in its cluster, and how many there are.
+    ///   - owners: which node has each shard; empty: this one has all.
     ///   - mutant: a built-in bug; only simulators set one.
-    public init(shards: Int, cores count: Int, mutant: Mutant = .none) {
+    public init(
+        shards: Int, cores count: Int, node: Int = 0, nodes: Int = 1, owners: [UInt16] = [],
+        mutant: Mutant = .none
+    ) {
+        precondition(owners.isEmpty || owners.count == shards)
         self.shards = shards
         cores = SlotArray(capacity: count)
         for core in 0..<count {
             cores.append(
                 EdgeNode(
-                    NodeConfiguration(shards: shards, cores: count, core: core, mutant: mutant)))
+                    NodeConfiguration(
+                        shards: shards, cores: count, core: core, node: node, nodes: nodes,
+                        mutant: mutant)))
+            for (shard, owner) in owners.enumerated() {
+                cores[core].setOwner(of: ShardID(shard), to: owner)
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 public enum Frame: Sendable {
     // Home → slice.
     case open(PoolDefinition, slice: UInt32, PoolControl)
+    /// The leases that are not confirmed go ahead of it: a slice that closes takes no more.
     case control(PoolKey, slice: UInt32, PoolControl)
     case lease(Transfer)
     case returnTaken(PoolKey, slice: UInt32, number: UInt32)

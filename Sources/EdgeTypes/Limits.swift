@@ -4,6 +4,11 @@ public enum Limits {
     public static let textBytes = 64
     /// Most shards of a cluster; the count is a power of two.
     public static let shards = 16_384
+    /// Most nodes of a cluster.
+    public static let nodes = 4_096
+    /// Most times that a request goes from node to node: to its pool's home, which knows the pool,
+    /// to its slice, and once more where a shard has just moved.
+    public static let hops: UInt8 = 3
     /// Most members of a shard's configuration.
     public static let replicas = 8
     /// Most slices of a pool.

@@ -43,6 +43,9 @@ public enum Mutant: String, Sendable, CaseIterable {
     case createOverwrites
     case refillTwice
     case leaseTwice
+    case grantsUnsecured
+    case unconfirmedForgotten
+    case reportCountedTwice
     case returnTwice
     case controlNotJournaled
 
@@ -128,6 +131,9 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .createOverwrites: "creating a pool with other values is answered OK"
         case .refillTwice: "a repeated refill puts its units in again"
         case .leaseTwice: "a lease that comes twice is credited twice"
+        case .grantsUnsecured: "a memory slice grants before what it was given is durable"
+        case .unconfirmedForgotten: "frames that got lost are never sent again"
+        case .reportCountedTwice: "INFO adds up what a slice told twice"
         case .returnTwice: "a return that comes twice is taken twice"
         case .controlNotJournaled: "a change of terms is applied and not journaled"
         case .unleasedForgotten: "what a crash cut off from its leases stays in the treasury"

@@ -28,6 +28,8 @@ public struct Request: BitwiseCopyable, Sendable {
     public var family: PoolFamily
     /// Whether the caller may see only what belongs to `user` (phones; not back ends).
     public var ownOnly: Bool
+    /// How often it has gone from node to node.
+    public var hops: UInt8 = 0
     /// Hash of the home region's name; 0 where none was given.
     public var region: UInt32
     /// Units to reserve, restock or refill; entries to list.

@@ -142,7 +142,7 @@ extension JournalCodec {
 
     // MARK: Pools
 
-    private static func write(
+    static func write(
         _ definition: PoolDefinition, to sink: inout some JournalFieldSink
     ) {
         precondition(definition.regions.count <= Limits.regions)
@@ -166,7 +166,7 @@ extension JournalCodec {
         write(definition.initial, to: &sink)
     }
 
-    private static func readDefinition(_ reader: inout JournalFieldReader) -> PoolDefinition {
+    static func readDefinition(_ reader: inout JournalFieldReader) -> PoolDefinition {
         let name = reader.text()
         let kind = PoolKind(rawValue: reader.integer())
         let durability = Durability(rawValue: reader.integer())
@@ -194,14 +194,14 @@ extension JournalCodec {
             durability: durability ?? .journal, initial: readTerms(&reader))
     }
 
-    private static func write(_ control: PoolControl, to sink: inout some JournalFieldSink) {
+    static func write(_ control: PoolControl, to sink: inout some JournalFieldSink) {
         sink.integer(control.version)
         write(control.terms, to: &sink)
         sink.integer(UInt8(control.paused ? 1 : 0))
         sink.integer(UInt8(control.closing ? 1 : 0))
     }
 
-    private static func readControl(_ reader: inout JournalFieldReader) -> PoolControl {
+    static func readControl(_ reader: inout JournalFieldReader) -> PoolControl {
         let version = reader.integer(UInt32.self)
         let terms = readTerms(&reader)
         let paused = reader.flag()
@@ -235,13 +235,13 @@ extension JournalCodec {
         return Bits256(first, second, third, reader.integer())
     }
 
-    private static func readPool(_ reader: inout JournalFieldReader) -> PoolKey {
+    static func readPool(_ reader: inout JournalFieldReader) -> PoolKey {
         PoolKey(rawValue: reader.integer())
     }
 
     // MARK: Transfers
 
-    private static func write(_ transfer: Transfer, to sink: inout some JournalFieldSink) {
+    static func write(_ transfer: Transfer, to sink: inout some JournalFieldSink) {
         sink.integer(transfer.pool.rawValue)
         sink.integer(transfer.slice)
         sink.integer(transfer.number)
@@ -253,7 +253,7 @@ extension JournalCodec {
         }
     }
 
-    private static func readTransfer(_ reader: inout JournalFieldReader) -> Transfer {
+    static func readTransfer(_ reader: inout JournalFieldReader) -> Transfer {
         let pool = readPool(&reader)
         let slice = reader.integer(UInt32.self)
         let number = reader.integer(UInt32.self)

@@ -15,15 +15,16 @@ struct AuditCommand: AsyncParsableCommand {
             With --data, the files of a node that does not run; otherwise a running node is asked.
             """)
 
-    @Option(help: "The data directory of a stopped node.") var data: String?
-    @Option(help: "Its store, where that is not in the data directory (sqlite:PATH).")
+    @Option(help: "The data directory of a stopped node; of a cluster that has one store: all.")
+    var data: [String] = []
+    @Option(help: "Their store, where that is not in the first's data directory (sqlite:PATH).")
     var store: String?
     @OptionGroup var options: AdminOptions
 
     func run() async throws {
         let isClean: Bool
-        if let data {
-            isClean = try offline(data)
+        if let first = data.first {
+            isClean = try offline(first)
         } else {
             let answer = try await options.client.require(
                 "POST", "/v1/audit", timeoutSeconds: 600)
@@ -33,19 +34,28 @@ struct AuditCommand: AsyncParsableCommand {
         if !isClean { throw Exit.failed }
     }
 
-    private func offline(_ path: String) throws -> Bool {
+    /// The journal in a directory, whichever node's it is.
+    private static func open(_ path: String) throws -> JournalDirectory {
+        do throws(JournalError) {
+            return try JournalDirectory(
+                path: path, identity: JournalIdentity(cluster: 0, node: 0))
+        } catch .foreign(_, _, let found) {
+            return try JournalDirectory(path: path, identity: found)
+        }
+    }
+
+    private func offline(_ first: String) throws -> Bool {
         let report: AuditReport
         do {
-            guard FileManager.default.fileExists(atPath: path + "/journal") else {
+            for path in data where !FileManager.default.fileExists(atPath: path + "/journal") {
                 Console.note("downpour audit: no journal in \(path)")
                 throw Exit.badInput
             }
-            var file = path + "/store.sqlite"
+            var file = first + "/store.sqlite"
             if let store, case .sqlite(let other) = try StoreURL(store) { file = other }
-            let directory = try JournalDirectory(
-                path: path, identity: JournalIdentity(cluster: 0, node: 0))
+            let directories = try data.map(Self.open)
             report = try StoreAudit.run(
-                storePath: file, sources: try JournalSource.all(of: directory))
+                storePath: file, sources: try directories.flatMap(JournalSource.all))
         } catch let error as JournalError {
             Console.note("downpour audit: \(error)")
             throw Exit.failed

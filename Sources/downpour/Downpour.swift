@@ -11,7 +11,7 @@ struct Downpour: AsyncParsableCommand {
         subcommands: [
             NodeCommand.self, RainCommand.self, StockCommand.self, OrderCommand.self,
             PoolCommand.self, AuditCommand.self, DemoCommand.self, SimulateCommand.self,
-            TopologyCommand.self, LoadWorker.self,
+            TopologyCommand.self, ClusterCommand.self, LoadWorker.self,
         ])
 }
 

@@ -104,12 +104,45 @@ struct NodeSettings {
         try take("retention") { options.retentionMs = try Self.durationMs($0) }
         try takeSecrets(&options)
         try takeLimits(&options)
-        for name in ["topology", "join"] {
-            try take(name) { _ in
-                throw Complaint("this build runs a node on its own: leave it out")
+        try takeCluster(&options)
+        return options
+    }
+
+    private func takeCluster(_ options: inout NodeOptions) throws {
+        try take("bus") { options.bus = try Self.address($0) }
+        try take("cluster-key") { text in
+            do { options.clusterKeys = try ClusterKeys(ring: text) } catch {
+                throw Complaint("\(error)")
             }
         }
-        return options
+        try take("join") { text in
+            options.join = try text.split(separator: ",").map { part in
+                do { return try GossipSeed(String(part)) } catch { throw Complaint("\(error)") }
+            }
+        }
+        let name = options.name
+        try take("topology") { path in
+            do { options.cluster = try TopologyPlan.of(path, own: name) } catch {
+                throw Complaint("\(error)")
+            }
+        }
+        guard let plan = options.cluster else { return }
+        if values["shards"] != nil, options.shards != plan.owners.count {
+            throw SettingError(description: "--shards: the topology says \(plan.owners.count)")
+        }
+        options.shards = plan.owners.count
+        // Where the file says that others reach it; flags say where it binds.
+        let own = plan.nodes[plan.own]
+        func bind(_ setting: String, _ address: inout ClientListeners.Address, _ port: Int) {
+            if values[setting] == nil {
+                address = ClientListeners.Address(host: own.host, port: port)
+            }
+        }
+        bind("http", &options.http, own.http)
+        bind("resp", &options.resp, own.resp)
+        bind("bus", &options.bus, own.bus)
+        bind("admin", &options.admin, own.admin)
+        try take("advertise") { options.cluster?.nodes[plan.own].host = $0 }
     }
 
     private func takeSecrets(_ options: inout NodeOptions) throws {

@@ -156,6 +156,8 @@ let counted = least(&bench) { bench, number in
     bench.outcomes.removeLast()
 }
 report("a batch that allocates is counted", counted, holds: counted >= 8)
+let sent = leastOfBus()
+report("32 grabs and their answers between nodes", sent, holds: sent == 0)
 let expected: [(Outcome, UInt64)] = [
     (.granted, 100_000 + 8 + 64 * 8 * 34), (.repeat, 64 * 8 * 32), (.soldOut, 64 * 8 * 32),
     (.reserved, 1_000 + 64 * 8 * 32), (.paid, 1_000 + 64 * 8 * 32),

@@ -13,6 +13,24 @@ private func definition(slices: UInt32, regions: [RegionShare] = []) -> PoolDefi
 
 @Suite("Placement")
 struct PlacementTests {
+    @Test("whichever way shards are dealt to nodes, each node has its part of every pool")
+    func slicesSpreadOverNodes() {
+        let placement = Placement(shards: 64, cores: 1)
+        for number in 0..<500 {
+            let pool = PoolKey.of(.rain, Text64("pool-\(number)"))
+            var byTurns = [0, 0, 0]
+            var inRows = [0, 0, 0]
+            for slice in 0..<UInt32(32) {
+                let shard = Int(placement.shard(of: pool, slice: slice))
+                byTurns[shard % 3] += 1
+                inRows[shard * 3 / 64] += 1
+            }
+            // 11 is a fair share; multiples of one stride give some nodes none.
+            #expect(
+                (byTurns + inRows).allSatisfy { $0 >= 3 }, "pool \(number): \(byTurns) \(inRows)")
+        }
+    }
+
     @Test("a pool's slices meet on no shard before every shard has one", arguments: [1, 64, 1_024])
     func spread(shards: Int) {
         let placement = Placement(shards: shards, cores: 1)

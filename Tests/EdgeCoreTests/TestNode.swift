@@ -265,12 +265,12 @@ final class TestNode {
             precondition(before == nil, "a request was answered twice")
         }
         for forward in effects.forwards {
-            precondition(Int(forward.core) != core, "a request was forwarded to its own core")
-            waiting[Int(forward.core)].append(Ask(forward.request, forward.payload))
+            precondition(forward.to.core != core, "a request was forwarded to its own core")
+            waiting[forward.to.core].append(Ask(forward.request, forward.payload))
         }
         for frame in effects.frames {
-            precondition(Int(frame.core) != core, "a frame was sent to its own core")
-            frames[Int(frame.core)].append(frame.frame)
+            precondition(frame.to.core != core, "a frame was sent to its own core")
+            frames[frame.to.core].append(frame.frame)
         }
         deadlineMs[core] = effects.nextDeadlineMs
         effects.removeAll()

@@ -86,7 +86,7 @@ extension ServerTests {
             let request = Request(ticket: ticket, operation: .grab)
             var mail = Mail()
             for number in 0..<2 {
-                mail.forwards.append(Forward(core: 0, request: request, payload: nil))
+                mail.forwards.append(Forward(to: .core(0), request: request, payload: nil))
                 mail.replies.append(
                     RemoteReply(reply: Reply(ticket: ticket, shape: .ok), body: nil))
                 mail.frames.append(.opened(pool, slice: UInt32(number)))

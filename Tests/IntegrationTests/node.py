@@ -87,8 +87,10 @@ class Node:
         return self
 
     def start(self, timeout=READY_SECONDS):
-        self.launch()
+        return self.launch().start_launched(timeout)
 
+    def start_launched(self, timeout=READY_SECONDS):
+        """Waits until a launched process serves."""
         def ready():
             assert self.process.poll() is None, (
                 f"the node ended with {self.process.returncode}:\n{self.log_tail()}")

@@ -79,11 +79,11 @@ extension CapacityRun where Queue: ~Copyable {
                 } else {
                     batch.requests.append(forward.request)
                 }
-                nodes[Int(forward.core)].step(batch, now: now, into: &effects)
+                nodes[forward.to.core].step(batch, now: now, into: &effects)
             } else if next < pending.count {
                 see(pending[next].frame, nil, nil)
                 batch.frames.append(pending[next].frame)
-                nodes[Int(pending[next].core)].step(batch, now: now, into: &effects)
+                nodes[pending[next].to.core].step(batch, now: now, into: &effects)
                 next += 1
             } else {
                 break
@@ -107,7 +107,7 @@ extension CapacityRun where Queue: ~Copyable {
     }
 
     mutating func deliver(_ sent: OutboundFrame) {
-        let node = Int(sent.core)
+        let node = sent.to.core
         if servers[node].isLost { return }
         batch.removeAll()
         batch.frames.append(sent.frame)

@@ -142,7 +142,7 @@ extension CapacityRun where Queue: ~Copyable {
         }
         for index in 0..<effects.forwards.count {
             let slot = effects.forwards[index].request.ticket.connection
-            let owner = Int(effects.forwards[index].core)
+            let owner = Int(effects.forwards[index].to.core)
             forwards &+= 1
             if !losses.isEmpty && isKnownLost(owner) {
                 flights[Int(slot)].outcome = Outcome.lost.rawValue

@@ -8,6 +8,7 @@ public import StrictYAML
 ///     kind: faults
 ///     name: node
 ///     nodes: 1
+///     cluster: false    # whether the nodes are one
 ///     cores: 3          # most event loops of a node
 ///     shards: 16
 ///     users: 60
@@ -95,6 +96,13 @@ public enum FaultScenarioFile {
         var scenario = Scenario()
         scenario.name = try map.required("name").word()
         scenario.nodes = try map.required("nodes").count(in: 1...64)
+        if let cluster = map.optional("cluster") {
+            let text = try cluster.text()
+            guard text == "true" || text == "false" else {
+                throw cluster.error("true or false is needed")
+            }
+            scenario.isCluster = text == "true"
+        }
         scenario.mostCores = try map.required("cores").count(in: 1...8)
         let shards = try map.required("shards")
         scenario.shards = try shards.count(in: 8...1_024)

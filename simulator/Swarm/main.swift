@@ -11,12 +11,21 @@ let first = arguments.count > 0 ? UInt64(arguments[0]) ?? 1 : 1
 let count = arguments.count > 1 ? UInt64(arguments[1]) ?? 1 : 1
 let mutant = arguments.count > 2 ? Mutant(rawValue: arguments[2]) ?? .none : .none
 let traces = arguments.count > 3
+var scenario = Scenario()
+// DOWNPOUR_CLUSTER=3: three nodes that are one cluster.
+if let nodes = getenv("DOWNPOUR_CLUSTER").flatMap({ Int(String(cString: $0)) }) {
+    scenario.name = "cluster"
+    scenario.nodes = nodes
+    scenario.isCluster = true
+    scenario.mostCores = 2
+    scenario.poolsPerNode = 2
+}
 var events: UInt64 = 0
 var virtualNs: UInt64 = 0
 var probes: Set<Probe> = []
 var failures = 0
 for seed in first..<(first + count) {
-    let world = World(Scenario(), seed: seed, mutant: mutant)
+    let world = World(scenario, seed: seed, mutant: mutant)
     if traces { world.trace = { event, ns, line in print("\(event) \(ns / 1000) us: \(line)") } }
     world.run()
     events += world.events
@@ -29,4 +38,5 @@ for seed in first..<(first + count) {
     }
 }
 print("\(failures) failures, \(events) events, \(virtualNs / 1_000_000_000) s simulated")
-print("not reached: \(Probe.allCases.filter { !probes.contains($0) }.map(\.rawValue))")
+print(
+    "not reached: \(Probe.expected(in: scenario).filter { !probes.contains($0) }.map(\.rawValue))")

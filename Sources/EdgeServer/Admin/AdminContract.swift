@@ -46,6 +46,12 @@ enum AdminContract {
             get: {responses: {"200": {description: Prometheus text.}}}
           /v1/status:
             get: {responses: {"200": {$ref: "#/components/responses/done"}}}
+          /v1/cluster:
+            get:
+              summary: The nodes of the cluster as this one sees them.
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "404": {$ref: "#/components/responses/problem"}
           /v1/audit:
             post:
               summary: Compare the journal with the store.

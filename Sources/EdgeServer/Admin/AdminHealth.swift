@@ -27,6 +27,13 @@ enum AdminHealth {
                 status: .ok, headers: [.contentType: "text/plain; version=0.0.4"],
                 body: .init(byteBuffer: ByteBuffer(string: text)))
         }
+        router.get("v1/cluster") { _, _ in
+            guard let cluster = runner.cluster else {
+                throw AdminProblem(
+                    status: .notFound, code: "no-cluster", detail: "this node is on its own")
+            }
+            return AdminJSON.response(try await cluster.status())
+        }
         router.get("v1/status") { _, _ in
             AdminJSON.response(.map(try await status(runner)))
         }

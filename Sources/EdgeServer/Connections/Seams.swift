@@ -35,8 +35,10 @@ public struct NodeProfile: Sendable {
     public var startedMs: UnixMs = 0
     /// What a pool gets whose creator does not say.
     public var durability = Durability.journal
-    /// Whether there are other nodes: only then can a pool be `replicated`.
+    /// Whether there are other nodes.
     public var isClustered = false
+    /// Whether shards have backups: only then can a pool be `replicated`.
+    public var replicates = false
 
     /// - Precondition: the name is 1–64 of `A-Z a-z 0-9 . _ : -` (it goes into headers as it is).
     public init(name: String, version: String) {

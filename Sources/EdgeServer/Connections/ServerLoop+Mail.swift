@@ -52,20 +52,30 @@ extension ServerLoop {
 
     private func routeForwards() {
         for forward in effects.forwards {
-            precondition(forward.core != index && Int(forward.core) < peers.count)
-            if forward.request.ticket.core == index {
+            let request = forward.request
+            if request.ticket.core == index {
                 guard forwardsInFlight < limits.forwardsPerLoop else {
-                    let refusal = Reply(
-                        ticket: forward.request.ticket, shape: .error, error: .tryAgain)
-                    deliver(refusal, body: .text("this node is too busy"), needs: 0)
+                    refuse(request, "this node is too busy")
                     continue
                 }
                 // The place of its reply in the other direction's mail.
                 forwardsInFlight += 1
             }
-            outgoing[Int(forward.core)].forwards.append(forward)
+            if forward.to.isCore {
+                let core = forward.to.core
+                precondition(core != Int(index) && core < peers.count)
+                outgoing[core].forwards.append(forward)
+            } else if bus?.ask(forward) != true {
+                let reply = Reply(ticket: request.ticket, shape: .error, error: .tryAgain)
+                answered(reply, .text("the node that has it cannot be reached"))
+            }
         }
         closeRun()
+    }
+
+    private func refuse(_ request: Request, _ text: String) {
+        let refusal = Reply(ticket: request.ticket, shape: .error, error: .tryAgain)
+        deliver(refusal, body: .text(text), needs: 0)
     }
 
     func sendBack(_ answer: RemoteReply, needs: UInt64) {
@@ -77,11 +87,13 @@ extension ServerLoop {
     }
 
     private func post(_ frame: OutboundFrame) {
-        if frame.core == index {
+        if !frame.to.isCore {
+            bus?.send(frame)
+        } else if frame.to.core == Int(index) {
             batch.frames.append(frame.frame)
             scheduleTick()
         } else {
-            outgoing[Int(frame.core)].frames.append(frame.frame)
+            outgoing[frame.to.core].frames.append(frame.frame)
         }
     }
 

@@ -53,7 +53,7 @@ public class ServerLoop: @unchecked Sendable {
     private final var noticed: UInt64 = 0
     private let reported = Atomic<UInt64>(0)
     private let isCommitScheduled = Atomic<Bool>(false)
-    private final var isHeldBack = false
+    private(set) final var isHeldBack = false
     /// The node stops: nothing is stepped any more.
     final private(set) var isHalted = false
 
@@ -69,8 +69,11 @@ public class ServerLoop: @unchecked Sendable {
     final var heldAnswers: [Held<HeldAnswer>] = []
     final var heldReplies: [Held<RemoteReply>] = []
     final var heldFrames: [Held<OutboundFrame>] = []
+    /// nil: a node on its own.
+    final var bus: LoopBus?
 
     private final var isTickScheduled = false
+    private final var isResendScheduled = false
     private final var tickTask: (@Sendable () -> Void)!
     private final var commitTask: (@Sendable () -> Void)!
     private final var deadlineMs: UnixMs = .max
@@ -123,6 +126,7 @@ public class ServerLoop: @unchecked Sendable {
         // Before any answer leaves: whoever hears it may ask another loop the next moment.
         postMail()
         flushDirty()
+        bus?.flush()
         if !batch.isEmpty { scheduleTick() }
     }
 
@@ -133,6 +137,7 @@ public class ServerLoop: @unchecked Sendable {
         step()
         postMail()
         flushDirty()
+        bus?.flush()
     }
 
     /// Steps early where one tick has read more than a step should hold.
@@ -160,6 +165,7 @@ public class ServerLoop: @unchecked Sendable {
         routeEffects(needs: submitted > committed ? submitted : 0)
         let next = effects.nextDeadlineMs
         effects.nextDeadlineMs = .max
+        if effects.awaitsFrames { scheduleResend() }
         effects.removeAll()
         setDeadline(next)
         if let journal, journal.isOverBacklog { holdBack() }
@@ -222,12 +228,31 @@ public class ServerLoop: @unchecked Sendable {
     @inline(__always)
     final func deliver(_ reply: Reply, body: Value?, needs: UInt64) {
         let slot = Int(reply.ticket.connection)
-        if reply.ticket.connection == Self.askSlot { return answerAsk(reply, body, needs) }
+        if reply.ticket.connection >= LoopBus.ticketSlot {
+            return deliverElsewhere(reply, body, needs)
+        }
         // A connection that closed meanwhile, or its slot's next holder: nobody to tell.
         guard slot < table.count, let connection = table[slot],
             connection.generation == reply.ticket.generation
         else { return }
         connection.deliver(reply, body: body, needs: needs)
+    }
+
+    /// The core looks again what other loops and nodes have not confirmed.
+    private final func scheduleResend() {
+        guard !isResendScheduled else { return }
+        isResendScheduled = true
+        eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(EffectBuffer.resendMs)) {
+            [unowned self] in
+            isResendScheduled = false
+            forceStep()
+        }
+    }
+
+    /// To whom is no client's connection.
+    private final func deliverElsewhere(_ reply: Reply, _ body: Value?, _ needs: UInt64) {
+        if reply.ticket.connection == Self.askSlot { return answerAsk(reply, body, needs) }
+        bus?.answer(reply, body, needs: needs)
     }
 
     private final func setDeadline(_ next: UnixMs) {
@@ -326,9 +351,12 @@ public class ServerLoop: @unchecked Sendable {
         postMail()
         for connection in connections { connection.release() }
         releaseAnswers()
+        bus?.release()
+        bus?.flush()
         if let journal, isHeldBack, !journal.isOverBacklog {
             isHeldBack = false
             for connection in table { connection?.endHold() }
+            bus?.resume()
         }
         connections.removeAll(keepingCapacity: true)
         if waiting.isEmpty { swap(&connections, &waiting) }

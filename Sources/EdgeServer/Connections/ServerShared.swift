@@ -32,6 +32,7 @@ public final class ServerShared: Sendable {
     }
 
     private let told = Mutex(Addresses())
+    private let seen = Mutex<ClusterView?>(nil)
     let connections = Atomic<Int>(0)
     let isReady = Atomic<Bool>(true)
     let isClosing = Atomic<Bool>(false)
@@ -42,6 +43,12 @@ public final class ServerShared: Sendable {
     public var addresses: Addresses {
         get { told.withLock { $0 } }
         set { told.withLock { $0 = newValue } }
+    }
+
+    /// Who else is there; nil: a node on its own.
+    var cluster: ClusterView? {
+        get { seen.withLock { $0 } }
+        set { seen.withLock { $0 = newValue } }
     }
 
     /// What `/readyz` says: false while joining or draining.

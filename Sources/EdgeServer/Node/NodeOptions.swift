@@ -8,8 +8,14 @@ public struct NodeOptions: Sendable {
     public var shards = 64
     public var http = ClientListeners.Address(host: "127.0.0.1", port: 7600)
     public var resp = ClientListeners.Address(host: "127.0.0.1", port: 7601)
+    public var bus = ClientListeners.Address(host: "127.0.0.1", port: 7602)
     public var admin = ClientListeners.Address(host: "127.0.0.1", port: 7603)
     public var durability = Durability.journal
+    /// nil: a node on its own.
+    public var cluster: ClusterPlan?
+    public var clusterKeys: ClusterKeys?
+    /// By whom to join; empty: by all nodes of the topology.
+    public var join: [GossipSeed] = []
     public var tlsCertificate: String?
     public var tlsKey: String?
     public var drainMs: Int64 = 10_000
@@ -41,9 +47,13 @@ public struct NodeOptions: Sendable {
         if cores < 1 || cores > 64 || cores > shards { found.append("--cores: 1 to 64") }
         if durability == .replicated {
             found.append(
-                "--durability replicated needs a cluster: this node is on its own; "
+                "--durability replicated needs backups, which this version does not keep: "
                     + "use journal or memory")
         }
+        if cluster != nil, clusterKeys == nil {
+            found.append("--topology needs DOWNPOUR_CLUSTER_KEY: 64 hexadecimal digits")
+        }
+        if cluster == nil, !join.isEmpty { found.append("--join needs --topology") }
         if (tlsCertificate == nil) != (tlsKey == nil) {
             found.append("--tls-cert and --tls-key go together")
         }

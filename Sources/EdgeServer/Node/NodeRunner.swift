@@ -26,6 +26,7 @@ public final class NodeRunner: Sendable {
     public let reconciler: Reconciler?
     public let tls: TLSHolder?
     private let listeners = Mutex<ClientListeners?>(nil)
+    private let joined = Mutex<ClusterService?>(nil)
     private let snapshotted: Mutex<ShardSequences>
     let log: Logger
     /// Entries that the start replayed from the journal, beyond snapshots.
@@ -39,10 +40,15 @@ public final class NodeRunner: Sendable {
         var configuration = JournalConfiguration()
         configuration.segmentBytes = Self.segmentBytes(options)
         let directory = try JournalDirectory(
-            path: options.dataDirectory, identity: JournalIdentity(cluster: 0, node: 0),
+            path: options.dataDirectory,
+            identity: JournalIdentity(
+                cluster: options.cluster?.clusterKey ?? 0, node: options.cluster?.nodeKey ?? 0),
             configuration: configuration)
         self.directory = directory
-        let recovery = NodeRecovery(shards: options.shards, cores: options.cores)
+        let cluster = options.cluster
+        let recovery = NodeRecovery(
+            shards: options.shards, cores: options.cores, node: cluster?.own ?? 0,
+            nodes: cluster?.nodes.count ?? 1, owners: cluster?.owners ?? [])
         let report = try recovery.run(directory)
         let boot = try directory.beginBoot()
         shared = ServerShared(try Self.settings(options))
@@ -117,6 +123,7 @@ public final class NodeRunner: Sendable {
         profile.durability = options.durability
         profile.shards = options.shards
         profile.startedMs = SystemClock.now().wallMs
+        profile.isClustered = options.cluster != nil
         var settings = ServerShared.Settings(profile: profile)
         settings.limits = options.limits
         settings.corsOrigins = options.corsOrigins
@@ -162,8 +169,22 @@ public final class NodeRunner: Sendable {
 
     // MARK: Serving
 
-    /// Binds the client listeners.
+    /// nil: a node on its own, or one that has not joined yet.
+    public var cluster: ClusterService? { joined.withLock { $0 } }
+
+    /// Takes its part in the cluster, where there is one.
+    private func join() async throws {
+        guard let plan = options.cluster, let keys = options.clusterKeys else { return }
+        let service = try await ClusterService.start(
+            plan, keys: keys, boot: .random(in: 1 ... .max), bind: options.bus,
+            seeds: options.join, shards: options.shards, group: group, loops: loops, log: log)
+        joined.withLock { $0 = service }
+        shared.cluster = service.view
+    }
+
+    /// Binds the listeners.
     public func listen() async throws -> (http: SocketAddress?, resp: SocketAddress?) {
+        try await join()
         let started = try await ClientListeners.start(
             group: group, loops: loops, resp: options.resp, http: options.http, tls: tls)
         listeners.withLock { $0 = started }
@@ -190,7 +211,9 @@ public final class NodeRunner: Sendable {
             // A full disk has no room for them; the next start replays the journal instead.
             log.warning("no snapshots at the stop", metadata: ["error": "\(error)"])
         }
+        try await cluster?.leave()
         for loop in loops { try await loop.halt().get() }
+        try await cluster?.stop()
         var isClean = true
         for writer in writers { isClean = writer.stop() && isClean }
         let reconciler = reconciler

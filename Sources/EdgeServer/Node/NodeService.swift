@@ -25,7 +25,8 @@ public enum NodeService {
         }()
         let maintenance = Task { await NodeMaintenance(runner: runner, log: log).run() }
         let signals = await UnixSignalsSequence(trapping: .sighup, .sigterm, .sigint)
-        try writeReadyFile(options, addresses, admin.address)
+        try writeReadyFile(
+            options, addresses, admin.address, bus: runner.cluster?.address)
         log.info(
             "serving",
             metadata: [
@@ -66,14 +67,16 @@ public enum NodeService {
     /// Written whole or not at all.
     private static func writeReadyFile(
         _ options: NodeOptions,
-        _ addresses: (http: SocketAddress?, resp: SocketAddress?), _ admin: SocketAddress?
+        _ addresses: (http: SocketAddress?, resp: SocketAddress?), _ admin: SocketAddress?,
+        bus: SocketAddress?
     ) throws {
         guard let path = options.readyFile else { return }
+        let bus = text(bus)
         let fields: [Value.Field] = [
             .init("name", .text(options.name)),
             .init("http", .text(text(addresses.http))),
             .init("resp", .text(text(addresses.resp))),
-            .init("bus", .null),
+            .init("bus", bus.isEmpty ? .null : .text(bus)),
             .init("admin", .text(text(admin))),
             .init("pid", .integer(Int64(ProcessInfo.processInfo.processIdentifier))),
         ]

@@ -261,6 +261,9 @@ extension RESPConnection {
     }
 
     private func nodes() -> Value {
+        if let cluster = loop.shared.cluster {
+            return .array(cluster.plan.nodes.indices.map { .map(cluster.fields($0)) })
+        }
         let profile = loop.shared.settings.profile
         let addresses = loop.shared.addresses
         return .array([
@@ -278,13 +281,15 @@ extension RESPConnection {
     private func shards() -> Value {
         let shared = loop.shared
         let addresses = shared.addresses
+        let cluster = shared.cluster
         return .array(
             (0..<shared.settings.profile.shards).map { shard in
-                .map([
+                let owner = cluster.map { $0.plan.nodes[Int($0.plan.owners[shard])] }
+                return .map([
                     .init("shard", .integer(Int64(shard))),
-                    .init("node", .text(shared.settings.profile.name)),
-                    .init("resp", .text(addresses.resp)),
-                    .init("http", .text(addresses.http)),
+                    .init("node", .text(owner?.name ?? shared.settings.profile.name)),
+                    .init("resp", .text(owner.map { $0.address($0.resp) } ?? addresses.resp)),
+                    .init("http", .text(owner.map { $0.address($0.http) } ?? addresses.http)),
                 ])
             })
     }

@@ -17,7 +17,7 @@ public enum PoolSeed {
         var durability = draft.durability ?? profile.durability
         // The node may run without a journal; what is sold is never held in memory alone.
         if draft.kind == .stock, durability == .memory { durability = .journal }
-        if durability == .replicated, !profile.isClustered {
+        if durability == .replicated, !profile.replicates {
             return .failure(
                 Refusal(text: "DURABILITY replicated needs a cluster: this node is on its own"))
         }

@@ -121,11 +121,11 @@ struct CalibrationBench: ~Copyable {
             batch.removeAll()
             if let forward, let payload = forward.payload {
                 batch.append(forward.request, payload: payload)
-                node = Int(forward.core)
+                node = forward.to.core
             } else if let frame = frames.first {
                 // All go to the other core, and are answered by it with nothing that matters.
                 for frame in frames { batch.frames.append(frame.frame) }
-                node = Int(frame.core)
+                node = frame.to.core
             } else {
                 break
             }

@@ -56,6 +56,8 @@ struct WorldOptions: ParsableArguments {
         let name = "\(bundle.scenario.name)-\(bundle.seed)\(suffix).bundle.json"
         let path = bundles + "/" + name
         do {
+            try FileManager.default.createDirectory(
+                atPath: bundles, withIntermediateDirectories: true)
             try bundle.encoded().write(to: URL(fileURLWithPath: path))
         } catch {
             Console.note("cannot write \(path): \(error)")

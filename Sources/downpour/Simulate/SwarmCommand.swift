@@ -54,7 +54,8 @@ struct SimulateSwarm: ParsableCommand {
     private func report(
         _ outcome: Swarm.Outcome, _ seconds: Double, _ file: Scenario
     ) throws {
-        let missing = Probe.allCases.map(\.rawValue).filter { !outcome.probes.contains($0) }
+        let missing = Probe.expected(in: file).map(\.rawValue)
+            .filter { !outcome.probes.contains($0) }
         let virtual = Double(outcome.virtualNs) / 1e9
         if json {
             Console.say(

@@ -35,7 +35,8 @@ struct TestCore: ~Copyable, SteppingCore {
             let request = batch.requests[at]
             let owner = UInt16(request.user % behaviour.cores)
             if request.operation == .grab, owner != index {
-                effects.forwards.append(Forward(core: owner, request: request, payload: nil))
+                effects.forwards.append(
+                    Forward(to: .core(Int(owner)), request: request, payload: nil))
                 continue
             }
             let payload = request.payload >= 0 ? batch.payloads[Int(request.payload)] : nil
@@ -68,7 +69,7 @@ struct TestCore: ~Copyable, SteppingCore {
     private func send(_ frame: Frame, to core: UInt64, _ effects: inout EffectBuffer) {
         // The frame tells of this entry, and must not leave before it is durable.
         if behaviour.isDurable { effects.journal.append(integer: core) }
-        effects.frames.append(OutboundFrame(core: UInt16(core), frame: frame))
+        effects.frames.append(OutboundFrame(to: .core(Int(core)), shard: 0, frame: frame))
     }
 
     private mutating func answer(

@@ -97,9 +97,20 @@ final class Clients {
 
     func sent(_ operation: Int, _ attempt: Int) -> UInt64 { sentNs[operation][attempt - 1] }
 
+    /// Any node answers any client: most stay with one, some of those that try again go elsewhere.
+    private func node(of operation: Operation) -> Int {
+        let isMoving = world.random.happens(
+            0.3, .retries, operation.key, 1 << 43 | UInt64(operation.attempts))
+        let place = isMoving ? UInt64(operation.attempts) : 0
+        return Int(
+            world.random.below(
+                UInt64(world.scenario.nodes), .retries, operation.key, 1 << 44 | place))
+    }
+
     private func attempt(_ id: Int) {
         operations[id].attempts += 1
         let number = operations[id].attempts
+        if world.scenario.isCluster { operations[id].node = node(of: operations[id]) }
         sentNs[id].append(world.nowNs)
         if isUnknown[id] { world.probe(.retriedAfterUnknown) }
         world.schedule(

@@ -49,6 +49,13 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case clog
     /// Open connections break at the beginning.
     case brokenConnections
+    // Between the nodes of a cluster.
+    /// The node is cut off from all others.
+    case busCut
+    /// Its links to others break at the beginning.
+    case busBroken
+    /// Messages between it and others take `magnitude` times as long.
+    case busSlow
     // Disk.
     /// fdatasync fails: the process ends, and restarts at the end.
     case syncError
@@ -83,6 +90,8 @@ extension FaultKind {
         let hash = name.withUTF8 { Hash64.bytes(UnsafeRawBufferPointer($0)) }
         return 1 << 24 | hash >> 40
     }
+
+    var isBetweenNodes: Bool { self == .busCut || self == .busBroken || self == .busSlow }
 
     /// Whether a node without replicas may be beyond help afterwards.
     var isFatalAlone: Bool { self == .bitRot || self == .misdirectedWrite || self == .diskLoss }

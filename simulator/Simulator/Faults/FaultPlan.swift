@@ -54,7 +54,7 @@ public struct FaultPlan: Sendable, Hashable, Codable {
 
     private static func magnitude(_ kind: FaultKind, _ unit: Double) -> Double {
         switch kind {
-        case .slowCPU, .slowLink, .diskStall: 2 + 98 * unit * unit
+        case .slowCPU, .slowLink, .diskStall, .busSlow: 2 + 98 * unit * unit
         case .storeSlow: 10 + 990 * unit
         case .clockForward, .clockBack: 1 + 5_000 * unit * unit
         case .clockDrift: -500 + 1_000 * unit
@@ -67,7 +67,7 @@ public struct FaultPlan: Sendable, Hashable, Codable {
             .oneWayOut, .oneWayIn,
             .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,
             .storeDown,
-            .storeCommitLost, .storeDeadlock, .configRollback:
+            .storeCommitLost, .storeDeadlock, .configRollback, .busCut, .busBroken:
             1
         }
     }

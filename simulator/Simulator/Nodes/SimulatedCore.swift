@@ -24,6 +24,7 @@ final class SimulatedCore {
     var isSyncing = false
     var isFlushScheduled = false
     var isTickScheduled = false
+    var isResendScheduled = false
     /// Requests of its connections that are on other cores.
     var forwardsInFlight = 0
     /// So much waits to be written that no connection is read.

@@ -199,6 +199,7 @@ extension SimulatedNode {
         for frame in shell.effects.frames {
             leave(core, .frame(frame), needs: world.mutant == .framesBeforeCommit ? 0 : position)
         }
+        if shell.effects.awaitsFrames { scheduleResend(core) }
         let next = shell.effects.nextDeadlineMs
         shell.effects.nextDeadlineMs = .max
         shell.effects.removeAll()
@@ -218,6 +219,7 @@ extension SimulatedNode {
     /// Passes a request on to the core that owns what it asks for.
     private func send(_ forward: Forward, _ core: Int) {
         let shell = cores[core]
+        // The place of its answer, until that has come.
         if Int(forward.request.ticket.core) == core {
             guard shell.forwardsInFlight < SimulatedCore.mostForwards else {
                 world.probe(.tooManyForwards)
@@ -227,13 +229,19 @@ extension SimulatedNode {
             }
             shell.forwardsInFlight += 1
         }
-        post(.forward(forward), to: Int(forward.core))
+        if forward.to.isCore {
+            post(.forward(forward), to: forward.to.core)
+        } else {
+            send(forward, from: core, toNode: forward.to.node)
+        }
     }
 
     func leave(_ core: Int, _ item: SimulatedCore.Outbound, needs: UInt64) {
         guard needs == 0 else { return cores[core].held.append((needs, item)) }
         switch item {
-        case .frame(let frame): post(.frame(frame.frame), to: Int(frame.core))
+        case .frame(let frame) where frame.to.isCore:
+            post(.frame(frame.frame), to: frame.to.core)
+        case .frame(let frame): send(frame, from: core)
         case .reply(let reply, let body):
             if !cores[core].isDurable, promisesDurability(reply) { world.isInFlight(self) }
             if Int(reply.ticket.core) == core {
@@ -247,6 +255,7 @@ extension SimulatedNode {
     /// Whether a reply is about a pool that promises more than memory.
     private func promisesDurability(_ reply: Reply) -> Bool {
         let slot = Int(reply.ticket.connection)
+        if reply.ticket.connection == Self.busSlot { return true }
         guard slot < connections.count, let connection = connections[slot] else { return false }
         let pool = world.clients.operations[connection.operation].pool
         // What a memory pool was given must be durable; what it grants need not be.
@@ -257,7 +266,8 @@ extension SimulatedNode {
             }
     }
 
-    private func answer(_ reply: Reply, _ body: Value?) {
+    func answer(_ reply: Reply, _ body: Value?) {
+        if reply.ticket.connection == Self.busSlot { return answerNode(reply, body) }
         let slot = Int(reply.ticket.connection)
         guard slot < connections.count, let connection = connections[slot],
             connection.generation == reply.ticket.generation
@@ -269,6 +279,20 @@ extension SimulatedNode {
     }
 
     // MARK: Deadlines
+
+    /// The core looks again what is not confirmed.
+    private func scheduleResend(_ core: Int) {
+        guard !cores[core].isResendScheduled else { return }
+        cores[core].isResendScheduled = true
+        world.schedule(
+            world.nowNs + UInt64(EffectBuffer.resendMs) * 1_000_000, .resend(place(core)))
+    }
+
+    func resend(_ core: Int) {
+        if case .paused = state { return backlog.append(.resend(place(core))) }
+        cores[core].isResendScheduled = false
+        if !isHalted { step(core) }
+    }
 
     private func setDeadline(_ core: Int, _ next: UnixMs) {
         let shell = cores[core]

@@ -83,6 +83,7 @@ extension SimulatedNode {
         loseProcess()
         disk.processCrash()
         state = .down(nil)
+        world.breakLinks(of: index, afterNs: 100_000)
         // What asked for it has ended meanwhile.
         world.schedule(
             world.nowNs + Self.supervisorNs, .restart(node: index, stops: 0))

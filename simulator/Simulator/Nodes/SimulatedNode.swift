@@ -60,6 +60,9 @@ final class SimulatedNode {
     var connections: [Connection?] = []
     var freeConnections: [Int] = []
     var generations: [UInt16] = []
+    /// Requests of this node that others were asked, and requests of others that are answered here.
+    var asked = BusLedger<AskedRequest>()
+    var owed = BusLedger<OwedAnswer>()
     /// What came while the process stood still.
     var backlog: [Happening] = []
     var maintenance = Maintenance()
@@ -84,12 +87,12 @@ final class SimulatedNode {
     static let mostBacklog = 1_024
     static let supervisorNs: UInt64 = 300_000_000
 
-    init(index: Int, world: World) {
+    init(index: Int, store: StoreModel, world: World) {
         self.index = index
         self.world = world
         let id = UInt64(index)
         disk = VirtualDisk(number: id, nowMs: World.startMs)
-        store = StoreModel(mutant: world.mutant)
+        self.store = store
         clock = SimulatedClock(
             baseMs: World.startMs, startsNs: 1 + world.random.below(1 << 40, .clocks, id))
         let draw = Int(world.random.below(3, .plan, 2_000 + id))
@@ -137,6 +140,7 @@ final class SimulatedNode {
         if boot > 1 { world.probe(.restarted) }
         for oracle in world.oracles { oracle.restarted(world, self) }
         for core in cores.indices { execute(core) }
+        world.startsLinks(of: index)
         scheduleReconciler(afterNs: 0)
         scheduleMaintenance(afterNs: world.scenario.maintenanceNs)
     }
@@ -149,10 +153,16 @@ final class SimulatedNode {
         let directory = try JournalDirectory(
             path: "/node", identity: JournalIdentity(cluster: 0, node: UInt64(index)),
             configuration: configuration, system: disk)
+        let shards = world.scenario.shards
+        let isCluster = world.scenario.isCluster
         let recovery = NodeRecovery(
-            shards: world.scenario.shards, cores: coreCount, mutant: world.mutant)
+            shards: shards, cores: coreCount, node: isCluster ? index : 0,
+            nodes: isCluster ? world.scenario.nodes : 1,
+            owners: isCluster
+                ? (0..<shards).map { UInt16(world.scenario.owner(of: ShardID($0))) } : [],
+            mutant: world.mutant)
         let history = world.histories[index]
-        history.begin(cores: coreCount)
+        history.begin(index, cores: coreCount)
         recovery.observer = { history.take($0) }
         let report = try recovery.run(directory)
         // Told by how the last process ended, not by the code that is looked at.
@@ -187,6 +197,8 @@ final class SimulatedNode {
         loseProcess()
         disk.processCrash()
         state = .down(reason)
+        // The kernel says that the process is gone.
+        world.breakLinks(of: index, afterNs: 100_000)
     }
 
     /// The machine stops.
@@ -194,6 +206,8 @@ final class SimulatedNode {
         loseProcess()
         disk.crash(world.random, id)
         state = .down(nil)
+        // Nobody says anything: others notice by the silence.
+        world.breakLinks(of: index, afterNs: Bus.silenceNs)
     }
 
     /// Another disk, with nothing on it.
@@ -216,6 +230,8 @@ final class SimulatedNode {
         backlog = []
         maintenance = Maintenance()
         stop = .none
+        asked = BusLedger()
+        owed = BusLedger()
         breakConnections()
     }
 

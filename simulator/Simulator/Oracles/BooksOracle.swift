@@ -101,7 +101,8 @@ final class BooksOracle: Oracle {
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ homes: [NodeBooks.Home],
         _ sentNs: UInt64
     ) {
-        let wall = world.nodes[operation.node].clock.wallMs(from: sentNs, to: world.nowNs)
+        let home = world.histories[operation.node].homeNode(of: world.pools[operation.pool].key)
+        let wall = world.nodes[home].clock.wallMs(from: sentNs, to: world.nowNs)
         let states = homes.flatMap { home -> [String] in
             if home.isClosed { return ["closed"] }
             let terms = home.control.terms
@@ -131,7 +132,7 @@ final class BooksOracle: Oracle {
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ sentNs: UInt64
     ) {
         let plan = world.pools[operation.pool]
-        if plan.durability == .memory, world.nodes[plan.node].crashes > 0 { return }
+        if plan.durability == .memory, world.hasCrashed(plan) { return }
         let before = heard[operation.pool].filter { $0.ns <= sentNs }
         let fen = before.reduce(Fen(0)) { $0 + $1.fen }
         if answer["granted"]?.integer ?? 0 < Int64(before.count)

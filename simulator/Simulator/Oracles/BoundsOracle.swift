@@ -56,7 +56,19 @@ final class BoundsOracle: Oracle {
                 left += 1
             }
         }
-        func note(_ ticket: Ticket) { note(Int(ticket.connection), ticket.generation) }
+        let owed = node.owed.items.map(\.number)
+        var owedCounts = Array(repeating: 0, count: owed.count)
+        func note(_ ticket: Ticket) {
+            guard ticket.connection == SimulatedNode.busSlot else {
+                return note(Int(ticket.connection), ticket.generation)
+            }
+            if let place = owed.firstIndex(of: UInt64(ticket.position)) {
+                owedCounts[place] += 1
+            } else {
+                left += 1
+            }
+        }
+        for item in node.asked.items { note(item.item.ticket) }
         for core in node.cores {
             for arrival in core.unread { note(arrival.slot, arrival.generation) }
             for index in 0..<core.batch.requests.count {
@@ -80,6 +92,12 @@ final class BoundsOracle: Oracle {
                 name,
                 "node \(node.index): operation \(connection.operation), attempt "
                     + "\(connection.attempt), waits in \(count) places")
+        }
+        for (place, count) in owedCounts.enumerated() where count != 1 {
+            world.fail(
+                name,
+                "node \(node.index): request \(owed[place]) of another node waits in "
+                    + "\(count) places")
         }
         return left
     }

@@ -24,10 +24,29 @@ final class DurabilityOracle: Oracle {
         packets[key, default: []].insert(win.packet)
     }
 
+    /// What a memory slice grants may be lost; that it was given it may not: it would be given out
+    /// again.
+    func left(_ world: World, _ operation: Operation, _ answer: [UInt8]) {
+        let plan = world.pools[operation.pool]
+        guard operation.kind == .grab, plan.durability == .memory,
+            let answer = RESPAnswer.parse(answer), let win = Win(operation, answer)
+        else { return }
+        let history = world.histories[plan.node]
+        guard !history.isGone,
+            let slice = history.slice(of: operation.user, plan.key, region: operation.region),
+            history.committedCredit(plan.key, slice) == 0
+        else { return }
+        world.fail(
+            name,
+            "\(plan.name), user \(operation.user): packet \(win.packet) is told, and that slice "
+                + "\(slice) was given it is not committed")
+    }
+
     func restarted(_ world: World, _ node: SimulatedNode) {
         let history = world.histories[node.index]
         for number in 0..<world.scenario.shards {
             let shard = ShardID(number)
+            if history.owner(of: shard) != node.index { continue }
             let found = node.cores[number % node.coreCount].node.sequence(of: shard)
             if history.isGone { return }
             if found < history.sequence(shard), history.isFreshlyMisdirected {
@@ -43,14 +62,14 @@ final class DurabilityOracle: Oracle {
             }
         }
         // From here on the process has what was found.
-        history.resume()
+        history.resume(node.index)
     }
 
     func ended(_ world: World) {
         for key in keys {
             let plan = world.pools[key.pool]
             let history = world.histories[plan.node]
-            let mayBeLost = plan.durability == .memory && world.nodes[plan.node].crashes > 0
+            let mayBeLost = plan.durability == .memory && world.hasCrashed(plan)
             if history.isGone || mayBeLost { continue }
             let found = history.fold.user(key.user, of: plan.key)?.packets ?? 0
             let told = Int64(packets[key]?.count ?? 0)

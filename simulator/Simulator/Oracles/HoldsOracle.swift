@@ -84,7 +84,7 @@ final class HoldsOracle: Oracle {
 
     /// Since when the process has run without a break.
     private func ranNs(_ world: World, _ node: Int) -> UInt64 {
-        var since = world.histories[node].resumedNs
+        var since = world.histories[node].resumedNs(node)
         for fault in world.plan.faults
         where fault.node == node && fault.kind == .pause && fault.startNs <= world.nowNs {
             since = max(since, min(fault.endNs, world.nowNs))

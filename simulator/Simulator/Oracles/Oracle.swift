@@ -12,6 +12,8 @@ protocol Oracle: AnyObject {
     /// - Parameter sentNs: when the attempt was sent that it answers: it was decided since.
     func answered(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64)
+    /// A node lets an answer go.
+    func left(_ world: World, _ operation: Operation, _ answer: [UInt8])
     /// A step of a node has just made an entry. Its history's `live` is as it was before.
     func wrote(_ world: World, _ node: Int, _ header: EntryHeader, _ entry: Entry)
     /// A node has come back from its disk.
@@ -27,6 +29,7 @@ extension Oracle {
     func answered(
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
     ) {}
+    func left(_ world: World, _ operation: Operation, _ answer: [UInt8]) {}
     func wrote(_ world: World, _ node: Int, _ header: EntryHeader, _ entry: Entry) {}
     func restarted(_ world: World, _ node: SimulatedNode) {}
     func reconciled(_ world: World, _ node: SimulatedNode) {}

@@ -58,6 +58,8 @@ final class OrdersOracle: Oracle {
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
     ) {
         prepare(world)
+        // It tells nothing: they ask again.
+        if answer.errorCode == "UNKNOWN" || answer.errorCode == "TRYAGAIN" { return }
         switch operation.kind {
         case .reserve: reserved(world, operation, answer)
         case .pay: paid(world, operation, answer)

@@ -35,7 +35,7 @@ final class PaymentsOracle: Oracle {
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, sentNs: UInt64
     ) {
         guard let outcome = answer.items.first?.text else { return }
-        let order = OrderKey(node: operation.node, order: operation.order)
+        let order = OrderKey(node: world.pools[operation.pool].node, order: operation.order)
         let key = Key(order: order, request: operation.request)
         if operation.kind == .pay {
             if told[key] == nil { toldKeys.append(key) }

@@ -155,7 +155,8 @@ final class RefusalsOracle: Oracle {
     /// Whether its disk was full at some time since shortly before.
     private func hasFullDisk(_ world: World, _ node: Int, _ sentNs: UInt64) -> Bool {
         world.plan.faults.contains { fault in
-            fault.kind == .diskFull && fault.node == node && fault.startNs <= world.nowNs
+            fault.kind == .diskFull && (fault.node == node || world.scenario.isCluster)
+                && fault.startNs <= world.nowNs
                 && fault.endNs + 2_000_000_000 >= sentNs
         }
     }

@@ -107,7 +107,7 @@ final class SameAnswerOracle: Oracle {
     }
 
     private func isLossy(_ world: World, _ plan: PoolPlan) -> Bool {
-        plan.durability == .memory && world.nodes[plan.node].crashes > 0
+        plan.durability == .memory && world.hasCrashed(plan)
     }
 
     private func reserve(

@@ -18,7 +18,15 @@ enum Happening {
     /// A core's turn: it steps with what has come.
     case tick(Place)
     case deadline(Place, generation: Int)
+    /// What is not confirmed may have to be sent again.
+    case resend(Place)
     case mail(Place)
+    /// Two nodes try to make their link.
+    case link(Int, Int)
+    /// Both ends of a link notice that it is gone.
+    case linkLost(Int, Int, generation: Int)
+    /// Bytes arrive on the link between two nodes, for a core of the second.
+    case bus(from: Int, to: Place, generation: Int, bytes: [UInt8])
     case synced(Place)
     case lazyFlush(Place)
     case reconcile(node: Int, boot: Int)
@@ -66,6 +74,13 @@ enum Happening {
         case .progress: return pack(17, 0)
         case .faultStrikes(let index, let boot): return pack(18, index, boot)
         case .stopping(let node, let boot): return pack(19, node, boot)
+        case .link(let a, let b): return pack(21, a, b)
+        case .linkLost(let a, let b, let generation): return pack(22, a, b, generation)
+        case .bus(let from, let to, _, let bytes):
+            return bytes.withUnsafeBytes {
+                Hash64.bytes($0, salt: pack(23, from, to.node, to.core))
+            }
+        case .resend(let place): return pack(20, place.node, place.boot, place.core)
         }
     }
 
@@ -82,6 +97,11 @@ enum Happening {
         case .act(let index): "plan \(index) is carried out"
         case .tick(let place): "tick of \(place.node)/\(place.core)"
         case .deadline(let place, _): "deadline at \(place.node)/\(place.core)"
+        case .link(let a, let b): "\(a) and \(b) link"
+        case .linkLost(let a, let b, _): "the link of \(a) and \(b) is lost"
+        case .bus(let from, let to, _, let bytes):
+            "from \(from) to \(to.node)/\(to.core): \(SimulatedNode.describe(bytes))"
+        case .resend(let place): "resend at \(place.node)/\(place.core)"
         case .mail(let place): "mail for \(place.node)/\(place.core)"
         case .synced(let place): "journal of \(place.node)/\(place.core) is synced"
         case .lazyFlush(let place): "journal of \(place.node)/\(place.core) is flushed lazily"

@@ -7,6 +7,8 @@ import EdgeWire
 
 /// What a node's journal has committed, as seen from outside: every frame once, by shard. And what
 /// the running process has in memory beyond that, at every time of the run.
+///
+/// A cluster has one for all its nodes: a shard's frames come from whoever has it.
 final class NodeHistory {
     private struct Shard {
         /// Checksum of each committed frame, from sequence 1.
@@ -17,8 +19,8 @@ final class NodeHistory {
     private let node: Int
     private let placement: Placement
     private var shards: [Shard]
-    /// Submitted and not known to be durable, by core.
-    private var waiting: [[WaitingFrame]] = []
+    /// Submitted and not known to be durable, by node and core.
+    private var waiting: [[[WaitingFrame]]]
     private(set) var fold = LedgerFold()
     /// Of pools whose creation is committed.
     private(set) var seeds: [PoolKey: Bits256] = [:]
@@ -29,8 +31,8 @@ final class NodeHistory {
     private(set) var contradiction: String?
     /// What was done to its disk.
     private(set) var damage = NodeDamage()
-    /// When its process last began with what it found.
-    private(set) var resumedNs: UInt64 = 0
+    /// When each node's process last began with what it found.
+    private var resumedNs: [UInt64]
     /// Nothing is asked of the node any more.
     var isGone = false
     /// Damage keeps the rest of the journal from the store, and the node says so.
@@ -64,6 +66,8 @@ final class NodeHistory {
         committed = NodeBooks(shards: count)
         live = committed
         timesMs = Array(repeating: Timeline(), count: count)
+        waiting = Array(repeating: [], count: world.scenario.nodes)
+        resumedNs = Array(repeating: 0, count: world.scenario.nodes)
     }
 
     func sequence(_ shard: ShardID) -> UInt64 { UInt64(shards[Int(shard)].frames.count) }
@@ -71,13 +75,26 @@ final class NodeHistory {
     // MARK: The journal
 
     /// A process begins: nothing waits.
-    func begin(cores: Int) { waiting = Array(repeating: [], count: cores) }
+    func begin(_ node: Int, cores: Int) {
+        waiting[node] = Array(repeating: [], count: cores)
+    }
 
     /// A process goes on with what its restart has found: what the one before had and did not
     /// commit is gone.
-    func resume() {
-        resumedNs = world.nowNs
+    func resume(_ node: Int) {
+        resumedNs[node] = world.nowNs
         live = committed
+        // What other nodes have and did not commit stands.
+        for frames in waiting.joined() {
+            for frame in frames {
+                frame.bytes.withUnsafeBytes { bytes in
+                    guard let frame = try? JournalFrame.parse(bytes),
+                        let entry = try? frame.entry()
+                    else { return }
+                    live.apply(frame.header, entry, ns: world.nowNs)
+                }
+            }
+        }
         for key in homeKeys { markHome(key) }
         for key in sliceKeys { markSlice(key) }
         for key in userKeys { markUser(key) }
@@ -85,7 +102,7 @@ final class NodeHistory {
     }
 
     /// A core has handed over entries that end at `end` in its lane.
-    func submit(_ core: Int, _ bytes: UnsafeRawBufferPointer, end: UInt64) {
+    func submit(_ node: Int, _ core: Int, _ bytes: UnsafeRawBufferPointer, end: UInt64) {
         var offset = 0
         while offset < bytes.count {
             guard let frame = try? JournalFrame.parse(bytes, at: offset),
@@ -95,14 +112,14 @@ final class NodeHistory {
                 return
             }
             offset += frame.length
-            waiting[core].append(
+            waiting[node][core].append(
                 WaitingFrame(
                     end: end - UInt64(bytes.count - offset), bytes: Array(frame.bytes)))
-            if !isGone { wrote(frame.header, entry) }
+            if !isGone { wrote(node, frame.header, entry) }
         }
     }
 
-    private func wrote(_ header: EntryHeader, _ entry: Entry) {
+    private func wrote(_ node: Int, _ header: EntryHeader, _ entry: Entry) {
         for oracle in world.oracles { oracle.wrote(world, node, header, entry) }
         live.apply(header, entry, ns: world.nowNs)
         timesMs[Int(header.shard)].set(header.timeMs, at: world.nowNs)
@@ -132,14 +149,14 @@ final class NodeHistory {
         units[key, default: Timeline()].set(live.units[key] ?? 0, at: world.nowNs)
     }
 
-    func commit(_ core: Int, upTo position: UInt64) {
-        let ready = waiting[core].prefix { $0.end <= position }
+    func commit(_ node: Int, _ core: Int, upTo position: UInt64) {
+        let ready = waiting[node][core].prefix { $0.end <= position }
         for item in ready {
             item.bytes.withUnsafeBytes { bytes in
                 if let frame = try? JournalFrame.parse(bytes) { take(frame) }
             }
         }
-        waiting[core].removeFirst(ready.count)
+        waiting[node][core].removeFirst(ready.count)
     }
 
     /// A committed frame: the next of its shard, or one that is known.
@@ -174,6 +191,11 @@ final class NodeHistory {
         contradiction = "shard \(frame.shard), sequence \(frame.sequence) \(what)"
     }
 
+    /// Units that a slice was given, as far as the journal has committed it.
+    func committedCredit(_ pool: PoolKey, _ slice: UInt32) -> Int64 {
+        committed.slices[NodeBooks.SliceKey(pool: pool, slice: slice)]?.totals.credited ?? 0
+    }
+
     // MARK: Looking back
 
     // Each of these gives what was so at some moment after `ns`, up to now: whatever was answered
@@ -200,7 +222,7 @@ final class NodeHistory {
 
     /// What a shard's clock can have shown: the later of its last entry and the wall clock.
     func timeMs(_ shard: ShardID, since ns: UInt64) -> ClosedRange<UnixMs> {
-        let wall = world.nodes[node].clock.wallMs(from: ns, to: world.nowNs)
+        let wall = world.nodes[owner(of: shard)].clock.wallMs(from: ns, to: world.nowNs)
         let own = timesMs[Int(shard)].since(ns).map(\.value)
         let isNew = timesMs[Int(shard)].began(after: ns)
         let low = isNew ? 0 : own.min() ?? 0
@@ -239,10 +261,22 @@ final class NodeHistory {
     /// The number of a pool of this node among the world's.
     func number(of pool: PoolKey) -> Int? {
         if numbers.isEmpty {
-            for plan in world.pools where plan.node == node { numbers[plan.key] = plan.index }
+            for plan in world.pools where plan.node == node || world.scenario.isCluster {
+                numbers[plan.key] = plan.index
+            }
         }
         return numbers[pool]
     }
+
+    /// Who has a shard.
+    func owner(of shard: ShardID) -> Int {
+        world.scenario.isCluster ? world.scenario.owner(of: shard) : node
+    }
+
+    /// Who has a pool's treasury.
+    func homeNode(of pool: PoolKey) -> Int { owner(of: placement.home(of: pool)) }
+
+    func resumedNs(_ node: Int) -> UInt64 { resumedNs[node] }
 
     // MARK: Damage
 
@@ -266,11 +300,11 @@ final class NodeHistory {
 
     /// Whether a write has landed elsewhere since the process last began.
     var isFreshlyMisdirected: Bool {
-        damage.isMisdirected(since: resumedNs, isPending: isMisdirectionPending)
+        damage.isMisdirected(since: resumedNs[node], isPending: isMisdirectionPending)
     }
 
     /// Whether anything was done to the disk since the process last began.
-    var isDamaged: Bool { damage.isRotted(since: resumedNs) || isFreshlyMisdirected }
+    var isDamaged: Bool { damage.isRotted(since: resumedNs[node]) || isFreshlyMisdirected }
 
     /// Whether damage explains that the process does not start: it names what was damaged.
     func excuses(refusal: String) -> Bool {

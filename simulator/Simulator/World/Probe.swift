@@ -33,5 +33,22 @@ public enum Probe: String, Sendable, CaseIterable {
     case openingMoved
     case closingMoved
     case clockWentBack
+    case linked
+    case linkLost
+    case forwardedToNode
+    case forwardRefused
     case allSettled
+
+    private static let betweenNodes: [Probe] = [
+        .linked, .linkLost, .forwardedToNode, .forwardRefused,
+    ]
+
+    private static let ofDamage: [Probe] = [
+        .startRefusedForDamage, .shippingRefusedForDamage, .compromised,
+    ]
+
+    /// What can be reached in a scenario's worlds.
+    public static func expected(in scenario: Scenario) -> [Probe] {
+        allCases.filter { !(scenario.isCluster ? ofDamage : betweenNodes).contains($0) }
+    }
 }

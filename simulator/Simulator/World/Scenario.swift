@@ -4,8 +4,10 @@ import EdgeTypes
 /// and the seed.
 public struct Scenario: Sendable, Hashable, Codable {
     public var name = "faults"
-    /// Nodes on their own, each with its pools.
+    /// Nodes: each on its own, with its pools and its store; or one cluster, whose pools are
+    /// spread over all, and which has one store.
     public var nodes = 1
+    public var isCluster = false
     /// Most event loops of a node; each seed and node draws its own.
     public var mostCores = 3
     public var shards = 16
@@ -36,6 +38,12 @@ public struct Scenario: Sendable, Hashable, Codable {
     public init() {}
 
     func allows(_ kind: FaultKind) -> Bool {
-        (faults.isEmpty || faults.contains(kind)) && !without.contains(kind)
+        if kind.isBetweenNodes, !isCluster { return false }
+        // What a node cannot recover from by itself would end the whole cluster's run.
+        if kind.isFatalAlone, isCluster { return false }
+        return (faults.isEmpty || faults.contains(kind)) && !without.contains(kind)
     }
+
+    /// Who has a shard.
+    func owner(of shard: ShardID) -> Int { isCluster ? Int(shard) % nodes : 0 }
 }

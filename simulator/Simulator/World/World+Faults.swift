@@ -34,6 +34,9 @@ extension World {
             node.clock.step(-Int64(fault.magnitude), at: nowNs)
             probe(.clockWentBack)
         case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
+        case .busCut: bus.cut(node.index)
+        case .busBroken: breakLinks(of: node.index, afterNs: 0)
+        case .busSlow: bus.slow(node.index, by: fault.magnitude)
         case .brokenConnections: node.breakConnections()
         case .storeDown: node.store.faults.isDown = true
         case .storeCommitLost: node.store.faults.losesAnswers = true
@@ -70,7 +73,11 @@ extension World {
                 histories[node.index].misdirectsNoMore()
                 node.disk.faults.misdirectsBy = nil
             }
-        case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm: break
+        case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm,
+            .busBroken:
+            break
+        case .busCut: bus.mend(node.index)
+        case .busSlow: if !isActive(.busSlow, node) { bus.slow(node.index, by: 1) }
         case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
         case .storeDown: node.store.faults.isDown = isActive(.storeDown, node)
         case .storeCommitLost:
@@ -172,7 +179,8 @@ extension World {
                 .clockBack,
                 .clockDrift, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite,
                 .diskLoss, .storeDown,
-                .storeCommitLost, .storeDeadlock, .configRollback, .retryStorm:
+                .storeCommitLost, .storeDeadlock, .configRollback, .retryStorm, .busCut,
+                .busBroken, .busSlow:
                 break
             }
         }

@@ -59,6 +59,7 @@ extension World {
     /// A node answers an attempt.
     func answer(_ node: SimulatedNode, _ number: Int, _ attempt: Int, _ bytes: [UInt8]) {
         let operation = clients.operations[number]
+        for oracle in oracles { oracle.left(self, operation, bytes) }
         let link = network.links[node.index]
         let counter = UInt64(attempt) << 20 | clients.nextAnswer(number)
         if link.cutsReplies > 0

@@ -25,6 +25,11 @@ extension World {
         return Bits256(word(0), word(1), word(2), word(3))
     }
 
+    /// Whether a node that has some of the pool was ever killed.
+    func hasCrashed(_ plan: PoolPlan) -> Bool {
+        scenario.isCluster ? nodes.contains { $0.crashes > 0 } : nodes[plan.node].crashes > 0
+    }
+
     /// A pool's seed: what its creator named, or what its journal says that the node drew. nil:
     /// no creation of it was committed yet.
     func seed(of plan: PoolPlan) -> Bits256? {

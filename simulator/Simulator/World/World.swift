@@ -23,6 +23,7 @@ public final class World {
     var histories: [NodeHistory] = []
     let oracles: [any Oracle]
     var network: Network
+    var bus: Bus
     /// Faults that have begun and not ended.
     var active: [Bool]
     /// Armed faults that have been set off.
@@ -74,12 +75,17 @@ public final class World {
         let plan = plan ?? FaultPlan.draw(scenario, random)
         self.plan = plan
         network = Network(scenario, random)
+        bus = Bus(scenario, random)
         active = Array(repeating: false, count: plan.faults.count)
         struck = active
         oracles = Oracles.all()
         for node in 0..<scenario.nodes {
-            nodes.append(SimulatedNode(index: node, world: self))
-            histories.append(NodeHistory(world: self, node: node))
+            let isAlone = !scenario.isCluster || node == 0
+            nodes.append(
+                SimulatedNode(
+                    index: node, store: isAlone ? StoreModel(mutant: mutant) : nodes[0].store,
+                    world: self))
+            histories.append(isAlone ? NodeHistory(world: self, node: node) : histories[0])
             for _ in 0..<scenario.poolsPerNode {
                 pools.append(
                     PoolPlan.draw(index: pools.count, node: node, scenario, random))
@@ -180,6 +186,11 @@ public final class World {
             if let node = alive(place.node, place.boot) { node.tick(place.core) }
         case .deadline(let place, let generation):
             alive(place.node, place.boot)?.deadline(place.core, generation: generation)
+        case .resend(let place): alive(place.node, place.boot)?.resend(place.core)
+        case .link(let a, let b): link(a, b)
+        case .linkLost(let a, let b, let generation): linkLost(a, b, generation)
+        case .bus(let from, let to, let generation, let bytes):
+            arrive(from, to, generation, bytes)
         case .synced(let place): alive(place.node, place.boot)?.synced(place.core)
         case .lazyFlush(let place): alive(place.node, place.boot)?.lazyFlush(place.core)
         case .reconcile(let node, let boot): alive(node, boot)?.reconcile()
@@ -194,7 +205,7 @@ public final class World {
     }
 
     /// The node, where the process is still the one that the event was meant for.
-    private func alive(_ node: Int, _ boot: Int) -> SimulatedNode? {
+    func alive(_ node: Int, _ boot: Int) -> SimulatedNode? {
         nodes[node].boot == boot && !nodes[node].isDown ? nodes[node] : nil
     }
 

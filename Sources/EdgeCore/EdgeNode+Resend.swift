@@ -1,0 +1,148 @@
+import EdgeCluster
+import EdgeMemory
+import EdgeTypes
+
+/// What a core has sent to other shards and heard no confirmation of.
+///
+/// Only names are kept: what is sent again is read from the state, as it is by then.
+struct Unconfirmed: Sendable {
+    struct Return: Hashable, Sendable {
+        var pool: PoolKey
+        var slice: UInt32
+    }
+
+    /// Treasuries with slices that have not confirmed everything.
+    fileprivate(set) var treasuries: [Int] = []
+    fileprivate var isWatched: [Bool] = []
+    /// Returns that were sent, oldest first, and the number of each that its home has not taken.
+    private var returns: [Return] = []
+    private var openReturns: [Return: UInt32] = [:]
+    /// When everything is sent again, by the monotonic clock; 0: not said yet.
+    fileprivate var dueNs: UInt64 = 0
+    /// Something was confirmed since the list was looked through.
+    var isStale = false
+
+    var isEmpty: Bool { treasuries.isEmpty && openReturns.isEmpty }
+
+    mutating func watch(_ treasury: Int) {
+        while isWatched.count <= treasury { isWatched.append(false) }
+        guard !isWatched[treasury] else { return }
+        isWatched[treasury] = true
+        treasuries.append(treasury)
+    }
+
+    mutating func returned(_ transfer: Transfer) {
+        let item = Return(pool: transfer.pool, slice: transfer.slice)
+        if openReturns.updateValue(transfer.number, forKey: item) == nil { returns.append(item) }
+    }
+
+    mutating func returnTaken(_ pool: PoolKey, _ slice: UInt32, _ number: UInt32) {
+        let item = Return(pool: pool, slice: slice)
+        if let open = openReturns[item], open <= number { openReturns[item] = nil }
+    }
+
+    /// The slices whose returns are not taken, oldest first.
+    mutating func returning() -> [Return] {
+        returns.removeAll { openReturns[$0] == nil }
+        return returns
+    }
+}
+
+/// Sending again what others have not confirmed. Links break and mailboxes overflow; frames that
+/// come twice change nothing.
+extension EdgeNode {
+    static let resendNs = UInt64(EffectBuffer.resendMs) * 1_000_000
+    /// For so long an operator's command waits for slices that do not answer.
+    static let patienceNs: UInt64 = 10_000_000_000
+
+    /// Looks what is still open, and sends it again where it is time.
+    mutating func resend(now: Instant, into effects: inout EffectBuffer) {
+        if unconfirmed.isStale { dropSettled() }
+        if unconfirmed.dueNs == 0 { unconfirmed.dueNs = now.monotonicNs &+ Self.resendNs }
+        if now.monotonicNs >= unconfirmed.dueNs, !has(.unconfirmedForgotten) {
+            unconfirmed.dueNs = now.monotonicNs &+ Self.resendNs
+            for treasury in unconfirmed.treasuries { sendUnconfirmed(treasury, into: &effects) }
+            for item in unconfirmed.returning() {
+                returnAgain(item.pool, item.slice, into: &effects)
+            }
+            for inquiry in inquiries { ask(inquiry, into: &effects) }
+            giveUp(now: now, into: &effects)
+            settle(now: now, into: &effects)
+        }
+        isUnconfirmed = !unconfirmed.isEmpty || !settling.isEmpty || !inquiries.isEmpty
+        effects.awaitsFrames = isUnconfirmed
+        if !isUnconfirmed { unconfirmed.dueNs = 0 }
+    }
+
+    private mutating func dropSettled() {
+        unconfirmed.isStale = false
+        var left: [Int] = []
+        for treasury in unconfirmed.treasuries {
+            if treasuries[treasury].isSettled {
+                unconfirmed.isWatched[treasury] = false
+            } else {
+                left.append(treasury)
+            }
+        }
+        unconfirmed.treasuries = left
+    }
+
+    /// Answers operators whose commands wait for what does not answer.
+    private mutating func giveUp(now: Instant, into effects: inout EffectBuffer) {
+        func isOver(_ sinceNs: UInt64) -> Bool { now.monotonicNs &- sinceNs >= Self.patienceNs }
+        for reply in settling where isOver(reply.sinceNs) {
+            counters.errors &+= 1
+            effects.fail(reply.ticket, .unknown, "taken; not every slice has confirmed it")
+        }
+        settling.removeAll { isOver($0.sinceNs) }
+        for inquiry in inquiries where isOver(inquiry.sinceNs) {
+            counters.errors &+= 1
+            effects.fail(inquiry.ticket, .tryAgain, "\(inquiry.missing) slices do not answer")
+        }
+        inquiries.removeAll { isOver($0.sinceNs) }
+    }
+
+    // MARK: Other nodes
+
+    /// Tells a node that has just been linked of every pool whose home is here.
+    mutating func greet(_ node: Int, into effects: inout EffectBuffer) {
+        for treasury in treasuries where isLocal(placement.home(of: treasury.pool)) {
+            effects.frames.append(
+                OutboundFrame(
+                    to: .node(node), shard: placement.home(of: treasury.pool),
+                    frame: .announce(
+                        treasury.definition, treasury.control, closed: treasury.isClosed)))
+        }
+        // What is open goes to it at once.
+        unconfirmed.dueNs = 1
+    }
+
+    /// Says who serves a shard from now on. Before recovery, as often as one likes.
+    public mutating func setOwner(of shard: ShardID, to node: UInt16) {
+        precondition(Int(node) < configuration.nodes || node == Self.nobody)
+        precondition(
+            Int(shard) % configuration.cores != configuration.core
+                || shards[placement.localIndex(of: shard)].sequence == 0,
+            "a shard that holds something does not move")
+        owners[Int(shard)] = node
+    }
+
+    /// The shard that a frame is for; nil: for everyone.
+    func shard(of frame: Frame) -> ShardID? {
+        switch frame {
+        case .open(let definition, let slice, _):
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            return placement.shard(of: key, slice: slice)
+        case .control(let key, let slice, _), .returnTaken(let key, let slice, _),
+            .recall(let key, let slice, _), .inquire(let key, let slice, _):
+            return placement.shard(of: key, slice: slice)
+        case .lease(let transfer):
+            return placement.shard(of: transfer.pool, slice: transfer.slice)
+        case .opened(let key, _), .controlled(let key, _, _), .leaseTaken(let key, _, _),
+            .ask(let key, _, _), .nothingToReturn(let key, _, _), .report(let key, _, _, _):
+            return placement.home(of: key)
+        case .returned(let transfer): return placement.home(of: transfer.pool)
+        case .announce: return nil
+        }
+    }
+}

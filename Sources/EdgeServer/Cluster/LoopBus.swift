@@ -1,0 +1,274 @@
+import EdgeMemory
+import EdgeTypes
+import EdgeWire
+import NIOCore
+
+/// One event loop's links to the other nodes: what it asks them, and what they ask it.
+///
+/// A loop dials every other node, and sends requests and frames on the links that it has dialed;
+/// answers come back on the same. What others ask comes on links that they have dialed, is stepped
+/// with the requests of this loop's clients, and is answered once it is durable.
+final class LoopBus: BusOwner, @unchecked Sendable {
+    // SAFETY: all mutable state is confined to the loop's `eventLoop`.
+    private unowned let loop: ServerLoop
+    private let plan: ClusterPlan
+    /// By node's number; nil for this one.
+    private var links: [BusLink?] = []
+    /// All that are up, dialed and accepted.
+    private var connections: [BusConnection] = []
+    private var dirty: [BusConnection] = []
+
+    private var asked = SlotTable<Asked>()
+    private var owed = SlotTable<Owed>()
+    private var held: [Held<HeldReply>] = []
+    private(set) var statistics = LoopBusStatistics()
+
+    /// The slot of tickets of requests that other nodes sent.
+    static let ticketSlot = UInt32.max - 1
+
+    /// A request that another node was asked.
+    private struct Asked {
+        var node: Int
+        var ticket: Ticket
+    }
+
+    /// A request of another node.
+    private struct Owed {
+        var connection: BusConnection
+        var id: UInt64
+    }
+
+    private struct HeldReply {
+        var reply: Reply
+        var body: Value?
+    }
+
+    init(_ loop: ServerLoop, _ plan: ClusterPlan) {
+        self.loop = loop
+        self.plan = plan
+    }
+
+    // MARK: Links
+
+    /// Dials all others, from now on. On the loop.
+    func start(_ node: BusNode) {
+        for (number, peer) in plan.nodes.enumerated() {
+            guard number != plan.own else {
+                links.append(nil)
+                continue
+            }
+            let seed = Hash64.mix(node.hello.boot, UInt64(loop.index) << 32 | UInt64(number))
+            links.append(
+                BusLink(
+                    on: loop.eventLoop, to: peer.host, port: peer.bus, node: node, owner: self,
+                    jitterSeed: seed))
+        }
+        for link in links { link?.start() }
+    }
+
+    /// Ends all links for good. On the loop.
+    func stop() {
+        for link in links { link?.close() }
+        for connection in connections { connection.close() }
+    }
+
+    /// The nodes that this loop can reach.
+    var reached: [Int] { links.indices.filter { links[$0]?.connection != nil } }
+
+    func linkUp(_ connection: BusConnection) {
+        connections.append(connection)
+        guard connection.isDialed,
+            let number = links.firstIndex(where: { $0?.connection === connection })
+        else { return }
+        guard plan.number(of: connection.peer?.name) == number else {
+            // Somebody else has the address that the topology says.
+            statistics.misplaced &+= 1
+            return connection.close()
+        }
+        loop.batch.linked.append(UInt16(number))
+        loop.scheduleTick()
+    }
+
+    func linkDown(_ connection: BusConnection, _ end: BusEnd) {
+        connections.removeAll { $0 === connection }
+        guard connection.isDialed, let number = plan.number(of: connection.peer?.name) else {
+            return
+        }
+        // They were sent, and nobody knows what came of them.
+        for request in asked.takeAll(where: { $0.node == number }) {
+            let reply = Reply(ticket: request.ticket, shape: .error, error: .unknown)
+            loop.answered(reply, .text("the link to \(plan.nodes[number].name) broke"))
+        }
+    }
+
+    func linkFailed(_ connection: BusConnection, _ end: BusEnd) {}
+
+    var isOverloaded: Bool { loop.isHeldBack }
+
+    /// The loop has caught up: links are read again.
+    func resume() { for connection in connections { connection.resume() } }
+
+    // MARK: Sending
+
+    /// Asks another node.
+    ///
+    /// - Returns: false where it cannot be reached: nothing was sent.
+    func ask(_ forward: Forward) -> Bool {
+        let node = forward.to.node
+        guard let connection = links[node]?.connection, !connection.isOverloaded else {
+            return false
+        }
+        let id = asked.add(Asked(node: node, ticket: forward.request.ticket))
+        let hops = forward.request.hops
+        let isTaken = connection.append { sink in
+            if let payload = forward.payload {
+                BusCodec.encode(forward.request, payload, id: id, hops: hops, into: &sink)
+            } else {
+                BusCodec.encode(forward.request, id: id, hops: hops, into: &sink)
+            }
+        }
+        if !isTaken {
+            _ = asked.take(id)
+            return false
+        }
+        statistics.asked &+= 1
+        mark(connection)
+        return true
+    }
+
+    /// Sends a durable frame, where the node can be reached: the core sends it again otherwise.
+    func send(_ frame: OutboundFrame) {
+        if frame.to == .everyNode {
+            for link in links.indices { send(frame.frame, frame.shard, to: link) }
+        } else {
+            send(frame.frame, frame.shard, to: frame.to.node)
+        }
+    }
+
+    private func send(_ frame: Frame, _ shard: ShardID, to node: Int) {
+        guard let connection = links[node]?.connection else { return }
+        if connection.append({ BusCodec.encode(frame, for: shard, into: &$0) }) {
+            mark(connection)
+        }
+    }
+
+    private func mark(_ connection: BusConnection) {
+        guard connection.mark == 0 else { return }
+        connection.mark = 1
+        dirty.append(connection)
+        loop.scheduleTick()
+    }
+
+    /// Seals and writes what the tick has left. At its end.
+    func flush() {
+        for connection in dirty {
+            connection.mark = 0
+            connection.flush()
+        }
+        dirty.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Receiving
+
+    func received(
+        _ message: BusMessage, _ attached: UnsafeRawBufferPointer, on connection: BusConnection
+    ) {
+        guard !loop.isHalted else { return }
+        switch message {
+        case .request(let id, let hops, let request):
+            if let request = owing(id, hops, request, connection) {
+                loop.batch.requests.append(request)
+                loop.stepIfFull()
+            }
+        case .command(let id, let hops, let request, let payload):
+            if let request = owing(id, hops, request, connection) {
+                loop.batch.append(request, payload: payload)
+            }
+        case .reply(let id, var reply, let body):
+            // One that came too late, of a link that broke: its asker was told that.
+            guard let request = asked.take(id) else { return }
+            reply.ticket = request.ticket
+            loop.answered(reply, body)
+        case .frame(let shard, let frame): loop.received(frame, for: shard)
+        case .replica, .entries, .copy, .beacon, .beaconAnswer, .ping, .pong:
+            statistics.unknown &+= 1
+        }
+        loop.scheduleTick()
+    }
+
+    func receivedAll(on connection: BusConnection) {}
+
+    /// The request as this loop's own, with a ticket that leads back to the link.
+    private func owing(
+        _ id: UInt64, _ hops: UInt8, _ request: Request, _ connection: BusConnection
+    ) -> Request? {
+        guard owed.count < loop.limits.forwardsPerLoop else {
+            let refusal = Reply(
+                ticket: request.ticket, shape: .error, error: .tryAgain)
+            reply(refusal, .text("this node is too busy"), Owed(connection: connection, id: id))
+            return nil
+        }
+        statistics.owed &+= 1
+        let number = owed.add(Owed(connection: connection, id: id))
+        var request = request
+        request.hops = hops
+        request.ticket = Ticket(
+            core: loop.index, generation: UInt16(truncatingIfNeeded: number >> 32),
+            connection: Self.ticketSlot, position: UInt32(truncatingIfNeeded: number))
+        return request
+    }
+
+    // MARK: Answering
+
+    /// Answers another node's request, once the journal holds `needs`.
+    func answer(_ reply: Reply, _ body: Value?, needs: UInt64) {
+        if needs > loop.committed {
+            held.append(Held(needs: needs, item: HeldReply(reply: reply, body: body)))
+        } else {
+            finish(reply, body)
+        }
+    }
+
+    /// Lets go the answers that the last commit covers.
+    func release() {
+        let count = held.prefix { $0.needs <= loop.committed }.count
+        for index in 0..<count { finish(held[index].item.reply, held[index].item.body) }
+        held.removeFirst(count)
+    }
+
+    private func finish(_ reply: Reply, _ body: Value?) {
+        guard let request = owed.take(slot: reply.ticket.position) else { return }
+        self.reply(reply, body, request)
+    }
+
+    private func reply(_ reply: Reply, _ body: Value?, _ request: Owed) {
+        let connection = request.connection
+        var fits = true
+        let isTaken = connection.append { sink in
+            if let body {
+                fits = BusCodec.encode(reply, body, id: request.id, into: &sink)
+                guard !fits else { return }
+                // More than a message holds: whoever asked hears that much.
+                let refusal = Reply(ticket: reply.ticket, shape: .error, error: .badArgument)
+                fits = BusCodec.encode(
+                    refusal, .text("the answer is too long: ask for less"), id: request.id,
+                    into: &sink)
+            } else {
+                BusCodec.encode(reply, id: request.id, into: &sink)
+            }
+        }
+        precondition(fits, "a short text does not fit into a message")
+        if isTaken { mark(connection) }
+    }
+}
+
+/// What a loop's links have carried since it started.
+struct LoopBusStatistics: Sendable {
+    /// Requests that other nodes were asked, and that they asked.
+    var asked: UInt64 = 0
+    var owed: UInt64 = 0
+    /// Messages of later versions.
+    var unknown: UInt64 = 0
+    /// Links that led to another node than the topology says.
+    var misplaced: UInt64 = 0
+}

@@ -1,0 +1,291 @@
+import EdgeTypes
+
+// The fields of what is not on the hot path. What `write` puts down, `read` takes up in the same
+// order; pools, terms and transfers look as they do in journal entries.
+extension BusCodec {
+    // MARK: Payloads
+
+    static func write(_ payload: Payload, to sink: inout some JournalFieldSink) {
+        switch payload {
+        case .definition(let definition, let actor):
+            sink.integer(UInt8(0))
+            JournalCodec.write(definition, to: &sink)
+            sink.text(actor)
+        case .alteration(let opensMs, let closesMs, let limit, let actor):
+            sink.integer(UInt8(1))
+            optional(opensMs, to: &sink)
+            optional(closesMs, to: &sink)
+            optional(limit, to: &sink)
+            sink.text(actor)
+        case .actor(let actor):
+            sink.integer(UInt8(2))
+            sink.text(actor)
+        case .text(let text):
+            sink.integer(UInt8(3))
+            sink.text(text)
+        case .listing(let after, let state):
+            sink.integer(UInt8(4))
+            sink.text(after)
+            optional(state?.rawValue, to: &sink)
+        }
+    }
+
+    static func readPayload(_ reader: inout JournalFieldReader) -> Payload? {
+        switch reader.integer(UInt8.self) {
+        case 0: return .definition(JournalCodec.readDefinition(&reader), actor: reader.text())
+        case 1:
+            let opensMs = optional(UnixMs.self, &reader)
+            let closesMs = optional(UnixMs.self, &reader)
+            let limit = optional(UInt32.self, &reader)
+            return .alteration(
+                opensMs: opensMs, closesMs: closesMs, limit: limit, actor: reader.text())
+        case 2: return .actor(reader.text())
+        case 3: return .text(reader.text())
+        case 4:
+            let after = reader.text()
+            guard let raw = optional(UInt8.self, &reader) else {
+                return .listing(after: after, state: nil)
+            }
+            guard let state = PoolState(rawValue: raw) else { return nil }
+            return .listing(after: after, state: state)
+        default: return nil
+        }
+    }
+
+    private static func optional(
+        _ value: (some FixedWidthInteger)?, to sink: inout some JournalFieldSink
+    ) {
+        sink.integer(UInt8(value == nil ? 0 : 1))
+        if let value { sink.integer(value) }
+    }
+
+    private static func optional<T: FixedWidthInteger>(
+        _ type: T.Type, _ reader: inout JournalFieldReader
+    ) -> T? {
+        reader.flag() ? reader.integer(type) : nil
+    }
+
+    // MARK: Frames
+
+    static func tag(of frame: Frame) -> UInt8 {
+        switch frame {
+        case .open: 0
+        case .control: 1
+        case .lease: 2
+        case .returnTaken: 3
+        case .recall: 4
+        case .inquire: 5
+        case .opened: 6
+        case .controlled: 7
+        case .leaseTaken: 8
+        case .returned: 9
+        case .ask: 10
+        case .nothingToReturn: 11
+        case .report: 12
+        case .announce: 13
+        }
+    }
+
+    static func write(_ frame: Frame, to sink: inout some JournalFieldSink) {
+        switch frame {
+        case .open(let definition, let slice, let control):
+            JournalCodec.write(definition, to: &sink)
+            sink.integer(slice)
+            JournalCodec.write(control, to: &sink)
+        case .control(let pool, let slice, let control):
+            place(pool, slice, to: &sink)
+            JournalCodec.write(control, to: &sink)
+        case .lease(let transfer), .returned(let transfer):
+            JournalCodec.write(transfer, to: &sink)
+        case .returnTaken(let pool, let slice, let number),
+            .leaseTaken(let pool, let slice, let number),
+            .recall(let pool, let slice, let number),
+            .nothingToReturn(let pool, let slice, let number),
+            .controlled(let pool, let slice, let number):
+            place(pool, slice, to: &sink)
+            sink.integer(number)
+        case .inquire(let pool, let slice, let inquiry):
+            place(pool, slice, to: &sink)
+            sink.integer(inquiry)
+        case .opened(let pool, let slice): place(pool, slice, to: &sink)
+        case .ask(let pool, let slice, let wanted):
+            place(pool, slice, to: &sink)
+            sink.integer(wanted)
+        case .report(let pool, let slice, let inquiry, let totals):
+            place(pool, slice, to: &sink)
+            sink.integer(inquiry)
+            write(totals, to: &sink)
+        case .announce(let definition, let control, let closed):
+            JournalCodec.write(definition, to: &sink)
+            JournalCodec.write(control, to: &sink)
+            sink.integer(UInt8(closed ? 1 : 0))
+        }
+    }
+
+    static func readFrame(_ tag: UInt8, _ reader: inout JournalFieldReader) -> Frame? {
+        switch tag {
+        case 0:
+            return .open(
+                JournalCodec.readDefinition(&reader), slice: reader.integer(),
+                JournalCodec.readControl(&reader))
+        case 2: return .lease(JournalCodec.readTransfer(&reader))
+        case 9: return .returned(JournalCodec.readTransfer(&reader))
+        case 13:
+            return .announce(
+                JournalCodec.readDefinition(&reader), JournalCodec.readControl(&reader),
+                closed: reader.flag())
+        case 1, 3...8, 10...12:
+            return readSliceFrame(
+                tag, JournalCodec.readPool(&reader), slice: reader.integer(), &reader)
+        default: return nil
+        }
+    }
+
+    /// A frame that begins with a pool and a slice.
+    private static func readSliceFrame(
+        _ tag: UInt8, _ pool: PoolKey, slice: UInt32, _ reader: inout JournalFieldReader
+    ) -> Frame? {
+        switch tag {
+        case 1: .control(pool, slice: slice, JournalCodec.readControl(&reader))
+        case 3: .returnTaken(pool, slice: slice, number: reader.integer())
+        case 4: .recall(pool, slice: slice, round: reader.integer())
+        case 5: .inquire(pool, slice: slice, inquiry: reader.integer())
+        case 6: .opened(pool, slice: slice)
+        case 7: .controlled(pool, slice: slice, version: reader.integer())
+        case 8: .leaseTaken(pool, slice: slice, number: reader.integer())
+        case 10: .ask(pool, slice: slice, wanted: reader.integer())
+        case 11: .nothingToReturn(pool, slice: slice, round: reader.integer())
+        case 12:
+            .report(pool, slice: slice, inquiry: reader.integer(), readTotals(&reader))
+        default: nil
+        }
+    }
+
+    private static func place(
+        _ pool: PoolKey, _ slice: UInt32, to sink: inout some JournalFieldSink
+    ) {
+        sink.integer(pool.rawValue)
+        sink.integer(slice)
+    }
+
+    private static func write(_ totals: SliceTotals, to sink: inout some JournalFieldSink) {
+        sink.integer(totals.credited)
+        sink.integer(totals.held)
+        sink.integer(totals.granted)
+        sink.integer(totals.grantedFen)
+        sink.integer(totals.pending)
+        sink.integer(totals.returned)
+        sink.integer(totals.quarantined)
+        sink.integer(totals.quarantinedFen)
+    }
+
+    private static func readTotals(_ reader: inout JournalFieldReader) -> SliceTotals {
+        var totals = SliceTotals()
+        totals.credited = reader.integer()
+        totals.held = reader.integer()
+        totals.granted = reader.integer()
+        totals.grantedFen = reader.integer()
+        totals.pending = reader.integer()
+        totals.returned = reader.integer()
+        totals.quarantined = reader.integer()
+        totals.quarantinedFen = reader.integer()
+        return totals
+    }
+
+    // MARK: Replicas
+
+    static func tag(of message: ReplicaMessage) -> UInt8 {
+        switch message {
+        case .begin: 0
+        case .copy: 1
+        case .entries: 2
+        case .position: 3
+        case .diverged: 4
+        case .stale: 5
+        case .noted: 6
+        }
+    }
+
+    static func write(_ message: ReplicaMessage, to sink: inout some JournalFieldSink) {
+        switch message {
+        case .begin(let configuration, let last, let asLearner, let greeting):
+            write(configuration, to: &sink)
+            sink.integer(last)
+            sink.integer(UInt8(asLearner ? 1 : 0))
+            sink.integer(greeting)
+        case .copy(let epoch, let last):
+            sink.integer(epoch)
+            sink.integer(last)
+        case .entries(let epoch, let first, let count):
+            sink.integer(epoch)
+            sink.integer(first)
+            sink.integer(count)
+        case .position(let epoch, let last, let greeting):
+            sink.integer(epoch)
+            sink.integer(last)
+            sink.integer(greeting)
+        case .diverged(let epoch), .noted(let epoch): sink.integer(epoch)
+        case .stale(let configuration): write(configuration, to: &sink)
+        }
+    }
+
+    static func readReplica(
+        _ tag: UInt8, _ reader: inout JournalFieldReader
+    ) -> ReplicaMessage? {
+        switch tag {
+        case 0:
+            guard let configuration = readConfiguration(&reader) else { return nil }
+            return .begin(
+                configuration, last: reader.integer(), asLearner: reader.flag(),
+                greeting: reader.integer())
+        case 1: return .copy(epoch: reader.integer(), last: reader.integer())
+        case 2:
+            return .entries(
+                epoch: reader.integer(), first: reader.integer(), count: reader.integer())
+        case 3:
+            return .position(
+                epoch: reader.integer(), last: reader.integer(), greeting: reader.integer())
+        case 4: return .diverged(epoch: reader.integer())
+        case 5: return readConfiguration(&reader).map { .stale($0) }
+        case 6: return .noted(epoch: reader.integer())
+        default: return nil
+        }
+    }
+
+    private static func write(
+        _ configuration: ShardConfiguration, to sink: inout some JournalFieldSink
+    ) {
+        sink.integer(configuration.shard)
+        sink.integer(configuration.epoch)
+        sink.integer(UInt8(configuration.isSealed ? 1 : 0))
+        sink.integer(UInt8(configuration.members.count))
+        for member in configuration.members {
+            sink.integer(member.node)
+            sink.integer(member.boot)
+        }
+        sink.integer(UInt8(configuration.members.firstIndex(of: configuration.primary) ?? 0))
+    }
+
+    /// nil where it is not one: members in ascending order, each once, the primary one of them.
+    private static func readConfiguration(
+        _ reader: inout JournalFieldReader
+    ) -> ShardConfiguration? {
+        let shard = reader.integer(ShardID.self)
+        let epoch = reader.integer(UInt32.self)
+        let isSealed = reader.flag()
+        let count = Int(reader.integer(UInt8.self))
+        guard Int(shard) < Limits.shards, (1...Limits.replicas).contains(count) else { return nil }
+        var members: [ReplicaID] = []
+        members.reserveCapacity(count)
+        for _ in 0..<count {
+            let member = ReplicaID(node: reader.integer(), boot: reader.integer())
+            if let before = members.last, before >= member { return nil }
+            members.append(member)
+        }
+        let primary = Int(reader.integer(UInt8.self))
+        guard primary < count else { return nil }
+        return ShardConfiguration(
+            shard: shard, epoch: epoch, primary: members[primary], members: members,
+            isSealed: isSealed)
+    }
+}

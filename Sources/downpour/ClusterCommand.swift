@@ -1,0 +1,59 @@
+import ArgumentParser
+import Foundation
+
+/// What a node knows of its cluster.
+struct ClusterCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cluster", abstract: "The cluster as one of its nodes sees it.",
+        subcommands: [ClusterStatus.self])
+}
+
+/// The members at a glance.
+struct ClusterStatus: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Members, their state, links and shards.",
+        discussion: "Exit code 0: every member is alive and linked; 1: some are not.")
+
+    @OptionGroup var options: AdminOptions
+
+    func run() async throws {
+        let answer = try await options.client.require("GET", "/v1/cluster")
+        let members = answer["nodes"] as? [[String: Any]] ?? []
+        if options.json {
+            Console.say(answer.text)
+        } else {
+            show(answer, members)
+        }
+        if !members.allSatisfy(Self.isWell) { throw Exit.failed }
+    }
+
+    private static func isWell(_ member: [String: Any]) -> Bool {
+        member["state"] as? String == "alive" && (member["linked"] as? NSNumber)?.intValue == 1
+    }
+
+    private func show(_ answer: AdminClient.Answer, _ members: [[String: Any]]) {
+        let well = members.filter(Self.isWell).count
+        Console.say(
+            "cluster \(answer.string("cluster") ?? ""), \(answer.integer("shards") ?? 0) shards, "
+                + "\(well) of \(members.count) nodes are well, as \(answer.string("node") ?? "") "
+                + "sees it")
+        var rows = [["node", "state", "linked", "shards", "region", "zone", "resp", "http", "bus"]]
+        for member in members {
+            rows.append(
+                rows[0].map { column in
+                    switch column {
+                    case "node": member["name"] as? String ?? ""
+                    case "linked": (member["linked"] as? NSNumber)?.intValue == 1 ? "yes" : "no"
+                    default: member[column].map { "\($0)" } ?? ""
+                    }
+                })
+        }
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        for row in rows {
+            let line = zip(row, widths).map { text, width in
+                text.padding(toLength: width, withPad: " ", startingAt: 0)
+            }.joined(separator: "  ")
+            Console.say(String(line.reversed().drop { $0 == " " }.reversed()))
+        }
+    }
+}

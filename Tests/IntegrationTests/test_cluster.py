@@ -1,0 +1,251 @@
+"""Three real nodes that are one cluster: any node answers any client."""
+
+import json
+import socket
+
+import pytest
+
+from node import downpour, eventually
+from resp import Failure, encode
+
+KEY = "00112233445566778899aabbccddeeff" * 2
+OTHER = "ffeeddccbbaa99887766554433221100" * 2
+NAMES = ["n1", "n2", "n3"]
+
+
+def free_ports(count):
+    """Ports that nobody has now, below those that connections are given."""
+    sockets, ports, port = [], [], 21000
+    while len(ports) < count:
+        port += 1
+        try:
+            tcp = socket.create_server(("127.0.0.1", port))
+            sockets.append(tcp)
+            ports.append(port)
+        except OSError:
+            continue
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class Cluster:
+    def __init__(self, directory, make_node, cores=2, replicas=1):
+        self.directory, self.make_node = directory, make_node
+        self.file = directory / "topology.yaml"
+        ports = iter(free_ports(4 * len(NAMES)))
+        lines = [f"version: 1\ncluster: test\nshards: 64\nreplicas: {replicas}\narbiter: none\n"
+                 "regions:\n  - name: here\n    nodes:\n"]
+        self.ports = {}
+        for name in NAMES:
+            http, resp, bus, admin = (next(ports) for _ in range(4))
+            self.ports[name] = {"http": http, "resp": resp, "bus": bus, "admin": admin}
+            lines.append(f"      - {{name: {name}, zone: {name}, host: 127.0.0.1, http: {http}, "
+                         f"resp: {resp}, bus: {bus}, admin: {admin}}}\n")
+        self.file.write_text("".join(lines))
+        self.nodes = {name: self.make(name, cores=cores) for name in NAMES}
+
+    def make(self, name, cores=2, key=KEY, directory=None):
+        listeners = [word for listener, port in self.ports[name].items()
+                     for word in (f"--{listener}", f"127.0.0.1:{port}")]
+        return self.make_node(
+            "--topology", self.file, "--cores", cores, *listeners, "--name", name,
+            name=directory or name, env={"DOWNPOUR_CLUSTER_KEY": key})
+
+    def start(self):
+        for node in self.nodes.values():
+            node.launch()
+        for node in self.nodes.values():
+            node.start_launched()
+        self.wait_linked()
+        return self
+
+    def wait_linked(self):
+        def linked():
+            return all(self.status(name)["well"] for name in NAMES)
+        eventually(linked, 30, "all links")
+
+    def status(self, name):
+        answer = self.nodes[name].request("GET", "/v1/cluster", listener="admin").json()
+        answer["well"] = all(
+            one["state"] == "alive" and one["linked"] == 1 for one in answer["nodes"])
+        return answer
+
+    def owner(self, connection, shard):
+        return {int(one["shard"]): one["node"] for one in rows(connection, "SHARDS")}[shard]
+
+
+def rows(connection, command):
+    return [dict(zip(map(str, one[::2]), map(str, one[1::2]))) for one in connection.call(command)]
+
+
+@pytest.fixture
+def cluster(directory, make_node):
+    return Cluster(directory, make_node).start()
+
+
+def test_any_node_answers_any_client(cluster):
+    first, second, third = (cluster.nodes[name].resp() for name in NAMES)
+    first.call("RAIN.CREATE rain AMOUNT 300000 COUNT 300 SLICES 16")
+    told = {}
+    for user in range(150):
+        connection = (first, second, third)[user % 3]
+        outcome, fen, packet, _ = connection.call("RAIN.GRAB", "rain", user)
+        assert outcome == "granted"
+        told[user] = (packet, fen)
+    # Whoever asks again hears the same, at whichever node.
+    for user, (packet, fen) in told.items():
+        outcome, again, place, _ = (second, third, first)[user % 3].call("RAIN.GRAB", "rain", user)
+        assert (outcome, place, again) == ("repeat", packet, fen)
+        assert third.call("RAIN.CLAIMS", "rain", user)[0][:2] == [packet, fen]
+    assert len({packet for packet, _ in told.values()}) == 150
+    info = second.mapping("RAIN.INFO rain")
+    assert int(info["granted"]) == 150
+    assert int(info["granted_fen"]) == sum(fen for _, fen in told.values())
+    # All shards are told of, and more than one node has some of the pool's.
+    owners = {one["node"] for one in rows(third, "SHARDS")}
+    assert owners == set(NAMES)
+    assert {one["name"]: one["state"] for one in rows(first, "NODES")} == dict.fromkeys(
+        NAMES, "alive")
+
+
+def test_orders_and_operators_commands_reach_their_shards(cluster):
+    first, second, third = (cluster.nodes[name].resp() for name in NAMES)
+    second.call("STOCK.CREATE sku UNITS 12 LIMIT 2 PRICE 500 HOLD 60 SLICES 4")
+    orders = []
+    for user in range(4):
+        outcome, order, _ = third.call("STOCK.RESERVE", "sku", user, 1, f"r{user}")
+        assert outcome == "reserved"
+        orders.append(order)
+    for place, order in enumerate(orders[:2]):
+        assert (first, second)[place].call("ORDER.PAY", order, "pay", 500)[0] == "paid"
+        assert third.call("ORDER.PAY", order, "pay", 500)[0] == "repeat"
+    assert first.call("ORDER.CANCEL", orders[2])[0] == "cancelled"
+    first.call("STOCK.REFILL sku 8 refill-1")
+    third.call("STOCK.PAUSE sku")
+    for connection in (first, second, third):
+        assert connection.call("STOCK.RESERVE", "sku", 9, 1, "r9")[0] == "paused"
+    second.call("STOCK.RESUME sku")
+    info = first.mapping("STOCK.INFO sku")
+    assert (int(info["units"]), int(info["sold"]), int(info["pending"])) == (20, 2, 1)
+    for connection in (first, second, third):
+        with pytest.raises(Failure, match="NOSTOCK"):
+            connection.call("STOCK.RESERVE nothing 1 1 r")
+        with pytest.raises(Failure, match="NORAIN"):
+            connection.call("RAIN.GRAB nothing 1")
+
+
+def test_pipelined_answers_keep_their_order(cluster):
+    connection = cluster.nodes["n1"].resp()
+    connection.call("RAIN.CREATE rain AMOUNT 100000 COUNT 5000 SLICES 32")
+    users = list(range(2000))
+    connection.send(b"".join(encode("RAIN.GRAB", "rain", user) for user in users))
+    packets = [connection.read()[2] for _ in users]
+    connection.send(b"".join(encode("RAIN.GRAB", "rain", user) for user in users))
+    assert [connection.read()[2] for _ in users] == packets
+    assert len(set(packets)) == len(users)
+
+
+def test_a_killed_node_takes_only_its_shards_along_until_it_is_back(cluster):
+    first = cluster.nodes["n1"].resp()
+    first.call("RAIN.CREATE rain AMOUNT 600000 COUNT 600 SLICES 24")
+    told = {user: first.call("RAIN.GRAB", "rain", user)[1:3] for user in range(200)}
+    cluster.nodes["n2"].kill()
+    served, refused = 0, 0
+    for user in range(1000, 1200):
+        try:
+            assert first.call("RAIN.GRAB", "rain", user)[0] == "granted"
+            served += 1
+        except Failure as failure:
+            assert failure.code in ("TRYAGAIN", "UNKNOWN")
+            refused += 1
+    assert served > 50 and refused > 20
+    eventually(lambda: cluster.status("n1")["nodes"][1]["state"] == "dead", 30, "n2's death")
+    result = downpour("cluster", "status", "--admin",
+                      f"http://127.0.0.1:{cluster.ports['n1']['admin']}")
+    assert result.returncode == 1
+    assert "2 of 3 nodes are well" in result.stdout
+    cluster.nodes["n2"].start()
+    cluster.wait_linked()
+    # What was acknowledged is there, and whoever was refused is served.
+    second = cluster.nodes["n2"].resp()
+    for user, (fen, packet) in told.items():
+        assert second.call("RAIN.GRAB", "rain", user)[:3] == ["repeat", fen, packet]
+    for user in range(1000, 1200):
+        assert second.call("RAIN.GRAB", "rain", user)[0] in ("granted", "repeat")
+    second.call("RAIN.CLOSE rain")
+
+    def closed():
+        info = first.mapping("RAIN.INFO rain")
+        return info if info["state"] in ("closed", "closed") else None
+    info = eventually(closed, 20, "the close")
+    assert int(info["granted"]) == 400 and int(info["returned"]) == 200
+    result = downpour("cluster", "status", "--json", "--admin",
+                      f"http://127.0.0.1:{cluster.ports['n3']['admin']}")
+    assert result.returncode == 0
+    assert sum(one["shards"] for one in json.loads(result.stdout)["nodes"]) == 64
+
+
+def test_nodes_that_share_a_store_fill_it_together(directory, make_node):
+    cluster = Cluster(directory, make_node, cores=1)
+    store = directory / "store.sqlite"
+    for node in cluster.nodes.values():
+        node.env["DOWNPOUR_STORE_URL"] = f"sqlite:{store}"
+    cluster.start()
+    first = cluster.nodes["n1"].resp()
+    first.call("RAIN.CREATE rain AMOUNT 300000 COUNT 300 SLICES 12")
+    for user in range(300):
+        cluster.nodes[NAMES[user % 3]].resp().call("RAIN.GRAB", "rain", user)
+    for node in cluster.nodes.values():
+        assert node.stop() == 0
+    import sqlite3
+    rows = sqlite3.connect(store).execute(
+        "SELECT count(*), sum(amount), count(DISTINCT packet) FROM claims").fetchone()
+    granted = rows[0]
+    assert granted >= 270 and rows[2] == granted
+    journals = [word for name in NAMES for word in ("--data", cluster.nodes[name].data)]
+    result = downpour("audit", *journals, "--store", f"sqlite:{store}", "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads(result.stdout)["claims"] == granted
+
+
+def test_strangers_and_bad_topologies_are_refused(directory, make_node):
+    cluster = Cluster(directory, make_node)
+    cluster.start()
+    # Another key: it runs, and nobody speaks with it.
+    cluster.nodes["n3"].kill()
+    stranger = cluster.make("n3", key=OTHER, directory="stranger").start()
+    with pytest.raises(Failure, match="TRYAGAIN"):
+        for user in range(64):
+            stranger.resp().call("RAIN.GRAB", f"rain-{user}", user)
+    assert not cluster.status("n1")["well"]
+    stranger.kill()
+
+    def check(*arguments, key=KEY):
+        return downpour("node", "--check-config", *arguments,
+                        env={"DOWNPOUR_CLUSTER_KEY": key} if key else None)
+
+    good = ("--topology", cluster.file, "--name", "n1")
+    assert check(*good).returncode == 0
+    result = check(*good, key=None)
+    assert result.returncode == 78 and "DOWNPOUR_CLUSTER_KEY" in result.stderr
+    result = check(*good, key="abc")
+    assert result.returncode == 78 and "64" in result.stderr
+    result = check("--topology", cluster.file, "--name", "elsewhere")
+    assert result.returncode == 78 and "n1, n2, n3" in result.stderr
+    result = check(*good, "--shards", "128")
+    assert result.returncode == 78 and "64" in result.stderr
+    result = check("--name", "n1", "--join", "127.0.0.1:1")
+    assert result.returncode == 78 and "--topology" in result.stderr
+    two = directory / "two.yaml"
+    two.write_text(cluster.file.read_text().replace("replicas: 1", "replicas: 2"))
+    result = check("--topology", two, "--name", "n1")
+    assert result.returncode == 78 and "replicas" in result.stderr
+    # A journal belongs to its node.
+    cluster.nodes["n1"].kill()
+    thief = cluster.make("n1", directory="thief")
+    thief.options[thief.options.index("--data") + 1] = cluster.nodes["n2"].data
+    cluster.nodes["n2"].kill()
+    thief.launch()
+    assert thief.wait() == 78
+    assert "cluster" in thief.log()
