@@ -26,7 +26,7 @@ def plan(*arguments):
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("file", [LOCAL, REGIONS])
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_examples_are_sound(file):
     result = downpour("topology", "check", file)
     assert result.returncode == 0, result.stderr

@@ -62,21 +62,23 @@ extension Layout {
     }
 
     /// Carries out a chain, last hop first: so every node on the way has made room before it is
-    /// given more. All of it, or nothing.
+    /// given more. All of it and within its price, or nothing.
     private mutating func follow(_ path: [Hop], _ price: Price) -> Bool {
         var undo: [(members: NodeSet, region: Int)] = []
+        func giveUp() -> Bool {
+            for step in undo.reversed() { takeBack(to: step.members, region: step.region) }
+            return false
+        }
         for hop in path.reversed() {
             let members = groups[hop.group].members
             let (others, region) = (members.removing(hop.from), groups[hop.group].region)
             guard members.contains(hop.from), let shard = shard(for: hop, price),
                 newPartners(hop.to, with: others, region: region, leaving: hop.from) != nil
-            else {
-                for step in undo.reversed() { takeBack(to: step.members, region: step.region) }
-                return false
-            }
+            else { return giveUp() }
             undo.append((members, region))
             put(shard, region: region, members: others.adding(hop.to))
         }
+        if case .upTo(let copies) = price, copied > copies { return giveUp() }
         return true
     }
 

@@ -98,7 +98,7 @@ private struct Drafting {
                 layout.nodes[node].tolerance =
                     isNew ? 0 : isSmall ? 1 : max(1, exact.floor / part)
                 layout.nodes[node].utmost =
-                    isNew ? 0 : isSmall ? 1 : max(2, exact.floor / part * 2)
+                    isNew ? 0 : isSmall ? 1 : max(2, exact.floor * 2 / part)
                 layout.nodes[node].aim = isNew || isSmall ? 0 : 1
             }
         }
