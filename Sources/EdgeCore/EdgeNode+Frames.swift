@@ -33,6 +33,9 @@ extension EdgeNode {
         case .recall, .ask, .nothingToReturn: break
         case .announce(let definition, let control, let closed):
             let key = PoolKey.of(definition.kind.family, definition.name)
+            guard EntryRules.problem(definition, control) == nil,
+                pools.problem(definition, key) == nil
+            else { return refuseFrame() }
             let index = pools.add(definition, key: key, control: control)
             if control.version >= pools[index].control.version { pools[index].control = control }
             pools[index].isClosed = pools[index].isClosed || closed
@@ -40,6 +43,9 @@ extension EdgeNode {
             receiveAtHome(frame, now: now, into: &effects)
         }
     }
+
+    /// What no sound node sends: nothing of it may get into the journal.
+    private mutating func refuseFrame() { counters.errors &+= 1 }
 
     // MARK: At a slice
 
@@ -65,8 +71,13 @@ extension EdgeNode {
         into effects: inout EffectBuffer
     ) {
         let key = PoolKey.of(definition.kind.family, definition.name)
+        // A home that forgot its pool may have made another of that name: not here.
+        guard pools.problem(definition, key) == nil else { return refuseFrame() }
         if place(key, slice) == nil {
             let shard = placement.shard(of: key, slice: slice)
+            guard openingProblem(definition, key, slice, control, shard) == nil else {
+                return refuseFrame()
+            }
             let entry = Entry.sliceOpened(definition, slice: slice, control)
             let header = journal(entry, shard, now: now, into: &effects)
             openSlice(definition, key, slice, control, header)
@@ -149,6 +160,12 @@ extension EdgeNode {
         } else {
             let next = slices[place.slot].creditedNumber + 1
             guard transfer.number <= next else { return }
+            if transfer.number == next,
+                slices[place.slot].isSealed
+                    || !EntryRules.isSound(transfer.ranges, pools[place.pool].definition)
+            {
+                return refuseFrame()
+            }
             if transfer.number == next {
                 _ = journal(.sliceCredited(transfer), shard, now: now, into: &effects)
                 credit(place.slot, transfer)
@@ -254,8 +271,10 @@ extension EdgeNode {
             guard let treasury = treasury(key, slice) else { return }
             treasuries[treasury].confirm(slice, lease: number)
         case .returned(let transfer): takeBack(transfer, now: now, into: &effects)
-        case .report(_, let slice, let id, let totals):
-            guard let index = inquiries.firstIndex(where: { $0.id == id }) else { return }
+        case .report(let key, let slice, let id, let totals):
+            guard let index = inquiries.firstIndex(where: { $0.id == id }),
+                treasuries[inquiries[index].treasury].pool == key
+            else { return }
             let isNew = inquiries[index].note(slice)
             guard isNew || has(.reportCountedTwice) else { return }
             inquiries[index].totals.add(totals)
@@ -285,6 +304,9 @@ extension EdgeNode {
         let link = treasuries[treasury].slices[Int(transfer.slice)]
         guard transfer.number <= link.returnNumber + 1 else { return }
         if transfer.number == link.returnNumber + 1 {
+            guard treasuries[treasury].canApplyReturn(transfer),
+                EntryRules.isSound(transfer.ranges, treasuries[treasury].definition)
+            else { return refuseFrame() }
             _ = journal(.poolTookBack(transfer), home, now: now, into: &effects)
             treasuries[treasury].applyReturn(transfer)
         } else if has(.returnTwice) {

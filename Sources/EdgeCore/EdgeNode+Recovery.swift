@@ -262,6 +262,8 @@ extension EdgeNode {
             announce(treasury, into: &effects)
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
         }
+        // Answers to what an earlier process asked are none to what this one asks.
+        nextInquiry = UInt64(clamping: now.wallMs) << 20 | 1
         sealWhatCloses(now: now, into: &effects)
         settle(now: now, into: &effects)
         if isUnconfirmed { resend(now: now, into: &effects) }

@@ -24,6 +24,16 @@ struct Unconfirmed: Sendable {
 
     var isEmpty: Bool { treasuries.isEmpty && openReturns.isEmpty }
 
+    private var cursor = 0
+
+    /// The next treasuries whose turn it is, at most so many.
+    mutating func next(_ count: Int) -> [Int] {
+        guard treasuries.count > count else { return treasuries }
+        let taken = (0..<count).map { treasuries[(cursor + $0) % treasuries.count] }
+        cursor = (cursor + count) % treasuries.count
+        return taken
+    }
+
     mutating func watch(_ treasury: Int) {
         while isWatched.count <= treasury { isWatched.append(false) }
         guard !isWatched[treasury] else { return }
@@ -52,6 +62,8 @@ struct Unconfirmed: Sendable {
 /// come twice change nothing.
 extension EdgeNode {
     static let resendNs = UInt64(EffectBuffer.resendMs) * 1_000_000
+    /// Pools that are sent again at once; the others follow by turns.
+    static let resentPools = 256
     /// For so long an operator's command waits for slices that do not answer.
     static let patienceNs: UInt64 = 10_000_000_000
 
@@ -61,7 +73,9 @@ extension EdgeNode {
         if unconfirmed.dueNs == 0 { unconfirmed.dueNs = now.monotonicNs &+ Self.resendNs }
         if now.monotonicNs >= unconfirmed.dueNs, !has(.unconfirmedForgotten) {
             unconfirmed.dueNs = now.monotonicNs &+ Self.resendNs
-            for treasury in unconfirmed.treasuries { sendUnconfirmed(treasury, into: &effects) }
+            for treasury in unconfirmed.next(Self.resentPools) {
+                sendUnconfirmed(treasury, into: &effects)
+            }
             for item in unconfirmed.returning() {
                 returnAgain(item.pool, item.slice, into: &effects)
             }

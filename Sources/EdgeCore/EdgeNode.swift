@@ -198,6 +198,7 @@ public struct EdgeNode: ~Copyable {
                 request.ticket, .tryAgain, "nobody serves shard \(shard) now", waits: false)
         }
         var request = request
+        if payload == nil { request.payload = -1 }
         if !route.isCore {
             guard request.hops < Limits.hops else {
                 counters.errors &+= 1

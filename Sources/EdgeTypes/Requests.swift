@@ -80,3 +80,22 @@ public enum Payload: Sendable {
     /// `poolList`: names after this one; only pools in this state.
     case listing(after: Text64, state: PoolState?)
 }
+
+extension Operation {
+    /// Whether a request of this kind can bear the payload.
+    public func takes(_ payload: Payload?) -> Bool {
+        switch (self, payload) {
+        case (.grab, nil), (.claims, nil), (.reserve, nil), (.orders, nil), (.orderCancel, nil),
+            (.orderInfo, nil), (.poolInfo, nil), (.poolWarm, nil):
+            true
+        case (.orderPay, .text), (.orderRefund, .text), (.poolCreate, .definition),
+            (.poolAlter, .alteration), (.poolList, .listing):
+            true
+        case (.poolWarm, .actor), (.poolPause, .actor), (.poolResume, .actor), (.poolClose, .actor),
+            (.poolRefill, .actor), (.poolPause, nil), (.poolResume, nil), (.poolClose, nil),
+            (.poolRefill, nil):
+            true
+        default: false
+        }
+    }
+}

@@ -14,7 +14,10 @@ struct SlotTableTests {
         #expect(table.take(first) == nil)
         #expect(table.count == 1)
         #expect(table.take(second) == "second" && table.take(second) == nil)
-        #expect(table.take(slot: 7) == nil && table.take(.max) == nil)
+        #expect(table.take(slot: 7, generation: 0) == nil && table.take(.max) == nil)
+        _ = table.add("third")
+        #expect(table.take(slot: 0, generation: 0) == nil)
+        #expect(table.take(slot: 0, generation: 2) == "third")
     }
 
     @Test("all that match are taken, the others stay")

@@ -177,7 +177,7 @@ def test_a_killed_node_takes_only_its_shards_along_until_it_is_back(cluster):
 
     def closed():
         info = first.mapping("RAIN.INFO rain")
-        return info if info["state"] in ("closed", "closed") else None
+        return info if info["state"] == "closed" else None
     info = eventually(closed, 20, "the close")
     assert int(info["granted"]) == 400 and int(info["returned"]) == 200
     result = downpour("cluster", "status", "--json", "--admin",

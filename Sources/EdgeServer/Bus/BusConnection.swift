@@ -499,7 +499,9 @@ public final class BusConnection: ChannelInboundHandler, RemovableChannelHandler
             return end(.silent)
         }
         let probe = TimeAmount.milliseconds(limits.probeMs)
-        if now - max(heard, probed) >= probe {
+        // Whoever is not read from must still hear that this side lives.
+        let last = isReadingPaused ? probed : max(heard, probed)
+        if now - last >= probe {
             probed = now
             append { BusCodec.encodePing(into: &$0) }
         }

@@ -9,12 +9,15 @@ public struct BusHello: Hashable, Sendable {
     /// How many shards the cluster has: fixed when it was made.
     public var shards: UInt32
     public var versions: ProtocolRange
+    /// A hash of which node has which shard; 0 where nothing is said of that.
+    public var owners: UInt64
 
     /// - Precondition: name and cluster are not empty, and the boot is not 0.
     public init(
         name: Text64, boot: BootID, cluster: Text64, shards: UInt32,
         versions: ProtocolRange = ProtocolRange(
-            oldest: BusFrame.version, newest: BusFrame.version)
+            oldest: BusFrame.version, newest: BusFrame.version),
+        owners: UInt64 = 0
     ) {
         precondition(!name.isEmpty && !cluster.isEmpty)
         precondition(boot != 0)
@@ -23,12 +26,14 @@ public struct BusHello: Hashable, Sendable {
         self.cluster = cluster
         self.shards = shards
         self.versions = versions
+        self.owners = owners
     }
 
     /// Why two nodes do not speak with each other; nil where they do. Both come to the same.
     func refusal(of peer: BusHello) -> BusRefusal? {
         if peer.cluster != cluster { return .otherCluster(ours: cluster, theirs: peer.cluster) }
         if peer.shards != shards { return .otherShards(ours: shards, theirs: peer.shards) }
+        if peer.owners != owners { return .otherOwners }
         if !versions.meets(peer.versions) {
             return .disjointVersions(ours: versions, theirs: peer.versions)
         }
@@ -54,6 +59,7 @@ public struct BusHello: Hashable, Sendable {
         bytes += name.bytes
         put(cluster.count)
         bytes += cluster.bytes
+        put(owners)
         return bytes
     }
 
@@ -77,6 +83,8 @@ public struct BusHello: Hashable, Sendable {
         guard let name = text(), let cluster = text(), !name.isEmpty, !cluster.isEmpty, boot != 0,
             versions.oldest <= versions.newest
         else { return nil }
+        guard offset + 8 <= bytes.count else { return nil }
+        owners = integer(offset)
         self.name = name
         self.cluster = cluster
     }
@@ -86,6 +94,8 @@ public struct BusHello: Hashable, Sendable {
 public enum BusRefusal: Error, Hashable, Sendable, CustomStringConvertible {
     case otherCluster(ours: Text64, theirs: Text64)
     case otherShards(ours: UInt32, theirs: UInt32)
+    /// The two were started with different topologies: shards would have two owners.
+    case otherOwners
     case disjointVersions(ours: ProtocolRange, theirs: ProtocolRange)
     /// The address is this node's own.
     case itself
@@ -96,6 +106,7 @@ public enum BusRefusal: Error, Hashable, Sendable, CustomStringConvertible {
             "it belongs to cluster \(theirs), this node to \(ours)"
         case .otherShards(let ours, let theirs):
             "its cluster has \(theirs) shards, this node's \(ours)"
+        case .otherOwners: "it was started with another topology: shards would have two owners"
         case .disjointVersions(let ours, let theirs):
             "it speaks versions \(theirs.oldest)-\(theirs.newest), this node"
                 + " \(ours.oldest)-\(ours.newest)"

@@ -55,6 +55,13 @@ public final class BusLink: @unchecked Sendable {
         current?.close()
     }
 
+    /// Dials at once where it waits after a failure: there is a sign that the other side is back.
+    func dialNow() {
+        guard let timer else { return }
+        timer.cancel()
+        connect()
+    }
+
     private func connect() {
         timer = nil
         guard !isStopped, current == nil else { return }

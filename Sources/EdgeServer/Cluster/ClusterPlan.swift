@@ -60,5 +60,14 @@ public struct ClusterPlan: Sendable, Hashable {
 
     /// Names the node's journal: another's is refused.
     var nodeKey: UInt64 { Hash64.text(Text64(nodes[own].name)) | 1 }
-    var clusterKey: UInt64 { Hash64.text(Text64(name)) | 1 }
+
+    /// Names the cluster, and which of its nodes has each shard. A journal that was written under
+    /// other owners is refused, and so are nodes that have been told of others: a shard that
+    /// changed hands without its state would grant everything anew.
+    var ownersKey: UInt64 {
+        var hash = Hash64.text(Text64(name))
+        for node in nodes { hash = Hash64.mix(hash, Hash64.text(Text64(node.name))) }
+        for owner in owners { hash = Hash64.mix(hash, UInt64(owner)) }
+        return hash | 1
+    }
 }

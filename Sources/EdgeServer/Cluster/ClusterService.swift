@@ -41,9 +41,13 @@ public final class ClusterService: Sendable {
         let own = plan.nodes[plan.own]
         let hello = BusHello(
             name: Text64(own.name), boot: boot, cluster: Text64(plan.name),
-            shards: UInt32(shards))
+            shards: UInt32(shards), owners: plan.ownersKey)
         let node = BusNode(hello, keys: keys)
-        let buses = loops.map { LoopBus($0, plan) }
+        let buses = loops.map { LoopBus($0, plan, node, log) }
+        // Before anybody can connect: what comes must find its way back.
+        for (place, loop) in loops.enumerated() {
+            try await loop.eventLoop.submit { loop.bus = buses[place] }.get()
+        }
         let listener = try await BusListener.start(
             group: group, host: bind.host, port: bind.port, node: node,
             owner: { eventLoop in
@@ -76,10 +80,7 @@ public final class ClusterService: Sendable {
             settings: settings, owner: view)
         listener.serve(gossip)
         for (place, loop) in loops.enumerated() {
-            try await loop.eventLoop.submit {
-                loop.bus = buses[place]
-                buses[place].start(node)
-            }.get()
+            try await loop.eventLoop.submit { buses[place].start() }.get()
         }
         return ClusterService(plan, node, listener, gossip, loops, view)
     }

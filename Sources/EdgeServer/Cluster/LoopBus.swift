@@ -1,6 +1,7 @@
 import EdgeMemory
 import EdgeTypes
 import EdgeWire
+import Logging
 import NIOCore
 
 /// One event loop's links to the other nodes: what it asks them, and what they ask it.
@@ -12,6 +13,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     // SAFETY: all mutable state is confined to the loop's `eventLoop`.
     private unowned let loop: ServerLoop
     private let plan: ClusterPlan
+    private let log: Logger
     /// By node's number; nil for this one.
     private var links: [BusLink?] = []
     /// All that are up, dialed and accepted.
@@ -29,6 +31,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     /// A request that another node was asked.
     private struct Asked {
         var node: Int
+        var connection: BusConnection
         var ticket: Ticket
     }
 
@@ -43,15 +46,10 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         var body: Value?
     }
 
-    init(_ loop: ServerLoop, _ plan: ClusterPlan) {
+    init(_ loop: ServerLoop, _ plan: ClusterPlan, _ node: BusNode, _ log: Logger) {
         self.loop = loop
         self.plan = plan
-    }
-
-    // MARK: Links
-
-    /// Dials all others, from now on. On the loop.
-    func start(_ node: BusNode) {
+        self.log = log
         for (number, peer) in plan.nodes.enumerated() {
             guard number != plan.own else {
                 links.append(nil)
@@ -63,8 +61,12 @@ final class LoopBus: BusOwner, @unchecked Sendable {
                     on: loop.eventLoop, to: peer.host, port: peer.bus, node: node, owner: self,
                     jitterSeed: seed))
         }
-        for link in links { link?.start() }
     }
+
+    // MARK: Links
+
+    /// Dials all others, from now on. On the loop.
+    func start() { for link in links { link?.start() } }
 
     /// Ends all links for good. On the loop.
     func stop() {
@@ -77,27 +79,39 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     func linkUp(_ connection: BusConnection) {
         connections.append(connection)
-        guard connection.isDialed,
-            let number = links.firstIndex(where: { $0?.connection === connection })
-        else { return }
-        guard plan.number(of: connection.peer?.name) == number else {
-            // Somebody else has the address that the topology says.
-            statistics.misplaced &+= 1
-            return connection.close()
+        guard connection.isDialed else {
+            // It is there: a dialer that waits after failures need not.
+            if let number = plan.number(of: connection.peer?.name) { links[number]?.dialNow() }
+            return
         }
+        guard let number = number(of: connection) else { return connection.close() }
         loop.batch.linked.append(UInt16(number))
         loop.scheduleTick()
     }
 
+    /// Whom a dialed link leads to; nil where somebody else has the address that the plan says.
+    private func number(of connection: BusConnection) -> Int? {
+        guard let number = links.firstIndex(where: { $0?.connection === connection }) else {
+            return nil
+        }
+        if plan.number(of: connection.peer?.name) == number { return number }
+        statistics.misplaced &+= 1
+        log.warning(
+            "another node has the address that the topology says",
+            metadata: [
+                "wanted": "\(plan.nodes[number].name)",
+                "found": "\(connection.peer.map { "\($0.name)" } ?? "nobody")",
+            ])
+        return nil
+    }
+
     func linkDown(_ connection: BusConnection, _ end: BusEnd) {
         connections.removeAll { $0 === connection }
-        guard connection.isDialed, let number = plan.number(of: connection.peer?.name) else {
-            return
-        }
+        guard connection.isDialed else { return }
         // They were sent, and nobody knows what came of them.
-        for request in asked.takeAll(where: { $0.node == number }) {
+        for request in asked.takeAll(where: { $0.connection === connection }) {
             let reply = Reply(ticket: request.ticket, shape: .error, error: .unknown)
-            loop.answered(reply, .text("the link to \(plan.nodes[number].name) broke"))
+            loop.answered(reply, .text("the link to \(plan.nodes[request.node].name) broke"))
         }
     }
 
@@ -118,7 +132,8 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         guard let connection = links[node]?.connection, !connection.isOverloaded else {
             return false
         }
-        let id = asked.add(Asked(node: node, ticket: forward.request.ticket))
+        let id = asked.add(
+            Asked(node: node, connection: connection, ticket: forward.request.ticket))
         let hops = forward.request.hops
         let isTaken = connection.append { sink in
             if let payload = forward.payload {
@@ -146,7 +161,8 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     }
 
     private func send(_ frame: Frame, _ shard: ShardID, to node: Int) {
-        guard let connection = links[node]?.connection else { return }
+        // Who is slow gets it later: what is not confirmed is sent again.
+        guard let connection = links[node]?.connection, !connection.isOverloaded else { return }
         if connection.append({ BusCodec.encode(frame, for: shard, into: &$0) }) {
             mark(connection)
         }
@@ -161,11 +177,13 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     /// Seals and writes what the tick has left. At its end.
     func flush() {
-        for connection in dirty {
+        // A link that ends meanwhile may leave answers for others: they go with the next tick.
+        var connections: [BusConnection] = []
+        swap(&connections, &dirty)
+        for connection in connections {
             connection.mark = 0
             connection.flush()
         }
-        dirty.removeAll(keepingCapacity: true)
     }
 
     // MARK: Receiving
@@ -175,6 +193,11 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     ) {
         guard !loop.isHalted else { return }
         switch message {
+        case .request(_, _, let request) where !request.operation.takes(nil),
+            .command(_, _, let request, _) where !isSound(message, request):
+            // Another version's, or a bug's: it is not for this core.
+            statistics.unknown &+= 1
+            return connection.close()
         case .request(let id, let hops, let request):
             if let request = owing(id, hops, request, connection) {
                 loop.batch.requests.append(request)
@@ -197,6 +220,13 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     }
 
     func receivedAll(on connection: BusConnection) {}
+
+    private func isSound(_ message: BusMessage, _ request: Request) -> Bool {
+        guard case .command(_, _, _, let payload) = message, request.operation.takes(payload)
+        else { return false }
+        guard case .definition(let definition, _) = payload else { return true }
+        return PoolKey.of(definition.kind.family, definition.name) == request.pool
+    }
 
     /// The request as this loop's own, with a ticket that leads back to the link.
     private func owing(
@@ -237,7 +267,10 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     }
 
     private func finish(_ reply: Reply, _ body: Value?) {
-        guard let request = owed.take(slot: reply.ticket.position) else { return }
+        guard
+            let request = owed.take(
+                slot: reply.ticket.position, generation: reply.ticket.generation)
+        else { preconditionFailure("another node's request was answered twice") }
         self.reply(reply, body, request)
     }
 

@@ -29,9 +29,11 @@ struct SlotTable<Item> {
         return item
     }
 
-    /// The item in a slot, whatever its generation.
-    mutating func take(slot: UInt32) -> Item? {
-        guard Int(slot) < items.count else { return nil }
+    /// The same where only the lower half of the generation is known.
+    mutating func take(slot: UInt32, generation: UInt16) -> Item? {
+        guard Int(slot) < items.count,
+            UInt16(truncatingIfNeeded: generations[Int(slot)]) == generation
+        else { return nil }
         return take(UInt64(generations[Int(slot)]) << 32 | UInt64(slot))
     }
 

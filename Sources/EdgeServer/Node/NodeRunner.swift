@@ -39,10 +39,10 @@ public final class NodeRunner: Sendable {
         self.log = log
         var configuration = JournalConfiguration()
         configuration.segmentBytes = Self.segmentBytes(options)
-        let directory = try JournalDirectory(
+        let directory = try Self.open(
             path: options.dataDirectory,
             identity: JournalIdentity(
-                cluster: options.cluster?.clusterKey ?? 0, node: options.cluster?.nodeKey ?? 0),
+                cluster: options.cluster?.ownersKey ?? 0, node: options.cluster?.nodeKey ?? 0),
             configuration: configuration)
         self.directory = directory
         let cluster = options.cluster
@@ -86,6 +86,19 @@ public final class NodeRunner: Sendable {
         Self.report(report, recovery.snapshots, log)
         replayedEntries = report.entries
         reconciler?.start()
+    }
+
+    private static func open(
+        path: String, identity: JournalIdentity, configuration: JournalConfiguration
+    ) throws -> JournalDirectory {
+        do throws(JournalError) {
+            return try JournalDirectory(
+                path: path, identity: identity, configuration: configuration)
+        } catch .foreign {
+            throw ClusterError(
+                description: "\(path) is of another node, of another cluster, or of a topology "
+                    + "that gives shards to other nodes: they cannot be moved yet")
+        }
     }
 
     private static func report(_ report: RecoveryReport, _ snapshots: Int, _ log: Logger) {
@@ -211,9 +224,14 @@ public final class NodeRunner: Sendable {
             // A full disk has no room for them; the next start replays the journal instead.
             log.warning("no snapshots at the stop", metadata: ["error": "\(error)"])
         }
-        try await cluster?.leave()
+        do { try await cluster?.leave() } catch {
+            log.warning("gossip did not end well", metadata: ["error": "\(error)"])
+        }
         for loop in loops { try await loop.halt().get() }
-        try await cluster?.stop()
+        await letAnswersLeave()
+        do { try await cluster?.stop() } catch {
+            log.warning("the bus did not end well", metadata: ["error": "\(error)"])
+        }
         var isClean = true
         for writer in writers { isClean = writer.stop() && isClean }
         let reconciler = reconciler
@@ -252,6 +270,23 @@ public final class NodeRunner: Sendable {
             }
         }
         try directory.snapshots.removeOld(keeping: 2)
+    }
+
+    /// What was done for other nodes becomes durable, and is answered, as far as that takes no
+    /// longer than a few seconds (a full disk takes for ever).
+    private func letAnswersLeave() async {
+        guard cluster != nil else { return }
+        let deadline = ContinuousClock.now + .seconds(3)
+        for (core, loop) in loops.enumerated() {
+            guard let position = try? await loop.eventLoop.submit({ loop.lastPosition }).get()
+            else { continue }
+            try? await loop.demandSync().get()
+            while writers[core].committedPosition < position, ContinuousClock.now < deadline {
+                try? await Task.sleep(for: .milliseconds(1))
+            }
+        }
+        // The loops hear of the commit, and write.
+        try? await Task.sleep(for: .milliseconds(10))
     }
 
     private func waitForCommit(of position: UInt64, _ core: Int) async throws {

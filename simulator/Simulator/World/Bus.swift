@@ -16,7 +16,6 @@ struct Bus {
     /// By pair, the lower node first.
     private var generations: [Int]
     private var isUp: [Bool]
-    private var boots: [(Int, Int)]
     private var isLinking: [Bool]
     private var isDoomed: [Bool]
     /// By sender, its core, and receiver: when the last message arrives.
@@ -34,7 +33,6 @@ struct Bus {
         isUp = Array(repeating: false, count: pairs)
         isLinking = isUp
         isDoomed = isUp
-        boots = Array(repeating: (0, 0), count: pairs)
         lastNs = Array(repeating: 0, count: pairs * Self.cores)
         counts = lastNs
         cuts = Array(repeating: 0, count: nodes)
