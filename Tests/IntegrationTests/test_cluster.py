@@ -135,6 +135,33 @@ def test_orders_and_operators_commands_reach_their_shards(cluster):
             connection.call("RAIN.GRAB nothing 1")
 
 
+def test_every_operators_command_can_be_given_to_any_node(cluster):
+    connections = [cluster.nodes[name].resp() for name in NAMES]
+    connections[0].call("RAIN.CREATE rain AMOUNT 30000 COUNT 30 LIMIT 2 SLICES 5")
+    connections[1].call("STOCK.CREATE sku UNITS 30 PRICE 100 SLICES 5")
+    for place, connection in enumerate(connections):
+        connection.call("RAIN.CREATE rain AMOUNT 30000 COUNT 30 LIMIT 2 SLICES 5")
+        for family, pool in (("RAIN", "rain"), ("STOCK", "sku")):
+            for command in ("WARM", "PAUSE", "RESUME"):
+                assert connection.call(f"{family}.{command} {pool}") == "OK"
+            assert connection.call(f"{family}.ALTER {pool} alter-{place} LIMIT 3") == "OK"
+            assert connection.mapping(f"{family}.INFO {pool}")["limit"] == 3
+            assert connection.call(f"{family}.LIST")[1] == [pool]
+        assert connection.call(f"STOCK.REFILL sku 1 refill-{place}") == "OK"
+        outcome, order, _ = connection.call("STOCK.RESERVE", "sku", place, 1, "r")
+        assert outcome == "reserved"
+        for other in connections:
+            assert other.mapping("ORDER.INFO", order)["state"] in ("reserved", "paid")
+            assert other.call("STOCK.ORDERS", "sku", place)[0][0] == order
+            assert other.call("ORDER.PAY", order, "p", 100)[0] in ("paid", "repeat")
+            assert other.call("ORDER.REFUND", order, "f", 10)[0] in ("refunded", "repeat")
+        with pytest.raises(Failure, match="EXISTS"):
+            connection.call("RAIN.CREATE rain AMOUNT 30001 COUNT 30")
+    for connection in connections:
+        assert connection.call("RAIN.CLOSE rain") == "OK"
+        assert connection.call("STOCK.CLOSE sku") == "OK"
+
+
 def test_pipelined_answers_keep_their_order(cluster):
     connection = cluster.nodes["n1"].resp()
     connection.call("RAIN.CREATE rain AMOUNT 100000 COUNT 5000 SLICES 32")

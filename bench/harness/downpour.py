@@ -2,10 +2,11 @@
 
 import json
 import os
+import secrets
 from pathlib import Path
 
 from .peers import http_request
-from .process import BenchError, Server
+from .process import BenchError, Server, free_port
 from .resp import Connection
 
 MEAN_FEN = 2000
@@ -32,6 +33,7 @@ class Downpour:
             raise
         self.resp_port = int(ready["resp"].rsplit(":", 1)[1])
         self.http_port = int(ready["http"].rsplit(":", 1)[1])
+        self.admin_port = int(ready["admin"].rsplit(":", 1)[1])
         self.connection = Connection(self.resp_port)
 
     def _ready(self):
@@ -42,6 +44,13 @@ class Downpour:
         self.connection.call(
             "RAIN.CREATE", name, "AMOUNT", packets * MEAN_FEN, "COUNT", packets)
         self.connection.call("RAIN.WARM", name)
+
+    def grabs(self):
+        """Grants that this node itself made."""
+        status, body = http_request(self.admin_port, "GET", "/v1/status", None)
+        if status != 200:
+            raise BenchError(f"downpour: /v1/status answered {status}")
+        return json.loads(body)["granted"]
 
     def info(self, name):
         flat = self.connection.call("RAIN.INFO", name)
@@ -61,6 +70,78 @@ class Downpour:
     def stop(self, hard=True):
         self.connection.close()
         self.server.stop(hard=hard)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Pair:
+    """Two nodes of one cluster on one core: a rain of the second, which both can be asked for."""
+
+    LISTENERS = ("http", "resp", "bus", "admin")
+
+    def __init__(self, binary, core, directory, options=(), env=None):
+        names = ("n1", "n2")
+        ports = {name: {one: free_port() for one in self.LISTENERS} for name in names}
+        topology = Path(directory) / "topology.yaml"
+        lines = ["version: 1\ncluster: bench\nshards: 64\nreplicas: 1\narbiter: none\n"
+                 "regions:\n  - name: here\n    nodes:\n"]
+        for name, taken in ports.items():
+            fields = ", ".join(f"{one}: {port}" for one, port in taken.items())
+            lines.append(f"      - {{name: {name}, zone: {name}, host: 127.0.0.1, {fields}}}\n")
+        topology.write_text("".join(lines))
+        env = {**(env or {}), "DOWNPOUR_CLUSTER_KEY": secrets.token_hex(32)}
+        self.nodes = []
+        try:
+            for name, taken in ports.items():
+                home = Path(directory) / name
+                home.mkdir()
+                listeners = [word for one, port in taken.items()
+                             for word in (f"--{one}", f"127.0.0.1:{port}")]
+                self.nodes.append(Downpour(
+                    binary, core, home, "memory",
+                    ["--topology", topology, "--name", name, *listeners, *options], env))
+            first = self.nodes[0]
+            first.server.wait_until(lambda: self._is_linked(first), timeout=60)
+        except BaseException:
+            self.stop()
+            raise
+
+    @staticmethod
+    def _is_linked(node):
+        """Whether all its links are up."""
+        status, body = http_request(node.admin_port, "GET", "/v1/cluster", None)
+        return status == 200 and all(
+            one["linked"] and one["state"] == "alive" for one in json.loads(body)["nodes"])
+
+    def create_rain_of_second(self, packets):
+        """A rain whose slice the second node has; its name."""
+        for number in range(64):
+            name = f"rain-{number}"
+            self.nodes[0].create_rain(name, packets)
+            before = self.nodes[1].grabs()
+            self.nodes[0].connection.call("RAIN.GRAB", name, 1)
+            if self.nodes[1].grabs() > before:
+                return name
+        raise BenchError("no rain is the second node's")
+
+    @property
+    def server(self):
+        return self
+
+    def cpu_seconds(self):
+        return sum(node.server.cpu_seconds() for node in self.nodes)
+
+    def require_alive(self):
+        for node in self.nodes:
+            node.server.require_alive()
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()
 
     def __enter__(self):
         return self

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import load
-from .downpour import Downpour
+from .downpour import Downpour, Pair
 from .peers import Nginx, Redis, sample_body
 from .process import BenchError
 
@@ -85,6 +85,26 @@ def grab_over_resp(context, side, requests, pipeline, durability):
         result, cpu_us = measured(server.server, lambda: drive("rain", requests))
         granted = (server.check("rain", requests) if side == OURS
                    else server.check("packetsrain", "claimsrain", requests))
+        require_mostly_granted(granted, requests)
+        return {"cpu_us": cpu_us, "rate": result.rate, "p50_ms": result.p50_ms,
+                "p99_ms": result.p99_ms, "requests": requests, "granted": granted}
+
+
+def grab_over_two_nodes(context, side, requests, pipeline):
+    """Ours: the node that is asked does not have the slice. Peer: the one that has it. The CPU of
+    both nodes counts."""
+    with context.directory() as directory, Pair(
+            context.binary, context.server_core, directory, context.node_options,
+            context.node_env) as pair:
+        asked = pair.nodes[0 if side == OURS else 1]
+        name = pair.create_rain_of_second(requests + requests // 20 + 1)
+        command = ["RAIN.GRAB", name, USER_FIELD]
+        port = asked.resp_port
+        load.redis_benchmark(port, context.client_core, requests // 20, pipeline, command)
+        before = pair.nodes[1].grabs()
+        result, cpu_us = measured(pair, lambda: load.redis_benchmark(
+            port, context.client_core, requests, pipeline, command))
+        granted = pair.nodes[1].grabs() - before
         require_mostly_granted(granted, requests)
         return {"cpu_us": cpu_us, "rate": result.rate, "p50_ms": result.p50_ms,
                 "p99_ms": result.p99_ms, "requests": requests, "granted": granted}
@@ -309,6 +329,10 @@ ROWS = [
         True, 1.5, 1.3),
     Row("memory", "Memory a claim, whole process", "Redis hash", "bytes", "bytes",
         True, 1 / 3, 1 / 4),
+    Row("forward1", "Grab by way of another node, pipeline 1", "the node that has it", "cpu_us",
+        "µs CPU", True, 2.2, 1.5),
+    Row("forward16", "Grab by way of another node, pipeline 16", "the node that has it", "cpu_us",
+        "µs CPU", True, 2.2, 1.5),
     Row("restart", "Restart with its claims", "Redis, RDB or AOF", "seconds", "s",
         True, 1.0, 1 / 5),
 ]
@@ -328,6 +352,10 @@ def sampler(row, context):
         return lambda side: (
             http_grab_ours(context, seconds) if side == OURS else peer(context, seconds))
 
+    def forward(requests, pipeline):
+        count = requests // 10 if quick else requests
+        return lambda side: grab_over_two_nodes(context, side, count, pipeline)
+
     match row.key:
         case "restart":
             restart = Restart(context, claims)
@@ -338,6 +366,10 @@ def sampler(row, context):
             measure = http(http_grab_peer)
         case "constant":
             measure = http(http_constant)
+        case "forward1":
+            measure = forward(300_000, 1)
+        case "forward16":
+            measure = forward(1_500_000, 16)
         case "resp32":
             measure = resp(2_000_000, 32, "memory")
         case "resp1":
