@@ -1,13 +1,18 @@
 """Three real nodes that are one cluster: any node answers any client."""
 
 import json
+import os
+import random
 import socket
+import threading
 
 import pytest
 
 from node import downpour, eventually
-from resp import Failure, encode
+from resp import Closed, Connection, Failure, encode
 
+# Nodes killed in a row while users come; more for a long run by hand.
+KILLS = int(os.environ.get("DOWNPOUR_TEST_KILLS", 3))
 KEY = "00112233445566778899aabbccddeeff" * 2
 OTHER = "ffeeddccbbaa99887766554433221100" * 2
 NAMES = ["n1", "n2", "n3"]
@@ -211,6 +216,75 @@ def test_a_killed_node_takes_only_its_shards_along_until_it_is_back(cluster):
                       f"http://127.0.0.1:{cluster.ports['n3']['admin']}")
     assert result.returncode == 0
     assert sum(one["shards"] for one in json.loads(result.stdout)["nodes"]) == 64
+
+
+class Crowd(threading.Thread):
+    """Users who grab at any node, try again elsewhere, and write down what they were told."""
+
+    def __init__(self, cluster, number):
+        super().__init__(daemon=True)
+        self.cluster, self.random = cluster, random.Random(number)
+        self.user, self.told, self.ends, self.problem = number << 32, {}, False, None
+
+    def run(self):
+        try:
+            while not self.ends:
+                self.user += 1
+                self.told[self.user] = self.grab(self.user)
+                if self.random.random() < 0.2:
+                    again = self.random.choice(list(self.told))
+                    assert self.grab(again) == self.told[again]
+        except Exception as problem:  # told by the test
+            self.problem = problem
+
+    def grab(self, user):
+        """Until it is answered: [fen, packet]."""
+        while True:
+            port = self.cluster.ports[self.random.choice(NAMES)]["resp"]
+            try:
+                connection = Connection(port, timeout=5)
+                outcome, fen, packet, _ = connection.call("RAIN.GRAB", "rain", user)
+                assert outcome in ("granted", "repeat"), outcome
+                return [fen, packet]
+            except Failure as failure:
+                assert failure.code in ("TRYAGAIN", "UNKNOWN"), failure.text
+            except (OSError, Closed):
+                pass
+            if self.ends and user not in self.told:
+                return None
+
+
+def test_nothing_told_is_lost_however_often_nodes_are_killed(cluster):
+    packets = 1_000_000
+    cluster.nodes["n1"].resp().call(
+        f"RAIN.CREATE rain AMOUNT {packets * 100} COUNT {packets} SLICES 48")
+    crowd = [Crowd(cluster, number) for number in range(1, 5)]
+    for one in crowd:
+        one.start()
+    draw = random.Random(7)
+    for _ in range(KILLS):
+        node = cluster.nodes[draw.choice(NAMES)]
+        threading.Event().wait(0.3 + draw.random())
+        node.kill()
+        threading.Event().wait(0.3 * draw.random())
+        node.start()
+    cluster.wait_linked()
+    for one in crowd:
+        one.ends = True
+    for one in crowd:
+        one.join(30)
+        assert one.problem is None, repr(one.problem)
+    told = {user: prize for one in crowd for user, prize in one.told.items() if prize}
+    assert len(told) > 100 * KILLS
+    assert len({packet for _, packet in told.values()}) == len(told), "a packet has two owners"
+    connection = cluster.nodes["n2"].resp()
+    for user, prize in told.items():
+        assert connection.call("RAIN.GRAB", "rain", user)[:3] == ["repeat", *prize]
+    connection.call("RAIN.CLOSE rain")
+    info = connection.mapping("RAIN.INFO rain")
+    assert info["granted"] >= len(told)
+    assert info["granted"] + info["returned"] == packets
+    assert info["granted_fen"] + info["returned_fen"] == packets * 100
 
 
 def test_nodes_that_share_a_store_fill_it_together(directory, make_node):
