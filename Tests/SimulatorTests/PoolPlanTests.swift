@@ -157,4 +157,20 @@ struct PoolPlanTests {
         }
         #expect(drawn > 3)
     }
+
+    @Test("a pool closes after it opens, in milliseconds too")
+    func closesLater() {
+        // The seed that drew one that did not.
+        let random = RandomSource(seed: 12_395_979_587_829)
+        let plan = PoolPlan.draw(index: 2, node: 0, Scenario(), random)
+        let words = plan.creation(openingMs: 1_767_225_601_000)
+        guard let opens = words.firstIndex(of: "OPENS"),
+            let closes = words.firstIndex(of: "CLOSES"),
+            let opensMs = Int64(words[opens + 1]), let closesMs = Int64(words[closes + 1])
+        else {
+            Issue.record("the seed draws other terms now: \(words)")
+            return
+        }
+        #expect(opensMs < closesMs)
+    }
 }

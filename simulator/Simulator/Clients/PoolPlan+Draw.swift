@@ -30,7 +30,14 @@ extension PoolPlan {
         plan.drawSlices(below)
         if below(4, 9) == 0 { plan.opensAfterNs = below(3_000_000_000, 10) }
         if below(5, 11) == 0 {
-            plan.closesAfterNs = (plan.opensAfterNs ?? 0) + 1 + below(12_000_000_000, 12)
+            var closesAfterNs = (plan.opensAfterNs ?? 0) + 1 + below(12_000_000_000, 12)
+            // Commands say it in milliseconds.
+            if let opensAfterNs = plan.opensAfterNs,
+                opensAfterNs / 1_000_000 == closesAfterNs / 1_000_000
+            {
+                closesAfterNs += 1_000_000
+            }
+            plan.closesAfterNs = closesAfterNs
         }
         return plan
     }
