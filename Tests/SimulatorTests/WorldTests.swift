@@ -89,6 +89,14 @@ struct WorldTests {
         #expect(shrinker.bundle.run().failure?.oracle == failure.oracle)
     }
 
+    /// A pool that closed in the millisecond in which it opened; mail that a loop did not see though
+    /// it had been posted.
+    @Test("seeds that met flaws of the model hold", arguments: [12_395_979_587_829, 77_002_374])
+    func formerFlaws(seed: UInt64) {
+        let result = RunBundle(Scenario(), seed: seed).run()
+        #expect(result.failure == nil)
+    }
+
     @Test("three nodes that are one cluster hold, and go the same way twice")
     func cluster() {
         var scenario = Scenario()

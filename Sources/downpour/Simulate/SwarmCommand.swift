@@ -27,6 +27,8 @@ struct SimulateSwarm: ParsableCommand {
             throw ValidationError(
                 "--first is a number, --seeds and --jobs are at least 1, and seeds end below 2^64")
         }
+        try? FileManager.default.createDirectory(
+            atPath: options.bundles, withIntermediateDirectories: true)
         guard FileManager.default.isWritableFile(atPath: options.bundles) else {
             throw ValidationError("bundles cannot be written to \(options.bundles)")
         }
