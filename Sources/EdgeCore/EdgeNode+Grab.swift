@@ -196,11 +196,6 @@ extension EdgeNode {
         }
     }
 
-    /// Whether another node knows best which pools there are.
-    func isElsewhere(homeOf pool: PoolKey) -> Bool {
-        owners[Int(placement.home(of: pool))] != UInt16(configuration.node)
-    }
-
     mutating func refuseFull(
         _ ticket: Ticket, _ waits: Bool, into effects: inout EffectBuffer
     ) {

@@ -116,8 +116,6 @@ extension EdgeNode {
         inquiries.removeAll { isOver($0.sinceNs) }
     }
 
-    // MARK: Other nodes
-
     /// Tells a node that has just been linked of every pool whose home is here.
     mutating func greet(_ node: Int, into effects: inout EffectBuffer) {
         for treasury in treasuries where isLocal(placement.home(of: treasury.pool)) {
@@ -128,35 +126,6 @@ extension EdgeNode {
                         treasury.definition, treasury.control, closed: treasury.isClosed)))
         }
         // What is open goes to it at once.
-        unconfirmed.dueNs = 1
-    }
-
-    /// Says who serves a shard from now on. Before recovery, as often as one likes.
-    public mutating func setOwner(of shard: ShardID, to node: UInt16) {
-        precondition(Int(node) < configuration.nodes || node == Self.nobody)
-        precondition(
-            Int(shard) % configuration.cores != configuration.core
-                || shards[placement.localIndex(of: shard)].sequence == 0,
-            "a shard that holds something does not move")
-        owners[Int(shard)] = node
-    }
-
-    /// The shard that a frame is for; nil: for everyone.
-    func shard(of frame: Frame) -> ShardID? {
-        switch frame {
-        case .open(let definition, let slice, _):
-            let key = PoolKey.of(definition.kind.family, definition.name)
-            return placement.shard(of: key, slice: slice)
-        case .control(let key, let slice, _), .returnTaken(let key, let slice, _),
-            .recall(let key, let slice, _), .inquire(let key, let slice, _):
-            return placement.shard(of: key, slice: slice)
-        case .lease(let transfer):
-            return placement.shard(of: transfer.pool, slice: transfer.slice)
-        case .opened(let key, _), .controlled(let key, _, _), .leaseTaken(let key, _, _),
-            .ask(let key, _, _), .nothingToReturn(let key, _, _), .report(let key, _, _, _):
-            return placement.home(of: key)
-        case .returned(let transfer): return placement.home(of: transfer.pool)
-        case .announce: return nil
-        }
+        if isUnconfirmed { unconfirmed.dueNs = 1 }
     }
 }

@@ -172,44 +172,6 @@ public struct EdgeNode: ~Copyable {
         JournalCodec.encode(entry, header: header, into: &effects.journal)
         return header
     }
-
-    // MARK: Where shards are
-
-    /// Whether a shard is served here, by this core.
-    func isLocal(_ shard: ShardID) -> Bool {
-        owners[Int(shard)] == UInt16(configuration.node)
-            && placement.core(of: shard) == configuration.core
-    }
-
-    /// Where whoever wants something of a shard goes; nil: no node serves it now.
-    func route(to shard: ShardID) -> Route? {
-        let owner = owners[Int(shard)]
-        if owner == UInt16(configuration.node) { return .core(placement.core(of: shard)) }
-        return owner == Self.nobody ? nil : .node(Int(owner))
-    }
-
-    /// Passes a request on to whoever has the shard.
-    mutating func forward(
-        _ request: Request, _ payload: Payload?, to shard: ShardID, into effects: inout EffectBuffer
-    ) {
-        guard let route = route(to: shard) else {
-            counters.errors &+= 1
-            return effects.fail(
-                request.ticket, .tryAgain, "nobody serves shard \(shard) now", waits: false)
-        }
-        var request = request
-        if payload == nil { request.payload = -1 }
-        if !route.isCore {
-            guard request.hops < Limits.hops else {
-                counters.errors &+= 1
-                return effects.fail(
-                    request.ticket, .tryAgain, "shard \(shard) is on the move", waits: false)
-            }
-            request.hops += 1
-        }
-        counters.forwards &+= 1
-        effects.forwards.append(Forward(to: route, request: request, payload: payload))
-    }
 }
 
 /// Where a shard's history stands.

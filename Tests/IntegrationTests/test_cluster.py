@@ -320,6 +320,16 @@ def test_strangers_and_bad_topologies_are_refused(directory, make_node):
         for user in range(64):
             stranger.resp().call("RAIN.GRAB", f"rain-{user}", user)
     assert not cluster.status("n1")["well"]
+
+    def counted(metric):
+        text = cluster.nodes["n1"].request("GET", "/metrics", listener="admin").body.decode()
+        return [int(line.split()[-1]) for line in text.splitlines() if line.startswith(metric)]
+    assert eventually(
+        lambda: counted('downpour_bus_refusals_total{reason="stranger"}')[0], 10, "a stranger")
+    assert eventually(
+        lambda: counted('downpour_gossip_refusals_total{reason="stranger"}')[0], 10, "one by UDP")
+    assert counted('downpour_member_linked_loops{node="n2"}') == [2]
+    assert counted('downpour_member_linked_loops{node="n3"}') == [0]
     stranger.kill()
 
     def check(*arguments, key=KEY):

@@ -127,6 +127,7 @@ enum MetricsText {
                 Double(loopNumbers.throttled))
         }
         addStore(runner, &text)
+        if let cluster = runner.cluster { try await addCluster(cluster, &text) }
         text.add(
             "downpour_ready", "gauge", "1 while the node takes traffic.", "",
             runner.shared.isReadyNow ? 1 : 0)
@@ -150,7 +151,7 @@ enum MetricsText {
     }
 
     /// Samples by metric, in the order in which the metrics came up first.
-    private struct Page {
+    struct Page {
         private var order: [String] = []
         private var blocks: [String: String] = [:]
 

@@ -104,19 +104,30 @@ public final class ClusterService: Sendable {
         }
     }
 
-    /// How many loops of this node can reach each other node, by its number.
-    func reach() async throws -> [Int] {
-        var counts = Array(repeating: 0, count: plan.nodes.count)
+    /// What all loops and gossip have counted.
+    struct Numbers: Sendable {
+        /// By a node's number: how many loops of this node can reach it.
+        var reach: [Int]
+        var loops = LoopBusStatistics()
+        var gossip: GossipCounters
+    }
+
+    func numbers() async throws -> Numbers {
+        var numbers = Numbers(
+            reach: Array(repeating: 0, count: plan.nodes.count), gossip: gossip.counters)
         for loop in loops {
-            let reached = try await loop.eventLoop.submit { loop.bus?.reached ?? [] }.get()
-            for number in reached { counts[number] += 1 }
+            let (reached, counted) = try await loop.eventLoop.submit {
+                (loop.bus?.reached ?? [], loop.bus?.statistics ?? LoopBusStatistics())
+            }.get()
+            for number in reached { numbers.reach[number] += 1 }
+            numbers.loops.add(counted)
         }
-        return counts
+        return numbers
     }
 
     /// The cluster as this node sees it.
     public func status() async throws -> Value {
-        let reach = try await reach()
+        let reach = try await numbers().reach
         var shards = Array(repeating: 0, count: plan.nodes.count)
         for owner in plan.owners { shards[Int(owner)] += 1 }
         let members = plan.nodes.indices.map { number in

@@ -304,4 +304,11 @@ struct LoopBusStatistics: Sendable {
     var unknown: UInt64 = 0
     /// Links that led to another node than the topology says.
     var misplaced: UInt64 = 0
+
+    mutating func add(_ other: LoopBusStatistics) {
+        asked += other.asked
+        owed += other.owed
+        unknown += other.unknown
+        misplaced += other.misplaced
+    }
 }

@@ -1,0 +1,76 @@
+import EdgeCluster
+import EdgeMemory
+public import EdgeTypes
+
+/// Which shards are served here, and where whoever wants something of another one goes.
+extension EdgeNode {
+    /// Whether a shard is served here, by this core.
+    func isLocal(_ shard: ShardID) -> Bool {
+        owners[Int(shard)] == UInt16(configuration.node)
+            && placement.core(of: shard) == configuration.core
+    }
+
+    /// Where whoever wants something of a shard goes; nil: no node serves it now.
+    func route(to shard: ShardID) -> Route? {
+        let owner = owners[Int(shard)]
+        if owner == UInt16(configuration.node) { return .core(placement.core(of: shard)) }
+        return owner == Self.nobody ? nil : .node(Int(owner))
+    }
+
+    /// Passes a request on to whoever has the shard.
+    mutating func forward(
+        _ request: Request, _ payload: Payload?, to shard: ShardID, into effects: inout EffectBuffer
+    ) {
+        guard let route = route(to: shard) else {
+            counters.errors &+= 1
+            return effects.fail(
+                request.ticket, .tryAgain, "nobody serves shard \(shard) now", waits: false)
+        }
+        var request = request
+        if payload == nil { request.payload = -1 }
+        if !route.isCore {
+            guard request.hops < Limits.hops else {
+                counters.errors &+= 1
+                return effects.fail(
+                    request.ticket, .tryAgain, "shard \(shard) is on the move", waits: false)
+            }
+            request.hops += 1
+        }
+        counters.forwards &+= 1
+        effects.forwards.append(Forward(to: route, request: request, payload: payload))
+    }
+
+    /// Whether another node knows best which pools there are.
+    func isElsewhere(homeOf pool: PoolKey) -> Bool {
+        owners[Int(placement.home(of: pool))] != UInt16(configuration.node)
+    }
+
+    /// Says who serves a shard from now on. Before recovery, as often as one likes.
+    public mutating func setOwner(of shard: ShardID, to node: UInt16) {
+        precondition(Int(node) < configuration.nodes || node == Self.nobody)
+        precondition(
+            Int(shard) % configuration.cores != configuration.core
+                || shards[placement.localIndex(of: shard)].sequence == 0,
+            "a shard that holds something does not move")
+        owners[Int(shard)] = node
+    }
+
+    /// The shard that a frame is for; nil: for everyone.
+    func shard(of frame: Frame) -> ShardID? {
+        switch frame {
+        case .open(let definition, let slice, _):
+            let key = PoolKey.of(definition.kind.family, definition.name)
+            return placement.shard(of: key, slice: slice)
+        case .control(let key, let slice, _), .returnTaken(let key, let slice, _),
+            .recall(let key, let slice, _), .inquire(let key, let slice, _):
+            return placement.shard(of: key, slice: slice)
+        case .lease(let transfer):
+            return placement.shard(of: transfer.pool, slice: transfer.slice)
+        case .opened(let key, _), .controlled(let key, _, _), .leaseTaken(let key, _, _),
+            .ask(let key, _, _), .nothingToReturn(let key, _, _), .report(let key, _, _, _):
+            return placement.home(of: key)
+        case .returned(let transfer): return placement.home(of: transfer.pool)
+        case .announce: return nil
+        }
+    }
+}
