@@ -123,6 +123,10 @@ enum MetricsText {
                 "Connections closed for not reading or for silence.", label,
                 Double(loopNumbers.cutOff))
             text.add(
+                "downpour_frames_dropped_total", "counter",
+                "Frames between shards that found no room, and are sent again.", label,
+                Double(loopNumbers.droppedFrames))
+            text.add(
                 "downpour_throttled_total", "counter", "Requests refused by a rate limit.", label,
                 Double(loopNumbers.throttled))
         }

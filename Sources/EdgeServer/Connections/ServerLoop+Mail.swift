@@ -44,8 +44,11 @@ extension ServerLoop {
         for frame in effects.frames {
             if needs == 0 {
                 post(frame)
-            } else {
+            } else if heldFrames.count < Mailbox.frames {
                 heldFrames.append(Held(needs: needs, item: frame))
+            } else {
+                // A disk that stands still: what is not confirmed is sent again.
+                statistics.droppedFrames &+= 1
             }
         }
     }

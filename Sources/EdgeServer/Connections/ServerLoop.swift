@@ -197,7 +197,7 @@ public class ServerLoop: @unchecked Sendable {
     }
 
     /// Ends stepping, so that nothing follows what the journal is about to close on. Questions
-    /// that are open are told to try again. From any thread.
+    /// that are open are told that nobody knows. From any thread.
     final func halt() -> EventLoopFuture<Void> {
         eventLoop.submit { [unowned self] in
             isHalted = true
@@ -430,6 +430,8 @@ public struct LoopStatistics: Sendable {
     /// Requests refused by a rate limit.
     public var throttled: UInt64 = 0
     public var protocolErrors: UInt64 = 0
+    /// Frames that found no room among those that wait for the journal.
+    public var droppedFrames: UInt64 = 0
     /// Times that reading stopped for the journal's backlog.
     public var holds: UInt64 = 0
     /// Connections open now.
