@@ -37,8 +37,8 @@ def encode(*words):
 
 
 class Connection:
-    def __init__(self, port, timeout=10, context=None):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, timeout=10, context=None, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout=timeout)
         if context:
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = b""
