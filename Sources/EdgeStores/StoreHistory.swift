@@ -135,6 +135,22 @@ public final class StoreHistory: Sendable {
         return claims
     }
 
+    /// What each shard gave of a pool, in order of shards. Reads every claim of the store.
+    public struct ShardTotal: Sendable, Equatable {
+        public var shard: ShardID
+        public var claims: Int64
+        public var fen: Fen
+    }
+
+    public func claimsByShard(ofPool pool: String) throws(StoreError) -> [ShardTotal] {
+        try fetch(
+            """
+            SELECT shard, count(*), sum(amount) FROM claims WHERE pool = ?1
+            GROUP BY shard ORDER BY shard
+            """, [pool]
+        ).map { row in ShardTotal(shard: row[0], claims: row[1], fen: row[2]) }
+    }
+
     /// An order by its id. O(log n).
     public func order(_ order: OrderID) throws(StoreError) -> OrderRecord? {
         try orders("WHERE order_id = ?1") { $0.bind(1, OrderIDText.text(order)) }.first

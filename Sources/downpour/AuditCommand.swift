@@ -45,8 +45,23 @@ struct AuditCommand: AsyncParsableCommand {
     }
 
     private func offline(_ first: String) throws -> Bool {
-        let report: AuditReport
+        let report = try Self.audit(first, data.dropFirst(), store: store)
+        if options.json {
+            Console.say(JSONText.of(AuditJSON.of(report)))
+        } else {
+            Console.say(report.description)
+        }
+        return report.isClean
+    }
+
+    /// Compares journals of nodes that do not run with their store.
+    ///
+    /// - Parameter store: nil: in the first node's data directory.
+    static func audit(
+        _ first: String, _ others: some Sequence<String>, store: String?
+    ) throws -> AuditReport {
         do {
+            let data = [first] + others
             for path in data where !FileManager.default.fileExists(atPath: path + "/journal") {
                 Console.note("downpour audit: no journal in \(path)")
                 throw Exit.badInput
@@ -54,7 +69,7 @@ struct AuditCommand: AsyncParsableCommand {
             var file = first + "/store.sqlite"
             if let store, case .sqlite(let other) = try StoreURL(store) { file = other }
             let directories = try data.map(Self.open)
-            report = try StoreAudit.run(
+            return try StoreAudit.run(
                 storePath: file, sources: try directories.flatMap(JournalSource.all))
         } catch let error as JournalError {
             Console.note("downpour audit: \(error)")
@@ -66,12 +81,6 @@ struct AuditCommand: AsyncParsableCommand {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
         }
-        if options.json {
-            Console.say(JSONText.of(AuditJSON.of(report)))
-        } else {
-            Console.say(report.description)
-        }
-        return report.isClean
     }
 
     private func print(_ answer: AdminClient.Answer) {

@@ -27,7 +27,7 @@ struct ClusterStatus: AsyncParsableCommand {
         if !members.allSatisfy(Self.isWell) { throw Exit.failed }
     }
 
-    private static func isWell(_ member: [String: Any]) -> Bool {
+    static func isWell(_ member: [String: Any]) -> Bool {
         member["state"] as? String == "alive" && (member["linked"] as? NSNumber)?.intValue == 1
     }
 

@@ -1,15 +1,23 @@
 import ArgumentParser
+import EdgeCluster
+import EdgeMemory
+import EdgeServer
+import EdgeStores
 import EdgeTypes
 import Foundation
-import Glibc
+import Synchronization
 
-/// One command that shows the whole thing: a node, a rain, a sale, a crowd, the audit.
+/// One command that shows the whole thing: nodes, a rain, a sale, a crowd, a crash, the audit.
 struct DemoCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "demo",
-        abstract: "Start a node, let a crowd loose on a rain and a sale, audit the result.")
+        abstract: "Start nodes, let a crowd loose on a rain and a sale, kill one, audit it all.",
+        discussion: """
+            With several nodes, one is killed with kill -9 when half of the users have come, and \
+            started again from its journal.
+            """)
 
-    @Option(help: "Nodes. One for now.") var nodes = 1
+    @Option(help: "Nodes, one cluster where there are several: 1 to 9.") var nodes = 3
     @Option(help: "Users who grab.") var users = 1_000_000
     @Option(help: "Packets of the rain.") var packets: Int64 = 500_000
     @Option(help: "Fen in the rain.") var amount: Int64 = 1_000_000_000
@@ -21,9 +29,11 @@ struct DemoCommand: AsyncParsableCommand {
     @Flag(help: "Print one JSON document.") var json = false
 
     private static let price: Int64 = 19_900
+    /// With one copy of each shard, nobody else has those of a node that was killed.
+    private static let restartsKilledNode = true
 
     func validate() throws {
-        guard nodes == 1 else { throw ValidationError("--nodes: one node for now") }
+        guard (1...9).contains(nodes) else { throw ValidationError("--nodes: 1 to 9") }
         guard redis == nil else { throw ValidationError("--redis: this build has no mirror yet") }
         guard users >= 1, users <= 20_000_000 else {
             throw ValidationError("--users: 1 to 20000000")
@@ -38,14 +48,21 @@ struct DemoCommand: AsyncParsableCommand {
             .appendingPathComponent("downpour-demo-\(ProcessInfo.processInfo.processIdentifier)")
         try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
         defer { if !keep { try? FileManager.default.removeItem(at: place) } }
-        let node = try await DemoNode.start(in: place, store: store)
-        defer { node.kill() }
-        let result: DemoResult
-        do { result = try await play(node) } catch {
-            Console.note(node.log)
+        let cluster = try await DemoCluster.start(nodes, in: place, store: store)
+        defer { cluster.kill() }
+        var result: DemoResult
+        do {
+            result = try await play(cluster)
+            try await cluster.stop()
+            let data = cluster.nodes.map(\.data)
+            result.audit = try AuditCommand.audit(
+                data[0], data.dropFirst(), store: cluster.storeURL)
+        } catch {
+            // How a node ended is known a moment after its connections break.
+            try? await Task.sleep(for: .milliseconds(200))
+            Console.note(cluster.log)
             throw error
         }
-        try await node.stop()
         if json {
             let data = try JSONSerialization.data(
                 withJSONObject: result.document, options: [.sortedKeys, .prettyPrinted])
@@ -57,130 +74,119 @@ struct DemoCommand: AsyncParsableCommand {
         guard result.holds else { throw Exit.failed }
     }
 
-    private func play(_ node: DemoNode) async throws -> DemoResult {
-        let client = AdminClient(base: "http://\(node.admin)")
-        _ = try await client.require(
-            "POST", "/v1/rains", ["id": "demo-rain", "amount": amount, "count": packets])
-        _ = try await client.require(
+    private func play(_ cluster: DemoCluster) async throws -> DemoResult {
+        let first = cluster.nodes[0].client
+        // Four slices a node, as far as there are packets for them.
+        let slices = nodes == 1 ? 1 : min(packets, Int64(4 * nodes))
+        _ = try await first.require(
+            "POST", "/v1/rains",
+            ["id": "demo-rain", "amount": amount, "count": packets, "slices": slices])
+        _ = try await first.require(
             "POST", "/v1/stock", ["sku": "demo-sku", "units": units, "price": Self.price])
         Console.note("\(users) users are coming for \(packets) packets and \(units) units …")
         let buyers = min(Int(units) * 5, 100_000)
-        let load = try await node.crowd([
-            "load-worker", "--resp", node.resp, "--rain", "demo-rain", "--sku", "demo-sku",
-            "--users", "\(users)", "--buyers", "\(buyers)", "--price", "\(Self.price)",
-        ])
+        let crash = DemoCrash(nodes > 1 ? cluster.nodes[1] : nil, again: Self.restartsKilledNode)
+        let load = try await cluster.crowd(
+            [
+                "load-worker", "--resp", cluster.nodes.map(\.resp).joined(separator: ","),
+                "--rain", "demo-rain", "--sku", "demo-sku", "--users", "\(users)",
+                "--buyers", "\(buyers)", "--price", "\(Self.price)",
+            ], halfway: { crash.begin() })
+        let crashed = try await crash.end()
+        try await cluster.waitUntilLinked()
         Console.note("closing the rain; the store catches up …")
-        _ = try await client.require("POST", "/v1/rains/demo-rain/close")
-        try await drain(client)
-        let rain = try await client.require("GET", "/v1/rains/demo-rain")
-        let sale = try await client.require("GET", "/v1/stock/demo-sku")
+        _ = try await first.require("POST", "/v1/rains/demo-rain/close")
+        for node in cluster.nodes where node.isRunning { try await drain(node.client) }
+        let rain = try await first.require("GET", "/v1/rains/demo-rain")
+        let sale = try await first.require("GET", "/v1/stock/demo-sku")
         Console.note("verifying every amount, auditing …")
-        let verdict = try await RainVerify.verify("demo-rain", client)
-        let audit = try await client.require("POST", "/v1/audit", timeoutSeconds: 600)
+        let verdict = try await RainVerify.verify("demo-rain", first)
         return DemoResult(
             users: users, packets: packets, amountFen: amount, units: units, price: Self.price,
-            load: load, rain: rain, sale: sale, verdict: verdict, audit: audit)
+            wanted: wanted(slices), load: load, rain: rain, sale: sale, verdict: verdict,
+            shares: try shares(cluster), crash: crashed)
+    }
+
+    /// Packets for which somebody came: a user draws from the slice that their id leads to.
+    private func wanted(_ slices: Int64) -> Int64 {
+        let name: Text64 = "demo-rain"
+        let definition = PoolDefinition(
+            name: name, kind: .spread, units: packets, amountFen: amount, minFen: 1, maxFen: amount,
+            holdMs: 0, slices: UInt32(slices), regions: [], seed: Bits256(0, 0, 0, 0),
+            seedWasGiven: false, commitment: Bits256(0, 0, 0, 0), durability: .journal,
+            initial: PoolTerms())
+        let map = SliceMap(definition, pool: PoolKey.of(.rain, name))
+        var came = [Int64](repeating: 0, count: Int(slices))
+        for user in 0..<users {
+            if let slice = map.slice(of: UserID(user), region: 0) { came[Int(slice)] += 1 }
+        }
+        return zip(came, map.shares(of: packets)).reduce(0) { $0 + min($1.0, $1.1.count) }
+    }
+
+    /// What each node's shards gave, as the store has it.
+    private func shares(_ cluster: DemoCluster) throws -> [DemoResult.Share] {
+        guard case .sqlite(let path) = try StoreURL(cluster.storeURL) else { return [] }
+        let totals = try StoreHistory(path: path).claimsByShard(ofPool: "demo-rain")
+        let plan = try cluster.topology.map { try TopologyPlan.of($0, own: "demo-1") }
+        return cluster.nodes.enumerated().map { number, node in
+            let owned = totals.filter { plan == nil || plan?.owners[Int($0.shard)] == UInt16(number) }
+            return DemoResult.Share(
+                node: node.name,
+                shards: plan?.owners.count { $0 == UInt16(number) } ?? 64,
+                grants: owned.reduce(0) { $0 + $1.claims }, fen: owned.reduce(0) { $0 + $1.fen })
+        }
     }
 
     private func drain(_ client: AdminClient) async throws {
-        for _ in 0..<1_200 {
+        for _ in 0..<2_400 {
             let status = try await client.require("GET", "/v1/status")
             if status.integer("lagEntries") == 0 { return }
-            try await Task.sleep(for: .milliseconds(100))
+            try await Task.sleep(for: .milliseconds(50))
         }
         Console.note("downpour demo: the store did not catch up within two minutes")
         throw Exit.failed
     }
 }
 
-/// The demo's node: this same executable, as a process of its own.
-final class DemoNode: Sendable {
-    let http: String
-    let resp: String
-    let admin: String
-    private let process: Process
-    private let directory: URL
-
-    private init(_ process: Process, _ directory: URL, _ ready: [String: Any]) {
-        self.process = process
-        self.directory = directory
-        http = ready["http"] as? String ?? ""
-        resp = ready["resp"] as? String ?? ""
-        admin = ready["admin"] as? String ?? ""
+/// kill -9 of a node in the middle of the rain, and its way back.
+final class DemoCrash: Sendable {
+    struct Report: Sendable {
+        var node: String
+        /// nil: it was not started again.
+        var backMs: Double?
+        /// Entries of its journal that it went through.
+        var replayed: Int64 = 0
     }
 
-    private static var executable: URL {
-        URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+    private let node: DemoNode?
+    private let again: Bool
+    private let task = Mutex<Task<Report, any Error>?>(nil)
+
+    init(_ node: DemoNode?, again: Bool) {
+        self.node = node
+        self.again = again
     }
 
-    static func start(in directory: URL, store: String?) async throws -> DemoNode {
-        let process = Process()
-        process.executableURL = executable
-        let readyFile = directory.appendingPathComponent("ready.json")
-        process.arguments = [
-            "node", "--name", "demo-1", "--data", directory.appendingPathComponent("data").path,
-            "--http", "127.0.0.1:0", "--resp", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-            "--ready-file", readyFile.path, "--drain", "0s",
-        ]
-        var environment = ProcessInfo.processInfo.environment
-        for key in environment.keys where key.hasPrefix("DOWNPOUR_") { environment[key] = nil }
-        if let store { environment["DOWNPOUR_STORE_URL"] = store }
-        process.environment = environment
-        let logPath = directory.appendingPathComponent("node.log").path
-        _ = FileManager.default.createFile(atPath: logPath, contents: nil)
-        process.standardError = FileHandle(forWritingAtPath: logPath)
-        try process.run()
-        for _ in 0..<600 {
-            if let data = try? Data(contentsOf: readyFile),
-                let ready = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
-            {
-                return DemoNode(process, directory, ready)
-            }
-            guard process.isRunning else { break }
-            try await Task.sleep(for: .milliseconds(50))
-        }
-        Console.note((try? String(contentsOfFile: logPath, encoding: .utf8)) ?? "")
-        Console.note("downpour demo: the node did not start")
-        if process.isRunning { process.terminate() }
-        throw Exit.unreachable
+    func begin() {
+        guard let node else { return }
+        task.withLock { $0 = Task { [again] in try await Self.crash(node, again) } }
     }
 
-    var log: String {
-        let path = directory.appendingPathComponent("node.log").path
-        return (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
-    }
+    /// - Returns: nil where nobody was killed.
+    func end() async throws -> Report? { try await task.withLock { $0 }?.value }
 
-    /// Runs the crowd to its end.
-    func crowd(_ arguments: [String]) async throws -> [String: Any] {
-        let worker = Process()
-        worker.executableURL = Self.executable
-        worker.arguments = arguments
-        let pipe = Pipe()
-        worker.standardOutput = pipe
-        try worker.run()
-        let data = try await Task.detached { try pipe.fileHandleForReading.readToEnd() }.value
-        worker.waitUntilExit()
-        guard worker.terminationStatus == 0, let data,
-            let report = try JSONSerialization.jsonObject(with: data) as? [String: Any]
-        else {
-            Console.note("downpour demo: the crowd failed")
-            throw Exit.failed
-        }
-        return report
-    }
-
-    /// SIGTERM, and its clean end.
-    func stop() async throws {
-        process.terminate()
-        await Task.detached { [process] in process.waitUntilExit() }.value
-        guard process.terminationStatus == 0 else {
-            Console.note(log)
-            Console.note("downpour demo: the node ended with \(process.terminationStatus)")
-            throw Exit.failed
-        }
-    }
-
-    func kill() {
-        if process.isRunning { Glibc.kill(process.processIdentifier, SIGKILL) }
+    private static func crash(_ node: DemoNode, _ again: Bool) async throws -> Report {
+        let clock = ContinuousClock()
+        let start = clock.now
+        node.kill()
+        Console.note("\(node.name) was killed with kill -9")
+        guard again else { return Report(node: node.name) }
+        try node.launch()
+        try await node.waitUntilReady()
+        let backMs = (clock.now - start) / .milliseconds(1)
+        Console.note("\(node.name) serves again")
+        let status = try await node.client.require("GET", "/v1/status")
+        return Report(
+            node: node.name, backMs: backMs, replayed: status.integer("replayedEntries") ?? 0)
     }
 }

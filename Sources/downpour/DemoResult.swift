@@ -1,34 +1,56 @@
+import EdgeLedger
+import EdgeServer
 import Foundation
 
 /// What the demo showed, for people and for programs.
 struct DemoResult {
+    /// What a node's shards gave.
+    struct Share {
+        let node: String
+        let shards: Int
+        let grants: Int64
+        let fen: Int64
+    }
+
     let users: Int
     let packets: Int64
     let amountFen: Int64
     let units: Int64
     let price: Int64
+    /// Packets for which somebody came.
+    let wanted: Int64
     let load: [String: Any]
     let rain: AdminClient.Answer
     let sale: AdminClient.Answer
     let verdict: RainVerify.Verdict
-    let audit: AdminClient.Answer
+    let shares: [Share]
+    /// nil: nobody was killed.
+    let crash: DemoCrash.Report?
+    /// Of all journals against the store, after the nodes' end.
+    var audit: AuditReport?
 
     private func counts(_ key: String) -> [String: Int] { load[key] as? [String: Int] ?? [:] }
     private var granted: Int { counts("outcomes")["granted"] ?? 0 }
-    private var errors: Int { (counts("outcomes")["error"] ?? 0) + (counts("sale")["error"] ?? 0) }
+    private var errors: Int {
+        ["error", "unanswered"].reduce(0) {
+            $0 + (counts("outcomes")[$1] ?? 0) + (counts("sale")[$1] ?? 0)
+        }
+    }
     private var fen: Int64 { (load["fen"] as? NSNumber)?.int64Value ?? -1 }
     private var wrongRetries: Int { load["wrongRetries"] as? Int ?? -1 }
 
     /// Everything that must be so.
     var checks: [(name: String, holds: Bool)] {
-        let wanted = min(Int64(users), packets)
         let sold = sale.integer("sold") ?? -1
         let pending = sale.integer("pending") ?? -1
         let available = sale.integer("available") ?? -1
         return [
-            ("every packet that was wanted was granted, once", Int64(granted) == wanted),
             (
-                "what users were told is what the node granted, to the fen",
+                "every packet that was wanted was granted, once",
+                Int64(granted) >= wanted && granted <= min(users, Int(packets))
+            ),
+            (
+                "what users were told is what was granted, to the fen",
                 rain.integer("granted") == Int64(granted) && rain.integer("grantedFen") == fen
             ),
             (
@@ -36,10 +58,14 @@ struct DemoResult {
                 fen + (rain.integer("returnedFen") ?? -1) == amountFen
             ),
             ("every retry heard its first result", wrongRetries == 0),
-            ("no errors", errors == 0),
+            ("everybody was answered, without an error", errors == 0),
             ("sold, reserved and available make the stock", sold + pending + available == units),
             ("all amounts follow from the revealed seed", verdict.problem == nil),
-            ("journal and store agree to the fen", audit.integer("clean") == 1),
+            (
+                "all journals, the store and what users were told agree to the fen",
+                audit?.isClean == true && audit?.claims == Int64(granted)
+                    && audit?.claimsFen == fen
+            ),
         ]
     }
 
@@ -50,50 +76,115 @@ struct DemoResult {
             "holds": holds, "users": users, "granted": granted, "fen": fen,
             "outcomes": counts("outcomes"), "sale": counts("sale"),
             "latencyUs": load["latencyUs"] ?? [], "seconds": load["seconds"] ?? 0,
-            "stock": sale.body ?? [:], "rain": rain.body ?? [:], "audit": audit.body ?? [:],
+            "smoothLatencyUs": load["smoothLatencyUs"] ?? [], "delayed": delayed,
+            "stock": sale.body ?? [:], "rain": rain.body ?? [:], "audit": auditDocument,
+            "shares": shares.map {
+                ["node": $0.node, "shards": $0.shards, "grants": $0.grants, "fen": $0.fen]
+            },
+            "crash": crash.map {
+                ["node": $0.node, "backMs": $0.backMs ?? NSNull(), "replayed": $0.replayed]
+                    as [String: Any]
+            } ?? NSNull(),
             "checks": Dictionary(uniqueKeysWithValues: checks.map { ($0.name, $0.holds) }),
         ]
+    }
+
+    private var delayed: Int { load["delayed"] as? Int ?? 0 }
+
+    private var auditDocument: Any {
+        guard let audit else { return NSNull() }
+        let text = JSONText.of(AuditJSON.of(audit))
+        return (try? JSONSerialization.jsonObject(with: Data(text.utf8))) ?? NSNull()
     }
 
     // MARK: For people
 
     var text: String {
-        let seconds = load["seconds"] as? Double ?? 0
-        let rate = seconds > 0 ? Double(users) / seconds : 0
-        var lines = [
-            "", "Red packet rain: \(Self.grouped(packets)) packets, \(Self.yuan(amountFen))",
-            "  \(Self.grouped(Int64(users))) users came within \(String(format: "%.1f", seconds)) s"
-                + " (\(Self.grouped(Int64(rate))) grabs/s), one node, 50 connections",
-        ]
-        for (outcome, count) in counts("outcomes").sorted(by: { $0.value > $1.value }) {
-            lines.append("  \(Self.pad(outcome, 9)) \(Self.left(Self.grouped(Int64(count)), 11))")
-        }
-        lines.append(
-            "  paid out  \(Self.yuan(fen)), returned \(Self.yuan(rain.integer("returnedFen") ?? 0))"
-        )
+        var lines = rainLines
         lines += ["", "Amounts"] + plot
-        let latency = (load["latencyUs"] as? [NSNumber] ?? []).map { $0.doubleValue / 1_000 }
-        if latency.count == 5 {
-            lines += [
-                "", "Latency from the intended moment, ms",
-                "  p50 \(Self.ms(latency[0]))   p90 \(Self.ms(latency[1]))   "
-                    + "p99 \(Self.ms(latency[2]))   p99.9 \(Self.ms(latency[3]))   "
-                    + "max \(Self.ms(latency[4]))",
-            ]
-        }
+        lines += latencyLines
         lines += ["", "Flash sale: \(Self.grouped(units)) units at \(Self.yuan(price))"]
-        for (outcome, count) in counts("sale").sorted(by: { $0.value > $1.value }) {
-            lines.append("  \(Self.pad(outcome, 9)) \(Self.left(Self.grouped(Int64(count)), 11))")
-        }
+        lines += Self.outcomes(counts("sale"))
         lines.append(
             "  sold \(sale.integer("sold") ?? -1), on hold \(sale.integer("pending") ?? -1), "
                 + "available \(sale.integer("available") ?? -1)")
-        lines += ["", "Shares", "  demo-1  100 % of \(Self.grouped(Int64(granted))) grants"]
+        lines += shareLines
+        lines += crashLines
         lines += ["", "Checks"]
         for check in checks { lines.append("  \(check.holds ? "✓" : "✗ FAILED:") \(check.name)") }
-        for finding in audit["findings"] as? [String] ?? [] { lines.append("    \(finding)") }
+        for finding in audit?.findings ?? [] { lines.append("    \(finding)") }
         if let problem = verdict.problem { lines.append("    \(problem)") }
         return lines.joined(separator: "\n")
+    }
+
+    private var rainLines: [String] {
+        let seconds = load["seconds"] as? Double ?? 0
+        let rate = seconds > 0 ? Double(users) / seconds : 0
+        let nodes = shares.count == 1 ? "one node" : "\(shares.count) nodes"
+        return [
+            "", "Red packet rain: \(Self.grouped(packets)) packets, \(Self.yuan(amountFen))",
+            "  \(Self.grouped(Int64(users))) users came within \(String(format: "%.1f", seconds)) s"
+                + " (\(Self.grouped(Int64(rate))) grabs/s), \(nodes), 50 connections",
+        ] + Self.outcomes(counts("outcomes")) + [
+            "  paid out  \(Self.yuan(fen)), returned \(Self.yuan(rain.integer("returnedFen") ?? 0))"
+        ]
+    }
+
+    private static func outcomes(_ counts: [String: Int]) -> [String] {
+        counts.sorted { $0.value > $1.value }.map { outcome, count in
+            "  \(pad(outcome, 9)) \(left(grouped(Int64(count)), 11))"
+        }
+    }
+
+    private var latencyLines: [String] {
+        var rows = [["", "p50", "p90", "p99", "p99.9", "max"]]
+        func add(_ name: String, _ key: String) {
+            let values = (load[key] as? [NSNumber] ?? []).map { Self.ms($0.doubleValue / 1_000) }
+            rows.append([name] + values)
+        }
+        add("all users", "latencyUs")
+        if crash != nil { add("not touched by the crash", "smoothLatencyUs") }
+        return ["", "Latency from the intended moment, ms"] + Self.table(rows)
+    }
+
+    private var shareLines: [String] {
+        var rows = [["", "shards", "grants", "share", "paid out"]]
+        let all = max(1, shares.reduce(0) { $0 + $1.grants })
+        for share in shares {
+            rows.append([
+                share.node, "\(share.shards)", Self.grouped(share.grants),
+                String(format: "%.1f %%", 100 * Double(share.grants) / Double(all)),
+                Self.yuan(share.fen),
+            ])
+        }
+        return ["", "Nodes"] + Self.table(rows)
+    }
+
+    private var crashLines: [String] {
+        guard let crash else { return [] }
+        var lines = ["", "Crash", "  \(crash.node) was killed with kill -9 in the middle of the rain"]
+        if let backMs = crash.backMs {
+            lines.append(
+                "  it served again after \(Int(backMs)) ms, from "
+                    + "\(Self.grouped(crash.replayed)) entries of its journal")
+        }
+        lines.append(
+            "  \(Self.grouped(Int64(delayed))) users were told to try again meanwhile, "
+                + "and all were served")
+        return lines
+    }
+
+    /// Columns of one width each, numbers to the right.
+    private static func table(_ rows: [[String]]) -> [String] {
+        let columns = rows.map(\.count).max() ?? 0
+        let widths = (0..<columns).map { column in
+            rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
+        }
+        return rows.map { row in
+            "  " + zip(row, widths).enumerated().map { column, cell in
+                column == 0 ? pad(cell.0, cell.1) : left(cell.0, cell.1)
+            }.joined(separator: "  ")
+        }
     }
 
     /// A histogram of amounts, as wide as the terminal.

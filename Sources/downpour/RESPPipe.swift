@@ -11,6 +11,11 @@ struct RESPPipe: ~Copyable {
         var numbers: [Int64] = []
         var second = ""
         var isError = false
+
+        /// The same is to be sent again: nothing was applied, or nobody knows.
+        var saysTryAgain: Bool {
+            isError && (text.hasPrefix("TRYAGAIN ") || text.hasPrefix("UNKNOWN "))
+        }
     }
 
     let descriptor: Int32
@@ -20,7 +25,16 @@ struct RESPPipe: ~Copyable {
     private var parsed = 0
 
     init(host: String, port: UInt16) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard let descriptor = Self.dial(host, port) else {
+            throw Failure(description: "cannot connect to \(host):\(port)")
+        }
+        self.descriptor = descriptor
+    }
+
+    /// A connected socket that blocks no more.
+    private static func dial(_ host: String, _ port: UInt16) -> Int32? {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
@@ -30,12 +44,16 @@ struct RESPPipe: ~Copyable {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard result == 0 else { throw Failure(description: "cannot connect to \(host):\(port)") }
+        guard result == 0 else {
+            close(descriptor)
+            return nil
+        }
         _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
         var one: Int32 = 1
         setsockopt(
             descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one,
             socklen_t(MemoryLayout<Int32>.size))
+        return descriptor
     }
 
     deinit { close(descriptor) }

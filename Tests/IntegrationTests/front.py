@@ -231,7 +231,7 @@ class HAProxy(Proxy):
 class Load(threading.Thread):
     """Users who come one after another, try again until they are answered, and write it down."""
 
-    WAITING = 300
+    WAITING = 100
     AGAIN_SECONDS = 0.2
 
     def __init__(self, number):
@@ -255,7 +255,8 @@ class Load(threading.Thread):
             self.problem = problem
 
     def turn(self):
-        if self.waiting and self.waiting[0][0] <= time.monotonic():
+        is_due = self.waiting and self.waiting[0][0] <= time.monotonic()
+        if is_due and (self.ends or self.random.random() < 0.5):
             self.grab(self.waiting.popleft()[1])
         elif self.ends:
             threading.Event().wait(0.01)

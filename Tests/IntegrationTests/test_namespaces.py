@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import tokens
 from front import Crowd, Load
 from node import Response, downpour, eventually
 from resp import Closed, Connection, Failure
@@ -135,7 +136,8 @@ class Cluster:
             *(word for listener, port in (("http", 7600), ("resp", 7601), ("bus", 7602),
                                           ("admin", 7603))
               for word in (f"--{listener}", f"{network.host[name]}:{port}")),
-            env={"DOWNPOUR_CLUSTER_KEY": KEY, "DOWNPOUR_STORE_URL": f"sqlite:{self.store}"})
+            env={"DOWNPOUR_CLUSTER_KEY": KEY, "DOWNPOUR_TOKEN_KEY": tokens.KEY,
+                 "DOWNPOUR_STORE_URL": f"sqlite:{self.store}"})
             for name in NAMES}
 
     def start(self):
@@ -252,7 +254,8 @@ def test_a_node_that_is_cut_off_serves_its_own_and_rejoins(cluster, network):
         # HTTP says the same in its own words, on both sides of the cut.
         for name in NAMES:
             answers = [cluster.get(name, "/v1/rains/rain/grab", method="POST",
-                                   headers={"X-User": str(user)}) for user in range(30)]
+                                   headers=tokens.bearer(tokens.user_token(user)))
+                       for user in range(30)]
             assert {answer.status for answer in answers} == {200, 503}
             refused = next(answer for answer in answers if answer.status == 503)
             assert refused.headers["Retry-After"] == "1"

@@ -54,6 +54,7 @@ enum AdminHealth {
             .init("connections", .integer(Int64(runner.shared.connectionCount))),
             .init("granted", .integer(Int64(grants))),
             .init("entries", .integer(Int64(entries))),
+            .init("replayed_entries", .integer(Int64(runner.replayedEntries))),
         ]
         if let store = runner.reconciler?.status {
             fields += [

@@ -202,8 +202,12 @@ class ClientConnection {
         isDirty = false
         guard let context else { return }
         if !marks.isEmpty, !isWaiting {
-            isWaiting = true
-            loop.waitForCommit(self)
+            // The commit may have come between a step and this flush, and be the last one.
+            passCommitted()
+            if !marks.isEmpty {
+                isWaiting = true
+                loop.waitForCommit(self)
+            }
         }
         if isWritable, releasable > 0 { write(context) }
         if isFinishing { finishIfDone() }
@@ -228,6 +232,12 @@ class ClientConnection {
     final func release() {
         isWaiting = false
         guard context != nil else { return }
+        passCommitted()
+        flush()
+    }
+
+    /// Lets go what the journal has committed.
+    private final func passCommitted() {
         var covered = 0
         while covered < marks.count, marks[covered].needs <= loop.committed {
             releasable = marks[covered].end
@@ -238,7 +248,6 @@ class ClientConnection {
         } else {
             marks.removeFirst(covered)
         }
-        flush()
     }
 
     final func writabilityChanged(_ context: ChannelHandlerContext) {
