@@ -217,7 +217,6 @@ final class DemoNode: @unchecked Sendable {
         let output = FileHandle(forWritingAtPath: logPath)
         _ = try output?.seekToEnd()
         process.standardError = output
-        process.standardOutput = output
         try process.run()
     }
 

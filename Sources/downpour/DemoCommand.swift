@@ -76,8 +76,8 @@ struct DemoCommand: AsyncParsableCommand {
 
     private func play(_ cluster: DemoCluster) async throws -> DemoResult {
         let first = cluster.nodes[0].client
-        // Four slices a node, as far as there are packets for them.
-        let slices = nodes == 1 ? 1 : min(packets, Int64(4 * nodes))
+        // Enough for every node to get its part, as far as there are packets for them.
+        let slices = nodes == 1 ? 1 : min(packets, Int64(16 * nodes))
         _ = try await first.require(
             "POST", "/v1/rains",
             ["id": "demo-rain", "amount": amount, "count": packets, "slices": slices])
@@ -129,7 +129,9 @@ struct DemoCommand: AsyncParsableCommand {
         let totals = try StoreHistory(path: path).claimsByShard(ofPool: "demo-rain")
         let plan = try cluster.topology.map { try TopologyPlan.of($0, own: "demo-1") }
         return cluster.nodes.enumerated().map { number, node in
-            let owned = totals.filter { plan == nil || plan?.owners[Int($0.shard)] == UInt16(number) }
+            let owned = totals.filter {
+                plan == nil || plan?.owners[Int($0.shard)] == UInt16(number)
+            }
             return DemoResult.Share(
                 node: node.name,
                 shards: plan?.owners.count { $0 == UInt16(number) } ?? 64,

@@ -162,7 +162,9 @@ struct DemoResult {
 
     private var crashLines: [String] {
         guard let crash else { return [] }
-        var lines = ["", "Crash", "  \(crash.node) was killed with kill -9 in the middle of the rain"]
+        var lines = [
+            "", "Crash", "  \(crash.node) was killed with kill -9 in the middle of the rain",
+        ]
         if let backMs = crash.backMs {
             lines.append(
                 "  it served again after \(Int(backMs)) ms, from "
@@ -181,9 +183,10 @@ struct DemoResult {
             rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
         }
         return rows.map { row in
-            "  " + zip(row, widths).enumerated().map { column, cell in
-                column == 0 ? pad(cell.0, cell.1) : left(cell.0, cell.1)
-            }.joined(separator: "  ")
+            "  "
+                + zip(row, widths).enumerated().map { column, cell in
+                    column == 0 ? pad(cell.0, cell.1) : left(cell.0, cell.1)
+                }.joined(separator: "  ")
         }
     }
 

@@ -167,6 +167,27 @@ def test_every_operators_command_can_be_given_to_any_node(cluster):
         assert connection.call("STOCK.CLOSE sku") == "OK"
 
 
+def test_the_admin_api_of_any_node_answers_for_all(cluster):
+    first = cluster.nodes["n1"].resp()
+    for number in range(12):
+        first.call(f"RAIN.CREATE rain-{number} AMOUNT 1000 COUNT 10")
+        first.call(f"STOCK.CREATE sku-{number} UNITS 10")
+    for node in cluster.nodes.values():
+        for number in range(12):
+            for path in (f"/v1/rains/rain-{number}", f"/v1/stock/sku-{number}"):
+                answer = node.request("GET", path, listener="admin")
+                assert answer.status == 200, (path, answer.body)
+            for action in ("pause", "resume", "warm"):
+                answer = node.request("POST", f"/v1/rains/rain-{number}/{action}",
+                                      listener="admin")
+                assert answer.status == 200, (action, answer.body)
+        assert node.request("GET", "/v1/rains", listener="admin").status == 200
+    # No question cost a link.
+    for name in NAMES:
+        text = cluster.nodes[name].request("GET", "/metrics", listener="admin").body.decode()
+        assert 'downpour_bus_refusals_total{reason="unknown_message"} 0' in text
+
+
 def test_pipelined_answers_keep_their_order(cluster):
     connection = cluster.nodes["n1"].resp()
     connection.call("RAIN.CREATE rain AMOUNT 100000 COUNT 5000 SLICES 32")

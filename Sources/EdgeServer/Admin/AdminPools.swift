@@ -75,8 +75,10 @@ struct AdminPoolAPI: Sendable {
         _ operation: EdgeTypes.Operation, _ request: Incoming, _ context: BasicRequestContext
     ) async throws -> Response {
         let core = ticketless(operation, try name(context))
+        // Questions bear no actor: another node would not take one that does.
+        let payload = Payload.actor(actor(request))
         return try AdminJSON.response(
-            await runner.ask(core, payload: .actor(actor(request))))
+            await runner.ask(core, payload: operation.takes(payload) ? payload : nil))
     }
 
     // MARK: Creation

@@ -49,7 +49,8 @@ extension ServerLoop {
     ///
     /// - Parameter request: its ticket is set here.
     public final func ask(_ request: Request, payload: Payload?) async -> CoreAnswer {
-        await withCheckedContinuation { continuation in
+        precondition(request.operation.takes(payload))
+        return await withCheckedContinuation { continuation in
             eventLoop.execute { [unowned self] in
                 guard !isHalted else {
                     return continuation.resume(returning: .error(.tryAgain, "the node stops"))
