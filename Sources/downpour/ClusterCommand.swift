@@ -55,5 +55,13 @@ struct ClusterStatus: AsyncParsableCommand {
             }.joined(separator: "  ")
             Console.say(String(line.reversed().drop { $0 == " " }.reversed()))
         }
+        let away = members.filter { ($0["linked"] as? NSNumber)?.intValue != 1 }
+        let shards = away.reduce(0) { $0 + (($1["shards"] as? NSNumber)?.intValue ?? 0) }
+        if shards > 0 {
+            let names = away.compactMap { $0["name"] as? String }.joined(separator: ", ")
+            Console.say(
+                "\(shards) of \(answer.integer("shards") ?? 0) shards cannot be reached from here "
+                    + "(\(names)): whoever needs them is told to try again")
+        }
     }
 }

@@ -315,14 +315,14 @@ class HTTPLoad(Load):
 
 
 class RESPLoad(Load):
-    def __init__(self, number, port):
+    def __init__(self, number, port, host="127.0.0.1"):
         super().__init__(number)
-        self.port, self.connection = port, None
+        self.host, self.port, self.connection = host, port, None
 
     def ask(self, user):
         try:
             if not self.connection:
-                self.connection = Connection(self.port, timeout=15)
+                self.connection = Connection(self.port, timeout=15, host=self.host)
             outcome, fen, packet, _ = self.connection.call("RAIN.GRAB", "rain", user)
         except Failure as failure:
             return failure.code, None

