@@ -1,7 +1,7 @@
 """What stands in front of a cluster: the files of topology/deploy, started with other addresses.
 
-Nodes get loopback addresses of their own, 127.X.Y.11 to .13 for 10.0.0.11 to .13, so that ports stay
-what the files say.
+Nodes get loopback addresses of their own, 127.X.Y.11 to .13 for 10.0.0.11 to .13, so that ports
+stay what the files say.
 """
 
 import collections

@@ -218,6 +218,7 @@ def test_a_killed_node_takes_only_its_shards_along_until_it_is_back(cluster):
                       f"http://127.0.0.1:{cluster.ports['n1']['admin']}")
     assert result.returncode == 1
     assert "2 of 3 nodes are well" in result.stdout
+    assert "21 of 64 shards cannot be reached from here (n2)" in result.stdout
     cluster.nodes["n2"].start()
     cluster.wait_linked()
     # What was acknowledged is there, and whoever was refused is served.

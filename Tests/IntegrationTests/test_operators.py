@@ -182,12 +182,31 @@ def store(node):
     return found[0]
 
 
-def test_the_demo_holds(directory):
+def demo(*options):
     """A small one; its report as JSON."""
     result = downpour("demo", "--users", 20000, "--packets", 10000, "--amount", 1000000,
-                      "--units", 100, "--json", timeout=120)
+                      "--units", 100, "--json", *options, timeout=120)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-    assert isinstance(json.loads(result.stdout), dict)
+    report = json.loads(result.stdout)
+    assert report["holds"] and all(report["checks"].values())
+    assert sum(one["grants"] for one in report["shares"]) == report["granted"]
+    assert sum(one["fen"] for one in report["shares"]) == report["fen"]
+    assert report["audit"]["claims"] == report["granted"]
+    return report
+
+
+def test_the_demo_kills_one_of_three_nodes_and_holds():
+    report = demo()
+    assert [one["node"] for one in report["shares"]] == ["demo-1", "demo-2", "demo-3"]
+    assert all(one["grants"] > 0 for one in report["shares"])
+    assert sum(one["shards"] for one in report["shares"]) == 64
+    assert report["crash"]["node"] == "demo-2"
+    assert report["crash"]["backMs"] > 0 and report["crash"]["replayed"] > 0
+
+
+def test_the_demo_of_one_node_holds():
+    report = demo("--nodes", 1)
+    assert report["granted"] == 10000 and report["crash"] is None and report["delayed"] == 0
 
 
 def test_the_repository_keeps_its_shape():
