@@ -96,15 +96,15 @@ struct DemoCommand: AsyncParsableCommand {
         try await cluster.waitUntilLinked()
         Console.note("closing the rain; the store catches up …")
         _ = try await first.require("POST", "/v1/rains/demo-rain/close")
-        for node in cluster.nodes where node.isRunning { try await drain(node.client) }
         let rain = try await first.require("GET", "/v1/rains/demo-rain")
+        let shares = try await drain(cluster, claims: rain.integer("granted") ?? 0)
         let sale = try await first.require("GET", "/v1/stock/demo-sku")
         Console.note("verifying every amount, auditing …")
         let verdict = try await RainVerify.verify("demo-rain", first)
         return DemoResult(
             users: users, packets: packets, amountFen: amount, units: units, price: Self.price,
             wanted: wanted(slices), load: load, rain: rain, sale: sale, verdict: verdict,
-            shares: try shares(cluster), crash: crashed)
+            shares: shares, crash: crashed)
     }
 
     /// Packets for which somebody came: a user draws from the slice that their id leads to.
@@ -139,10 +139,18 @@ struct DemoCommand: AsyncParsableCommand {
         }
     }
 
-    private func drain(_ client: AdminClient) async throws {
+    /// Waits until the store has every claim of the rain: a node's word that it lags behind by
+    /// nothing may be some milliseconds old.
+    private func drain(_ cluster: DemoCluster, claims: Int64) async throws -> [DemoResult.Share] {
         for _ in 0..<2_400 {
-            let status = try await client.require("GET", "/v1/status")
-            if status.integer("lagEntries") == 0 { return }
+            var lag: Int64 = 0
+            for node in cluster.nodes where node.isRunning {
+                lag += try await node.client.require("GET", "/v1/status").integer("lagEntries") ?? 0
+            }
+            if lag == 0 {
+                let shares = try shares(cluster)
+                if shares.reduce(0, { $0 + $1.grants }) >= claims { return shares }
+            }
             try await Task.sleep(for: .milliseconds(50))
         }
         Console.note("downpour demo: the store did not catch up within two minutes")

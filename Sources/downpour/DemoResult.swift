@@ -170,9 +170,10 @@ struct DemoResult {
                 "  it served again after \(Int(backMs)) ms, from "
                     + "\(Self.grouped(crash.replayed)) entries of its journal")
         }
+        let unanswered = counts("outcomes")["unanswered"] ?? 0
         lines.append(
-            "  \(Self.grouped(Int64(delayed))) users were told to try again meanwhile, "
-                + "and all were served")
+            "  \(Self.grouped(Int64(delayed))) users had to try again meanwhile, and "
+                + (unanswered == 0 ? "all were served" : "\(unanswered) were never answered"))
         return lines
     }
 
