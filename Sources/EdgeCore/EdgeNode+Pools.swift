@@ -113,10 +113,11 @@ extension EdgeNode {
         let header = journal(
             .poolCreated(definition, actor: actor), home, now: now, into: &effects)
         let treasury = addTreasury(definition, key: request.pool, createdMs: header.timeMs)
-        for lease in treasuries[treasury].firstLeases(SliceMap(definition, pool: request.pool)) {
+        for lease in treasuries[treasury].firstLeases() {
             _ = journal(.poolLeased(lease), home, now: now, into: &effects)
             treasuries[treasury].applyLease(lease)
         }
+        treasuries[treasury].awaitLeases()
         announce(treasury, into: &effects)
         sendUnconfirmed(treasury, into: &effects)
         awaitSettled(request, treasury, now)
@@ -289,11 +290,12 @@ extension EdgeNode {
                 request.pool, units: request.quantity, requestHash: request.requestHash,
                 actor: actor), home, now: now, into: &effects)
         treasuries[treasury].applyFunding(request.quantity, requestHash: request.requestHash)
-        let map = SliceMap(definition, pool: request.pool)
-        for lease in treasuries[treasury].refillLeases(request.quantity, map) {
+        for lease in treasuries[treasury].dueLeases() {
             _ = journal(.poolLeased(lease), home, now: now, into: &effects)
             treasuries[treasury].applyLease(lease)
         }
+        treasuries[treasury].awaitLeases()
+        serveAll(treasury, now: now, into: &effects)
         sendUnconfirmed(treasury, into: &effects)
         awaitSettled(request, treasury, now)
     }
