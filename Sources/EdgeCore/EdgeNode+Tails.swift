@@ -98,13 +98,20 @@ extension EdgeNode {
     /// For so long a request waits for units at most. Then nothing was applied, and nobody says
     /// that nothing is left.
     static let waitNs: UInt64 = 1_000_000_000
+    /// For so long a certificate is believed once it was heard: one that was withdrawn may be
+    /// repeated by those who did not hear of that. Then the home is asked again.
+    static let beliefNs: UInt64 = 1_000_000_000
 
     /// Whether a slice that holds fewer units than wanted may yet get them: nobody is told that
     /// it is sold out then.
     func mayGetMore(_ pool: Int, _ slice: UInt32, hasCredit: Bool, units: Int64) -> Bool {
         let part = pools[pool].part(of: slice)
         let soldOut = pools[pool].soldOut[part]
-        if soldOut.stands && soldOut.left < units { return false }
+        if soldOut.stands, soldOut.left < units,
+            current.monotonicNs &- pools[pool].soldOutNs[part] < Self.beliefNs
+        {
+            return false
+        }
         // What has a part to itself has all of it, once it was given anything.
         return pools[pool].parts[part].count > 1 || !hasCredit
     }
@@ -328,6 +335,7 @@ extension EdgeNode {
             pools[pool].soldOut[part] = soldOut
         }
         guard pools[pool].soldOut[part] == soldOut, soldOut.stands else { return }
+        pools[pool].soldOutNs[part] = current.monotonicNs
         for tail in activeTails
         where tails[tail].pool == pool && pools[pool].parts[part].contains(tails[tail].slice) {
             let hopeless = tails[tail].remove(beyond: soldOut.left)

@@ -23,6 +23,8 @@ struct KnownPool: ~Copyable {
     /// The slices of each part, and what its home last certified of it.
     let parts: [Range<UInt32>]
     var soldOut: [SoldOut]
+    /// When that was heard last, by the monotonic clock.
+    var soldOutNs: [UInt64]
     /// The slices that this core has opened.
     private(set) var localSlices: [UInt32] = []
 
@@ -42,6 +44,7 @@ struct KnownPool: ~Copyable {
         soldOut = parts.indices.map {
             SoldOut(part: UInt16($0), epoch: 0, generation: 0, left: -1)
         }
+        soldOutNs = Array(repeating: 0, count: parts.count)
     }
 
     /// A slice is here, under a number of this core's tables.

@@ -205,7 +205,9 @@ struct NodeBooks {
                 }
             }
         case .sliceReturned(let transfer):
+            let fen = transfer.final ? 0 : sumFen(transfer)
             change(SliceKey(pool: transfer.pool, slice: transfer.slice)) {
+                $0.creditedFen -= fen
                 $0.totals.held -= transfer.units
                 $0.totals.returned += transfer.units
                 $0.isSealed = $0.isSealed || transfer.final
