@@ -210,7 +210,14 @@ public struct Treasury: Sendable {
     }
 
     /// Counts a return that came before: only a built-in bug does (see `Mutant`).
-    public mutating func takeAgain(_ transfer: Transfer) { returned += transfer.units }
+    public mutating func takeAgain(_ transfer: Transfer) {
+        if transfer.final {
+            returned += transfer.units
+        } else {
+            let part = part(of: transfer.slice)
+            for range in transfer.ranges { parts[part].unleased.put(range) }
+        }
+    }
 
     /// Whether a return follows from what is here: the next number, and no more units than the
     /// slice was leased.

@@ -242,7 +242,7 @@ extension EdgeNode {
     mutating func returnAgain(
         _ key: PoolKey, _ slice: UInt32, into effects: inout EffectBuffer
     ) {
-        guard let place = place(key, slice) else { return }
+        guard let place = place(key, slice), !has(.lostReturnForgotten) else { return }
         let transfer =
             place.isStock
             ? books[place.local].unacknowledgedReturn(slot: place.slot)

@@ -31,6 +31,8 @@ struct Tail: Sendable {
     /// The certificate that is wrong by what came free here, where its home was told.
     var deniedGeneration: UInt32?
     var deniedNs: UInt64 = 0
+    /// Somebody waits, or something is denied.
+    var isActive = false
 
     init(
         pool: Int, key: PoolKey, slice: UInt32, local: Int, slot: Int, isStock: Bool
@@ -98,6 +100,8 @@ extension EdgeNode {
     /// For so long a request waits for units at most. Then nothing was applied, and nobody says
     /// that nothing is left.
     static let waitNs: UInt64 = 1_000_000_000
+    /// Between looks at all that waits for time to pass.
+    private static let lookNs: UInt64 = 5_000_000
     /// For so long a certificate is believed once it was heard: one that was withdrawn may be
     /// repeated by those who did not hear of that. Then the home is asked again.
     static let beliefNs: UInt64 = 1_000_000_000
@@ -109,6 +113,7 @@ extension EdgeNode {
         let soldOut = pools[pool].soldOut[part]
         if soldOut.stands, soldOut.left < units,
             current.monotonicNs &- pools[pool].soldOutNs[part] < Self.beliefNs
+                || has(.soldOutBelieved)
         {
             return false
         }
@@ -173,7 +178,9 @@ extension EdgeNode {
     }
 
     private mutating func activate(_ tail: Int) {
-        if !activeTails.contains(tail) { activeTails.append(tail) }
+        guard !tails[tail].isActive else { return }
+        tails[tail].isActive = true
+        activeTails.append(tail)
     }
 
     private mutating func tail(_ name: SliceName, _ place: SlicePlace) -> Int {
@@ -280,6 +287,7 @@ extension EdgeNode {
                 again(ready, into: &effects)
             }
         }
+        if has(.waiterForgotten), tails[tail].count == 1 { _ = takeFirst(tail) }
         ask(tail, into: &effects)
     }
 
@@ -402,7 +410,8 @@ extension EdgeNode {
             let local = placement.localIndex(of: shard)
             let transfer =
                 isStock ? books[local].returning(slot: slot) : slices[slot].partialReturn
-            if let transfer {
+            let isForgotten = has(.recallForgetsSlice) && slice == part.upperBound - 1
+            if let transfer, !isForgotten {
                 let entry = Entry.sliceReturned(transfer)
                 let header = journal(entry, shard, now: now, into: &effects)
                 if isStock {
@@ -421,9 +430,7 @@ extension EdgeNode {
                     slice: slice,
                     returnNumber: isStock
                         ? books[local].returnNumber(slot: slot) : slices[slot].returnedNumber,
-                    isQuiet: isStock
-                        ? books[local].sweep(slot: slot, recall.round, after: recall.after)
-                        : slices[slot].sweep(recall.round, after: recall.after)))
+                    isQuiet: isQuiet(slot, local, isStock, recall) || isForgotten))
         }
         guard !answers.isEmpty else { return }
         counters.sweeps &+= 1
@@ -432,6 +439,17 @@ extension EdgeNode {
                 Sweep(
                     pool: recall.pool, part: recall.part, round: recall.round, slices: answers)),
             to: home, into: &effects)
+    }
+
+    private mutating func isQuiet(
+        _ slot: Int, _ local: Int, _ isStock: Bool, _ recall: Recall
+    ) -> Bool {
+        if has(.quietForgets) {
+            return (isStock ? books[local].holdings(slot: slot) : slices[slot].books.held) == 0
+        }
+        return isStock
+            ? books[local].sweep(slot: slot, recall.round, after: recall.after)
+            : slices[slot].sweep(recall.round, after: recall.after)
     }
 
     // MARK: Time
@@ -462,9 +480,15 @@ extension EdgeNode {
                 tailDueNs = min(tailDueNs, tails[tail].deniedNs &+ Self.resendNs)
             }
         }
-        activeTails.removeAll { tails[$0].count == 0 && tails[$0].deniedGeneration == nil }
+        for tail in activeTails {
+            tails[tail].isActive =
+                tails[tail].count > 0 || tails[tail].deniedGeneration != nil
+        }
+        activeTails.removeAll { !tails[$0].isActive }
         passRounds(into: &effects)
         settle(now: current, into: &effects)
+        // Not at every step, where thousands wait.
+        if tailDueNs != .max { tailDueNs = max(tailDueNs, nowNs &+ Self.lookNs) }
         tellTailDeadline(into: &effects)
     }
 

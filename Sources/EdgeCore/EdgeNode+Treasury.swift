@@ -43,7 +43,9 @@ extension EdgeNode {
     mutating func serveAsks(
         _ treasury: Int, _ part: Int, now: Instant, into effects: inout EffectBuffer
     ) {
-        while let transfer = treasuries[treasury].nextLease(part) {
+        while !has(.lastUnitKept) || treasuries[treasury].parts[part].unleased.count != 1,
+            let transfer = treasuries[treasury].nextLease(part)
+        {
             lease(transfer, treasury, now: now, into: &effects)
         }
         let soldOut = treasuries[treasury].parts[part].soldOut
@@ -125,7 +127,11 @@ extension EdgeNode {
         let part = Int(sweep.part)
         switch treasuries[treasury].take(sweep) {
         case .goesOn: return
-        case .over: break
+        case .over:
+            if has(.soldOutAtOnce) {
+                let left = treasuries[treasury].parts[part].unleased.count
+                certify(treasury, part, left: left, now: now, into: &effects)
+            }
         case .soldOut(let left):
             let standing = treasuries[treasury].parts[part].soldOut
             if !standing.stands || standing.left != left {
@@ -180,7 +186,9 @@ extension EdgeNode {
     mutating func withdraw(
         _ treasury: Int, _ part: Int, now: Instant, into effects: inout EffectBuffer
     ) {
-        guard treasuries[treasury].parts[part].soldOut.stands else { return }
+        guard treasuries[treasury].parts[part].soldOut.stands, !has(.soldOutForGood) else {
+            return
+        }
         certify(treasury, part, left: -1, now: now, into: &effects)
     }
 

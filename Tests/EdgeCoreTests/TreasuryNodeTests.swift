@@ -12,8 +12,6 @@ struct TreasuryNodeTests {
     private static func users(
         _ count: Int, of name: Text64, _ family: PoolFamily, slices: UInt32, at slice: UInt32
     ) -> [UserID] {
-        let node = TestNode()
-        _ = node
         var found: [UserID] = []
         var user: UserID = 1
         let key = PoolKey.of(family, name)
@@ -42,6 +40,26 @@ struct TreasuryNodeTests {
         let before = node.nowMs
         #expect(node.send(.grab("a", 1_000_000)).result == .soldOut)
         #expect(node.nowMs == before)
+    }
+
+    @Test("as many wait at a slice as it has room for; others are told to try again")
+    func queueLimit() {
+        let node = TestNode(cores: 2, shards: 16)
+        #expect(node.send(.rain("a", fen: 1_000, count: 10, slices: 4)).isOK)
+        node.cut = 100_000
+        let count = Limits.waitersPerSlice + 500
+        var refused = 0
+        for slice in 0..<4 as Range<UInt32> {
+            let users = Self.users(count, of: "a", .rain, slices: 4, at: slice)
+            let answers = node.send(users.map { .grab("a", $0) })
+            let later = answers.count { $0.failure == .tryAgain }
+            #expect(later <= 500)
+            refused += later
+            #expect(
+                answers.count { $0.result == .granted || $0.result == .soldOut } == count - later)
+            if slice == 0 { #expect(answers.count { $0.result == .granted } == 10) }
+        }
+        #expect(refused > 0, "no slice is away from its home")
     }
 
     @Test("who wants more than there is hears so, who wants the rest gets it")
@@ -96,8 +114,9 @@ struct TreasuryNodeTests {
             let answers = restarted.send(late.map { .grab("a", $0) })
             #expect(answers.count { $0.result == .granted } == 20)
             let again = try TestNode(
-                replaying: node.journal + restarted.journal.dropFirst(
-                    restarted.journal.starts(with: node.journal) ? node.journal.count : 0),
+                replaying: node.journal
+                    + restarted.journal.dropFirst(
+                        restarted.journal.starts(with: node.journal) ? node.journal.count : 0),
                 cores: cores, shards: 16, nowMs: restarted.nowMs)
             #expect(again.send(.grab("a", 1_000_000)).result == .soldOut)
             #expect(Books(again.send(.info("a"))).balances)
