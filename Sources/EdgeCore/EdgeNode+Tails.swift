@@ -123,14 +123,16 @@ extension EdgeNode {
 
     @inline(never)
     func mayGetMore(rain slot: Int) -> Bool {
-        !slices[slot].isSealed
+        !slices[slot].isSealed && slices[slot].books.held == 0
             && mayGetMore(
                 slices[slot].poolIndex, slices[slot].slice,
                 hasCredit: slices[slot].creditedNumber > 0, units: 1)
     }
 
     func mayGetMore(stock slot: Int, _ local: Int, units: Int64) -> Bool {
-        guard let pool = pools.find(books[local].poolKey(slot: slot)) else { return false }
+        guard let pool = pools.find(books[local].poolKey(slot: slot)),
+            books[local].holdings(slot: slot) < units
+        else { return false }
         return mayGetMore(
             pool, books[local].sliceNumber(slot: slot),
             hasCredit: books[local].creditNumber(slot: slot) > 0, units: units)
@@ -231,6 +233,14 @@ extension EdgeNode {
                     pool: tails[tail].key, slice: tails[tail].slice, after: after,
                     wanted: max(1, tails[tail].wanted - held), least: max(1, next.units - held))),
             to: placement.home(of: tails[tail].key), into: &effects)
+    }
+
+    /// A slice has given back what was too little for those who wait there: now they lack more.
+    /// Goes ahead of what it gives back, which would come straight back otherwise.
+    private mutating func askAnew(_ name: SliceName, into effects: inout EffectBuffer) {
+        guard let tail = tailIndex[name] else { return }
+        tails[tail].askedAfter = nil
+        ask(tail, into: &effects)
     }
 
     /// A range of packets has ended: asks for more where few are left.
@@ -423,6 +433,7 @@ extension EdgeNode {
                 unconfirmed.returned(transfer)
                 isUnconfirmed = true
                 counters.returns &+= 1
+                askAnew(SliceName(pool: recall.pool, slice: slice), into: &effects)
                 send(.returned(transfer), to: home, into: &effects)
             }
             answers.append(

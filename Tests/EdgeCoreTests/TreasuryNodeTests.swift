@@ -71,6 +71,21 @@ struct TreasuryNodeTests {
         #expect(node.send(.reserve("s", 3, 1, "a")).result == .soldOut)
     }
 
+    @Test("who lacks a unit of two hears so in the end, and others get the one", arguments: [1, 2])
+    func lacksOne(cores: Int) {
+        let node = TestNode(cores: cores, shards: 16)
+        node.send(.stock("s", units: 1, limit: 9, slices: 3))
+        for slice in 0..<3 as Range<UInt32> {
+            let users = Self.users(2, of: "s", .stock, slices: 3, at: slice)
+            #expect(node.send(.reserve("s", users[0], 2, "a")).result == .soldOut)
+            let order = node.send(.reserve("s", users[1], 1, "a"))
+            #expect(order.result == .reserved)
+            #expect(node.send(.reserve("s", users[0], 2, "b")).result == .soldOut)
+            #expect(node.send(.cancel(order.order)).result == .cancelled)
+            #expect(node.send(.reserve("s", users[0], 2, "c")).result == .soldOut)
+        }
+    }
+
     @Test("units that come back go to whoever wants them, wherever", arguments: [1, 3])
     func comesBack(cores: Int) {
         let node = TestNode(cores: cores, shards: 16)
