@@ -111,6 +111,8 @@ final class StrandedOracle: Oracle {
         else { return }
         let quantity = plan.isStock ? operation.quantity : 1
         if plan.durability == .memory, isGranted(plan, part, history) { return }
+        // What is put in counts once its slice has it: before, no operator is told OK.
+        if part.slices.count == 1, part.spans.count > 1 { return }
         // Who has not heard that more were put in says what was so shortly before.
         let sinceNs = sentNs - min(sentNs, Self.staleNs)
         let first = part.spans.lastIndex { $0.sinceNs <= sinceNs } ?? 0
