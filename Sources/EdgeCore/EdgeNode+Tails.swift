@@ -455,10 +455,7 @@ extension EdgeNode {
     private mutating func isQuiet(
         _ slot: Int, _ local: Int, _ isStock: Bool, _ recall: Recall
     ) -> Bool {
-        if has(.quietForgets) {
-            return (isStock ? books[local].holdings(slot: slot) : slices[slot].books.held) == 0
-        }
-        return isStock
+        isStock
             ? books[local].sweep(slot: slot, recall.round, after: recall.after)
             : slices[slot].sweep(recall.round, after: recall.after)
     }

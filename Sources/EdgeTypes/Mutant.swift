@@ -101,7 +101,6 @@ public enum Mutant: String, Sendable, CaseIterable {
     case soldOutBelieved
     case lastUnitKept
     case lostReturnForgotten
-    case quietForgets
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -190,8 +189,6 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .soldOutBelieved: "a certificate is believed for good once it was heard"
         case .lastUnitKept: "a treasury keeps its last unit"
         case .lostReturnForgotten: "what a slice gave back and got lost is never sent again"
-        case .quietForgets:
-            "a slice answers a recall by what it holds, not by what came since the last"
         }
     }
 }
