@@ -53,7 +53,8 @@ struct CapacityTests {
     }
 
     @Test(
-        "ten million users over 500 fixed slices of 20,000 would strand 28,200 units", .timeLimit(.minutes(5)))
+        "ten million users over 500 fixed slices of 20,000 would strand 28,200 units",
+        .timeLimit(.minutes(5)))
     func strandingOfTheLargeRain() {
         let slices = 500
         var total: Int64 = 0

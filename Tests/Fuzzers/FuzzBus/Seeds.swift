@@ -30,7 +30,8 @@ enum Seeds {
         let frames: [Frame] = [
             .open(definition, slice: 1, control), .control(pool, slice: 1, control),
             .lease(transfer), .returnTaken(pool, slice: 1, number: 1),
-            .recall(Recall(pool: pool, part: 0, round: 1, after: 0)), .inquire(pool, slice: 1, inquiry: 1),
+            .recall(Recall(pool: pool, part: 0, round: 1, after: 0)),
+            .inquire(pool, slice: 1, inquiry: 1),
             .opened(pool, slice: 1), .controlled(pool, slice: 1, version: 1),
             .leaseTaken(pool, slice: 1, number: 1), .returned(transfer),
             .ask(UnitsAsked(pool: pool, slice: 1, after: 1, wanted: 1, least: 1)),
