@@ -128,25 +128,27 @@ public struct SliceMap: Sendable {
         return nil
     }
 
-    /// The units of a pool that go to each slice at first, in order: by region's weight, evenly
-    /// within a region.
-    public func shares(of units: Int64) -> [UnitRange] {
-        guard !regions.isEmpty else {
-            return Self.split(UnitRange(start: 0, count: units), into: Int(sliceCount))
-        }
-        let last = regions[regions.count - 1]
-        let total = Int64(last.weightBelow + last.weight)
-        var all: [UnitRange] = []
-        for region in regions {
-            let low = Self.proportion(units, Int64(region.weightBelow), total)
-            let high = Self.proportion(units, Int64(region.weightBelow + region.weight), total)
-            all += Self.split(
-                UnitRange(start: low, count: high - low), into: Int(region.sliceCount))
-        }
-        return all
+    /// The slices of each part, in order: a part is a region, or the whole pool where it tells no
+    /// regions apart.
+    public var parts: [Range<UInt32>] {
+        guard !regions.isEmpty else { return [0..<sliceCount] }
+        return regions.map { $0.firstSlice..<($0.firstSlice + $0.sliceCount) }
     }
 
-    private static func split(_ range: UnitRange, into parts: Int) -> [UnitRange] {
+    /// The units of a pool that go to each part, in order: by region's weight.
+    public func shares(of units: Int64) -> [UnitRange] {
+        guard !regions.isEmpty else { return [UnitRange(start: 0, count: units)] }
+        let last = regions[regions.count - 1]
+        let total = Int64(last.weightBelow + last.weight)
+        return regions.map { region in
+            let low = Self.proportion(units, Int64(region.weightBelow), total)
+            let high = Self.proportion(units, Int64(region.weightBelow + region.weight), total)
+            return UnitRange(start: low, count: high - low)
+        }
+    }
+
+    /// Cuts a range into even parts, in order.
+    static func split(_ range: UnitRange, into parts: Int) -> [UnitRange] {
         (0..<parts).map { part in
             let low = proportion(range.count, Int64(part), Int64(parts))
             let high = proportion(range.count, Int64(part) + 1, Int64(parts))

@@ -8,7 +8,12 @@ extension Treasury {
         sink.append(integer: funded)
         sink.append(integer: returned)
         sink.append(integer: UInt8(isClosed ? 1 : 0))
-        Self.write(unleased, into: &sink)
+        for part in parts {
+            sink.append(integer: part.soldOut.epoch)
+            sink.append(integer: part.soldOut.generation)
+            sink.append(integer: part.soldOut.left)
+            Self.write(Array(part.unleased.all), into: &sink)
+        }
         sink.append(integer: UInt32(operatorRequests.count))
         for request in operatorRequests {
             sink.append(integer: request.hash)
@@ -40,14 +45,23 @@ extension Treasury {
         guard funded >= definition.units, funded <= Limits.unitsPerPool, returned >= 0,
             returned <= funded
         else { throw SnapshotReader.Truncated() }
-        restore(
-            funded: funded, returned: returned, isClosed: closed != 0,
-            unleased: try Self.ranges(&reader))
+        restore(funded: funded, returned: returned, isClosed: closed != 0)
+        for part in parts.indices {
+            let soldOut = SoldOut(
+                part: UInt16(part), epoch: try reader.integer(), generation: try reader.integer(),
+                left: try reader.integer())
+            guard soldOut.left >= -1, soldOut.generation < .max else {
+                throw SnapshotReader.Truncated()
+            }
+            restore(soldOut, try Self.ranges(&reader), part: part)
+        }
+        guard unleased <= funded else { throw SnapshotReader.Truncated() }
         let requests = try reader.count(limit: Limits.operatorRequestsPerPool, itemBytes: 16)
         for _ in 0..<requests {
             let hash: UInt64 = try reader.integer()
             restore(OperatorRequest(hash: hash, value: try reader.integer()))
         }
+        var links: [Link] = []
         for index in 0..<slices.count {
             var link = Link()
             link.leaseNumber = try reader.integer()
@@ -66,8 +80,9 @@ extension Treasury {
                         pool: pool, slice: UInt32(index), number: number, final: false,
                         ranges: try Self.ranges(&reader)))
             }
-            restore(link, index)
+            links.append(link)
         }
+        restore(links)
     }
 
     private static func write(_ ranges: [UnitRange], into sink: inout ByteSink) {

@@ -5,7 +5,8 @@ import EdgeTypes
 /// sent and has confirmed.
 ///
 /// What is journaled (`apply…`) and what is not are apart: confirmations are asked for again
-/// after a restart, since every frame may come twice.
+/// after a restart, since every frame may come twice. Who asks for units, and the rounds that call
+/// them back, are in `Treasury+Rounds.swift`.
 public struct Treasury: Sendable {
     public let definition: PoolDefinition
     public let pool: PoolKey
@@ -13,14 +14,18 @@ public struct Treasury: Sendable {
     public private(set) var control: PoolControl
     /// Units ever put in.
     public private(set) var funded: Int64
-    /// What no slice holds, oldest first.
-    public private(set) var unleased: [UnitRange] = []
     /// Units that came back when the pool closed.
     public private(set) var returned: Int64 = 0
     public private(set) var isClosed = false
     /// Operators' request ids and what they asked for.
     public private(set) var operatorRequests: [OperatorRequest] = []
-    public private(set) var slices: [Link]
+    public internal(set) var slices: [Link]
+    public internal(set) var parts: [Part]
+
+    private let map: SliceMap
+    // Counted, so that nobody looks through thousands of slices at each frame.
+    private var unsettled: Int
+    private var finals = 0
 
     /// What one slice was sent, and has confirmed.
     public struct Link: Sendable {
@@ -34,6 +39,38 @@ public struct Treasury: Sendable {
         public var inFlight: [Transfer] = []
         public var hasOpened = false
         public var confirmedVersion: UInt32 = 0
+        /// The last lease that an operator's command waits for.
+        var awaited: UInt32 = 0
+        /// Whether it waits for units, what those who wait there want, and the least of it that
+        /// helps.
+        var isAsking = false
+        var wanted: Int64 = 0
+        var least: Int64 = 0
+        /// The last round that it answered.
+        var sweptRound: UInt64 = 0
+    }
+
+    /// A region's share of a pool; all of it where the pool tells no regions apart.
+    public struct Part: Sendable {
+        public let slices: Range<UInt32>
+        /// What no slice holds.
+        public internal(set) var unleased: UnitStore
+        /// The last certificate.
+        public internal(set) var soldOut: SoldOut
+        // Not journaled.
+        /// Leases that are not confirmed.
+        var inFlight = 0
+        /// Slices that ask, first come first; those before `firstAsk` were served.
+        var asks: [UInt32] = []
+        var firstAsk = 0
+        var round: Round?
+        /// The last round that all slices have answered.
+        var lastRound: UInt64 = 0
+        /// When the last round began; 0: none did.
+        var beganNs: UInt64 = 0
+        /// The last round brought nothing and met nothing on its way: another may tell that
+        /// nothing is left.
+        var mayConfirm = false
     }
 
     public struct OperatorRequest: Hashable, Sendable {
@@ -53,16 +90,36 @@ public struct Treasury: Sendable {
         control = PoolControl(version: 1, terms: definition.initial)
         funded = definition.units
         slices = Array(repeating: Link(), count: Int(definition.slices))
-        if definition.units > 0 { unleased = [UnitRange(start: 0, count: definition.units)] }
+        unsettled = slices.count
+        map = SliceMap(definition, pool: pool)
+        let shares = map.shares(of: definition.units)
+        parts = map.parts.enumerated().map { number, slices in
+            var unleased = UnitStore(isStock: definition.kind == .stock)
+            unleased.put(shares[number])
+            return Part(
+                slices: slices, unleased: unleased,
+                soldOut: SoldOut(part: UInt16(number), epoch: 0, generation: 0, left: -1))
+        }
     }
 
-    /// Whether every slice is open under the latest control and has what it was leased; or gave
-    /// it all back for good.
-    public var isSettled: Bool {
-        if isClosed { return true }
-        return slices.allSatisfy {
-            $0.hasOpened && $0.inFlight.isEmpty && $0.confirmedVersion >= control.version
+    /// The number of a slice's part. O(regions).
+    public func part(of slice: UInt32) -> Int {
+        guard let part = parts.firstIndex(where: { $0.slices.contains(slice) }) else {
+            preconditionFailure("a slice of no part")
         }
+        return part
+    }
+
+    /// What no slice holds.
+    public var unleased: Int64 { parts.reduce(0) { $0 + $1.unleased.count } }
+
+    /// Whether every slice is open under the latest control and has what operators' commands
+    /// leased it; or gave it all back for good.
+    public var isSettled: Bool { isClosed || unsettled == 0 }
+
+    /// Whether, beyond that, nothing is on its way.
+    public var isConfirmed: Bool {
+        isSettled && (isClosed || parts.allSatisfy { $0.inFlight == 0 })
     }
 
     public func request(_ hash: UInt64) -> OperatorRequest? {
@@ -80,12 +137,17 @@ public struct Treasury: Sendable {
         precondition(control.version == self.control.version + 1)
         self.control = control
         remember(requestHash, value)
+        if control.closing { stopServing() }
+        recount()
     }
 
     public mutating func applyFunding(_ units: Int64, requestHash: UInt64) {
         funded += units
         // Units of stock are alike; packets are never added.
-        unleased.append(UnitRange(start: 0, count: units))
+        for (part, share) in map.shares(of: units).enumerated() where share.count > 0 {
+            parts[part].unleased.put(share)
+            parts[part].round?.hasMoved = true
+        }
         remember(requestHash, units)
     }
 
@@ -94,14 +156,25 @@ public struct Treasury: Sendable {
         operatorRequests.append(OperatorRequest(hash: hash, value: value))
     }
 
-    /// A lease leaves the treasury: its ranges are cut off the front of `unleased`.
+    /// A lease leaves the treasury: its ranges are cut off the front of what its part has.
     public mutating func applyLease(_ transfer: Transfer) {
         let slice = Int(transfer.slice)
         precondition(transfer.number == slices[slice].leaseNumber + 1)
-        for range in transfer.ranges { take(range) }
-        slices[slice].leaseNumber = transfer.number
-        slices[slice].leased += transfer.units
-        slices[slice].inFlight.append(transfer)
+        let part = part(of: transfer.slice)
+        let isTaken = parts[part].unleased.take(transfer.ranges)
+        precondition(isTaken, "a lease exceeds the treasury")
+        parts[part].round?.hasMoved = true
+        // Who asks for another lease has taken the one before.
+        let isAsked = parts[part].slices.count > 1
+        if isAsked { parts[part].inFlight -= slices[slice].inFlight.count }
+        parts[part].inFlight += 1
+        change(transfer.slice) { link in
+            if isAsked { link.inFlight = [] }
+            link.leaseNumber = transfer.number
+            link.leased += transfer.units
+            link.inFlight.append(transfer)
+            link.isAsking = false
+        }
     }
 
     /// Whether a lease follows from what is here: the next number, and units to cover it.
@@ -109,49 +182,11 @@ public struct Treasury: Sendable {
         guard Int(transfer.slice) < slices.count,
             transfer.number == slices[Int(transfer.slice)].leaseNumber + 1
         else { return false }
-        var rest = unleased
-        return transfer.ranges.allSatisfy { Self.take($0, from: &rest, definition.kind) }
+        return parts[part(of: transfer.slice)].unleased.follows(transfer.ranges)
     }
 
-    private mutating func take(_ range: UnitRange) {
-        let isTaken = Self.take(range, from: &unleased, definition.kind)
-        precondition(isTaken, "a lease exceeds the treasury")
-    }
-
-    /// - Returns: false where the range is not there, or is none; `unleased` is not to be used then.
-    private static func take(
-        _ range: UnitRange, from unleased: inout [UnitRange], _ kind: PoolKind
-    ) -> Bool {
-        guard range.start >= 0, range.count >= 0 else { return false }
-        if kind == .stock {
-            var left = range.count
-            while left > 0 {
-                guard !unleased.isEmpty else { return false }
-                let count = min(left, unleased[0].count)
-                unleased[0].count -= count
-                left -= count
-                if unleased[0].count == 0 { unleased.removeFirst() }
-            }
-            return true
-        }
-        for index in unleased.indices {
-            let held = unleased[index]
-            let offset = range.start - held.start
-            guard offset >= 0, range.count <= held.count, offset <= held.count - range.count else {
-                continue
-            }
-            var rest: [UnitRange] = []
-            if offset > 0 { rest.append(UnitRange(start: held.start, count: offset)) }
-            let after = held.count - offset - range.count
-            if after > 0 {
-                rest.append(UnitRange(start: range.start + range.count, count: after))
-            }
-            unleased.replaceSubrange(index...index, with: rest)
-            return true
-        }
-        return false
-    }
-
+    /// Takes units back: those of the last return stay out, others can be leased again.
+    ///
     /// - Returns: false where the transfer came before and nothing changed.
     @discardableResult
     public mutating func applyReturn(_ transfer: Transfer) -> Bool {
@@ -162,13 +197,27 @@ public struct Treasury: Sendable {
         }
         slices[slice].returnNumber = transfer.number
         slices[slice].leased -= transfer.units
-        slices[slice].isFinal = slices[slice].isFinal || transfer.final
-        returned += transfer.units
+        if transfer.final {
+            if !slices[slice].isFinal { finals += 1 }
+            slices[slice].isFinal = true
+            returned += transfer.units
+        } else {
+            let part = part(of: transfer.slice)
+            for range in transfer.ranges { parts[part].unleased.put(range) }
+            parts[part].round?.hasMoved = true
+        }
         return true
     }
 
     /// Counts a return that came before: only a built-in bug does (see `Mutant`).
-    public mutating func takeAgain(_ transfer: Transfer) { returned += transfer.units }
+    public mutating func takeAgain(_ transfer: Transfer) {
+        if transfer.final {
+            returned += transfer.units
+        } else {
+            let part = part(of: transfer.slice)
+            for range in transfer.ranges { parts[part].unleased.put(range) }
+        }
+    }
 
     /// Whether a return follows from what is here: the next number, and no more units than the
     /// slice was leased.
@@ -190,89 +239,151 @@ public struct Treasury: Sendable {
             && units <= Limits.unitsPerPool - funded
     }
 
-    public var canClose: Bool {
-        control.closing && !isClosed && slices.allSatisfy(\.isFinal)
+    /// A certificate, or the end of one.
+    public mutating func apply(_ soldOut: SoldOut) {
+        precondition(canApply(soldOut))
+        parts[Int(soldOut.part)].soldOut = soldOut
     }
+
+    /// Whether a certificate is the next of its part.
+    public func canApply(_ soldOut: SoldOut) -> Bool {
+        guard Int(soldOut.part) < parts.count, soldOut.left >= -1 else { return false }
+        let last = parts[Int(soldOut.part)].soldOut
+        return last.generation < .max && soldOut.generation == last.generation + 1
+            && soldOut.epoch >= last.epoch
+    }
+
+    public var canClose: Bool { control.closing && !isClosed && finals == slices.count }
 
     public mutating func applyClosed() {
         precondition(canClose)
         isClosed = true
         // Nothing is sent again: a slice's last return is its answer to every lease.
         for slice in slices.indices { slices[slice].inFlight = [] }
+        for part in parts.indices { parts[part].inFlight = 0 }
     }
 
     // MARK: Restoring a snapshot
 
     mutating func restore(_ control: PoolControl) { self.control = control }
 
-    mutating func restore(
-        funded: Int64, returned: Int64, isClosed: Bool, unleased: [UnitRange]
-    ) {
+    mutating func restore(funded: Int64, returned: Int64, isClosed: Bool) {
         self.funded = funded
         self.returned = returned
         self.isClosed = isClosed
-        self.unleased = unleased
+    }
+
+    mutating func restore(_ soldOut: SoldOut, _ unleased: [UnitRange], part: Int) {
+        parts[part].soldOut = soldOut
+        parts[part].unleased = UnitStore(isStock: definition.kind == .stock)
+        for range in unleased { parts[part].unleased.put(range) }
     }
 
     mutating func restore(_ request: OperatorRequest) { operatorRequests.append(request) }
 
-    mutating func restore(_ link: Link, _ slice: Int) { slices[slice] = link }
+    mutating func restore(_ links: [Link]) {
+        precondition(links.count == slices.count)
+        slices = links
+        finals = links.count(where: \.isFinal)
+        for (slice, link) in links.enumerated() {
+            parts[part(of: UInt32(slice))].inFlight += link.inFlight.count
+        }
+        recount()
+    }
 
     // MARK: What is not
 
-    public mutating func confirmOpened(_ slice: UInt32) { slices[Int(slice)].hasOpened = true }
+    /// Operators' commands wait for all leases that were made so far.
+    public mutating func awaitLeases() {
+        for slice in slices.indices { slices[slice].awaited = slices[slice].leaseNumber }
+        recount()
+    }
+
+    public mutating func confirmOpened(_ slice: UInt32) {
+        change(slice) { $0.hasOpened = true }
+    }
 
     public mutating func confirm(_ slice: UInt32, version: UInt32) {
-        let known = slices[Int(slice)].confirmedVersion
-        slices[Int(slice)].confirmedVersion = max(known, version)
+        change(slice) { $0.confirmedVersion = max($0.confirmedVersion, version) }
     }
 
     public mutating func confirm(_ slice: UInt32, lease number: UInt32) {
-        slices[Int(slice)].inFlight.removeAll { $0.number <= number }
+        let before = slices[Int(slice)].inFlight.count
+        change(slice) { $0.inFlight.removeAll { $0.number <= number } }
+        parts[part(of: slice)].inFlight -= before - slices[Int(slice)].inFlight.count
     }
 
-    /// The first leases: the whole pool, by the regions' weights.
-    public func firstLeases(_ map: SliceMap) -> [Transfer] {
-        leases(of: map.shares(of: definition.units))
+    private mutating func change(_ slice: UInt32, _ change: (inout Link) -> Void) {
+        let wasSettled = isSettled(slices[Int(slice)])
+        change(&slices[Int(slice)])
+        if wasSettled != isSettled(slices[Int(slice)]) { unsettled += wasSettled ? 1 : -1 }
     }
 
-    /// Leases for units of stock that were put in: evenly.
-    public func refillLeases(_ units: Int64, _ map: SliceMap) -> [Transfer] {
-        leases(of: map.shares(of: units).map { UnitRange(start: 0, count: $0.count) })
+    private func isSettled(_ link: Link) -> Bool {
+        link.hasOpened && link.confirmedVersion >= control.version
+            && (link.inFlight.first.map { $0.number > link.awaited } ?? true)
     }
 
-    /// Leases that a crash has cut off from the entry that funded them: a loss of power may leave
-    /// the first entries of a step without the rest.
-    ///
-    /// - Returns: none where nothing is left to lease, or the pool is closing.
-    public func missingLeases(_ map: SliceMap) -> [Transfer] {
-        guard !isClosed, !control.closing, !unleased.isEmpty else { return [] }
-        var left = unleased.reduce(Int64(0)) { $0 + $1.count }
-        var missing = firstLeases(map).filter { lease in
-            slices[Int(lease.slice)].leaseNumber == 0
-        }
-        for lease in missing { left -= lease.units }
-        precondition(left >= 0, "slices miss more than the treasury has")
-        guard definition.kind == .stock, left > 0 else { return missing }
-        // The rest came with refills.
-        for lease in refillLeases(left, map) {
-            if let first = missing.firstIndex(where: { $0.slice == lease.slice }) {
-                missing[first].ranges += lease.ranges
-            } else {
-                missing.append(lease)
+    private mutating func recount() { unsettled = slices.count { !isSettled($0) } }
+
+    // MARK: Leases that nobody asked for
+
+    /// The first leases: most of each part, evenly. What is kept back serves the slices whose
+    /// users are more than the average: as many as differ by chance, and a little more.
+    public func firstLeases() -> [Transfer] {
+        parts.flatMap { part -> [Transfer] in
+            let units = part.unleased.count
+            let kept = Self.kept(units, slices: part.slices.count)
+            guard let first = part.unleased.all.first?.start else { return [] }
+            let shares = SliceMap.split(
+                UnitRange(start: first, count: units - kept), into: part.slices.count)
+            return zip(part.slices, shares).compactMap { slice, share in
+                lease(
+                    slice,
+                    [
+                        UnitRange(
+                            start: definition.kind == .stock ? 0 : share.start, count: share.count)
+                    ])
             }
         }
-        return missing
     }
 
-    private func leases(of ranges: [UnitRange]) -> [Transfer] {
-        ranges.enumerated().compactMap { slice, range in
-            guard range.count > 0 else { return nil }
-            let start = definition.kind == .stock ? 0 : range.start
-            return Transfer(
-                pool: pool, slice: UInt32(slice), number: slices[slice].leaseNumber + 1,
-                final: false, ranges: [UnitRange(start: start, count: range.count)])
+    /// Units of a part that are not leased at first.
+    ///
+    /// With users hashed to n slices, a slice's demand differs by √(units / n) either way, all
+    /// slices' together by 0.4 · √(units · n) above the average. A slice on its own gets all.
+    static func kept(_ units: Int64, slices: Int) -> Int64 {
+        guard slices > 1 else { return 0 }
+        return min(units / 2, units / 32 + root(units * Int64(slices)))
+    }
+
+    /// ⌊√value⌋, by Newton.
+    private static func root(_ value: Int64) -> Int64 {
+        guard value > 1 else { return value }
+        var guess = Int64(1) << ((65 - Int64(value.leadingZeroBitCount)) / 2)
+        while true {
+            let next = (guess + value / guess) / 2
+            if next >= guess { return guess }
+            guess = next
         }
+    }
+
+    /// Leases of all that parts with a single slice have: nobody else can want it.
+    public func dueLeases() -> [Transfer] {
+        guard !isClosed, !control.closing else { return [] }
+        return parts.compactMap { part in
+            guard part.slices.count == 1, part.unleased.count > 0 else { return nil }
+            return lease(
+                part.slices.lowerBound,
+                part.unleased.front(part.unleased.count, most: Limits.rangesPerSlice))
+        }
+    }
+
+    func lease(_ slice: UInt32, _ ranges: [UnitRange]) -> Transfer? {
+        let transfer = Transfer(
+            pool: pool, slice: slice, number: slices[Int(slice)].leaseNumber + 1, final: false,
+            ranges: ranges)
+        return transfer.units > 0 ? transfer : nil
     }
 }
 

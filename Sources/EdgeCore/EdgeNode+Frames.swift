@@ -24,13 +24,20 @@ extension EdgeNode {
         case .lease(let transfer): credited(transfer, now: now, into: &effects)
         case .returnTaken(let key, let slice, let number):
             guard let place = place(key, slice) else { return }
+            unconfirmed.returnTaken(key, slice, number)
             if place.isStock {
                 books[place.local].acknowledgeReturn(slot: place.slot, number: number)
+                sealStock(place.local, place.slot, now: now, into: &effects)
+            } else {
+                slices[place.slot].acknowledgeReturn(number)
+                if slices[place.slot].control.closing {
+                    sealRain(place.slot, now: now, into: &effects)
+                }
             }
-            unconfirmed.returnTaken(key, slice, number)
         case .inquire(let key, let slice, let inquiry):
             report(key, slice, inquiry, into: &effects)
-        case .recall, .ask, .nothingToReturn: break
+        case .recall(let recall): sweep(recall, now: now, into: &effects)
+        case .soldOut(let key, let soldOut): learn(key, soldOut, into: &effects)
         case .announce(let definition, let control, let closed):
             let key = PoolKey.of(definition.kind.family, definition.name)
             guard EntryRules.problem(definition, control) == nil,
@@ -39,7 +46,7 @@ extension EdgeNode {
             let index = pools.add(definition, key: key, control: control)
             if control.version >= pools[index].control.version { pools[index].control = control }
             pools[index].isClosed = pools[index].isClosed || closed
-        case .opened, .controlled, .leaseTaken, .returned, .report:
+        case .opened, .controlled, .leaseTaken, .returned, .report, .ask, .swept, .freed:
             receiveAtHome(frame, now: now, into: &effects)
         }
     }
@@ -99,13 +106,13 @@ extension EdgeNode {
             guard let slot = books[local].slot(of: key, slice: slice) else {
                 preconditionFailure("a slice that was just opened is not there")
             }
-            pools[pool].slots[Int(slice)] = Int32(slot)
+            pools[pool].open(slice, slot)
         } else {
             let slot = slices.append(
                 RainSlice(
                     definition: definition, pool: key, slice: slice, shard: header.shard,
                     poolIndex: pool, localShard: local, control: control))
-            pools[pool].slots[Int(slice)] = Int32(slot)
+            pools[pool].open(slice, slot)
         }
     }
 
@@ -128,6 +135,7 @@ extension EdgeNode {
                 slices[place.slot].apply(
                     configuration.mutant == .none ? control : mutated(control, known))
             }
+            release(SliceName(pool: key, slice: slice), into: &effects)
         }
         let version = max(control.version, known.version)
         send(
@@ -177,6 +185,7 @@ extension EdgeNode {
         send(
             .leaseTaken(transfer.pool, slice: transfer.slice, number: transfer.number),
             to: placement.home(of: transfer.pool), into: &effects)
+        serve(SliceName(pool: transfer.pool, slice: transfer.slice), into: &effects)
     }
 
     /// What a `memory` slice was given must be durable before anyone hears that it grants it.
@@ -200,13 +209,13 @@ extension EdgeNode {
         _ slot: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         let home = placement.home(of: slices[slot].pool)
-        if !slices[slot].isSealed {
+        if slices[slot].canSeal {
             let transfer = slices[slot].finalReturn
             _ = journal(
                 .sliceReturned(transfer), slices[slot].shard, now: now, into: &effects)
             slices[slot].giveBack(transfer)
         }
-        let transfer = slices[slot].lastReturn
+        guard let transfer = slices[slot].unacknowledgedReturn else { return }
         unconfirmed.returned(transfer)
         isUnconfirmed = true
         send(.returned(transfer), to: home, into: &effects)
@@ -233,11 +242,11 @@ extension EdgeNode {
     mutating func returnAgain(
         _ key: PoolKey, _ slice: UInt32, into effects: inout EffectBuffer
     ) {
-        guard let place = place(key, slice) else { return }
+        guard let place = place(key, slice), !has(.lostReturnForgotten) else { return }
         let transfer =
             place.isStock
             ? books[place.local].unacknowledgedReturn(slot: place.slot)
-            : slices[place.slot].lastReturn
+            : slices[place.slot].unacknowledgedReturn
         guard let transfer else { return }
         send(.returned(transfer), to: placement.home(of: key), into: &effects)
     }
@@ -271,6 +280,15 @@ extension EdgeNode {
             guard let treasury = treasury(key, slice) else { return }
             treasuries[treasury].confirm(slice, lease: number)
         case .returned(let transfer): takeBack(transfer, now: now, into: &effects)
+        case .ask(let wish):
+            guard let treasury = treasury(wish.pool, wish.slice) else { return }
+            asked(wish, treasury, now: now, into: &effects)
+        case .swept(let sweep):
+            guard let treasury = treasury(sweep.pool, 0) else { return }
+            swept(sweep, treasury, now: now, into: &effects)
+        case .freed(let key, let slice, let generation):
+            guard let treasury = treasury(key, slice) else { return }
+            denied(slice, generation, treasury, now: now, into: &effects)
         case .report(let key, let slice, let id, let totals):
             guard let index = inquiries.firstIndex(where: { $0.id == id }),
                 treasuries[inquiries[index].treasury].pool == key
@@ -283,8 +301,7 @@ extension EdgeNode {
                 if !has(.inquiryKept) { inquiries.remove(at: index) }
                 answer(inquiry, now: now, into: &effects)
             }
-        case .open, .control, .lease, .returnTaken, .recall, .inquire, .ask, .nothingToReturn,
-            .announce:
+        case .open, .control, .lease, .returnTaken, .recall, .inquire, .announce, .soldOut:
             preconditionFailure("not a frame for a home")
         }
     }
@@ -315,23 +332,28 @@ extension EdgeNode {
         send(
             .returnTaken(transfer.pool, slice: transfer.slice, number: transfer.number),
             to: placement.shard(of: transfer.pool, slice: transfer.slice), into: &effects)
+        if !transfer.final, !treasuries[treasury].control.closing {
+            serveReturned(transfer, treasury, now: now, into: &effects)
+        }
         guard treasuries[treasury].canClose else { return }
         _ = journal(.poolClosed(transfer.pool), home, now: now, into: &effects)
         treasuries[treasury].applyClosed()
         announce(treasury, into: &effects)
     }
 
+    private mutating func serveReturned(
+        _ transfer: Transfer, _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let part = treasuries[treasury].part(of: transfer.slice)
+        withdraw(treasury, part, now: now, into: &effects)
+        serveAsks(treasury, part, now: now, into: &effects)
+    }
+
     /// Tells every other core and node of the pool; this one notes it.
     mutating func announce(_ treasury: Int, into effects: inout EffectBuffer) {
         let told = treasuries[treasury]
         let frame = Frame.announce(told.definition, told.control, closed: told.isClosed)
-        let home = placement.home(of: told.pool)
-        for core in 0..<configuration.cores where core != configuration.core {
-            effects.frames.append(OutboundFrame(to: .core(core), shard: home, frame: frame))
-        }
-        if configuration.nodes > 1 {
-            effects.frames.append(OutboundFrame(to: .everyNode, shard: home, frame: frame))
-        }
+        tellEveryone(frame, from: placement.home(of: told.pool), into: &effects)
         guard let pool = pools.find(told.pool) else { return }
         pools[pool].control = told.control
         pools[pool].isClosed = told.isClosed

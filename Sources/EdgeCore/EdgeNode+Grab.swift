@@ -115,7 +115,7 @@ extension EdgeNode {
                 shards[local].advance(header)
                 counters.entries &+= 1
             }
-            slices[slot].apply(
+            let hasEnded = slices[slot].apply(
                 user, hash: plan.hash,
                 requestHash: has(.requestForgottenAtLimitOne)
                     && slices[slot].control.terms.limit <= 1
@@ -128,6 +128,7 @@ extension EdgeNode {
                     waitsForJournal: waits,
                     fen: has(.replyOfAnotherAmount) && packet % 16 == 3 ? amountFen + 1 : amountFen,
                     packet: packet, timeMs: header.timeMs))
+            if hasEnded { ranLow(slot, into: &effects) }
             return
         }
         effects.journal.truncate(to: journaled)
@@ -142,6 +143,8 @@ extension EdgeNode {
                     waitsForJournal: waits && !has(.repeatDoesNotWait),
                     fen: pools[poolIndex].amounts.amount(packet), packet: packet,
                     timeMs: slices[slot].timeMs(of: position)))
+        case .refuse(.soldOut, _) where mayGetMore(rain: slot):
+            queue(batch.requests[index], rain: slot, into: &effects)
         case .refuse(let outcome, let timeMs):
             counters.grabs[Int(outcome.rawValue)] &+= 1
             effects.replies.append(
@@ -155,6 +158,17 @@ extension EdgeNode {
                 batch.requests[index].ticket, .badArgument,
                 "a request id is required where LIMIT > 1", waits: waits)
         }
+    }
+
+    /// Takes a grab that has waited.
+    @inline(never)
+    mutating func grabAgain(
+        _ batch: borrowing RequestBatch, _ index: Int, into effects: inout EffectBuffer
+    ) {
+        let request = batch.requests[index]
+        let plan = plan(request.pool, request.user, region: request.region)
+        guard plan.slot >= 0 else { return missed(request, plan, into: &effects) }
+        grab(batch, index, plan, nowMs: current.wallMs, into: &effects)
     }
 
     /// What a slice's next packet holds.

@@ -30,6 +30,11 @@ extension EdgeNode {
                 Reply(
                     ticket: request.ticket, shape: .reserve, outcome: .reserved,
                     timeMs: toldMs, order: entry.order))
+            ranLow(stock: slot, local, into: &effects)
+        case .answer(.soldOut, _, _)
+        where mayGetMore(stock: slot, local, units: request.quantity):
+            queue(
+                request, nil, units: request.quantity, stock: slot, local, into: &effects)
         case .answer(let outcome, let order, let timeMs):
             counters.orders[Int(outcome.rawValue)] &+= 1
             effects.replies.append(
@@ -99,9 +104,11 @@ extension EdgeNode {
         into effects: inout EffectBuffer
     ) {
         let nowMs = max(now.wallMs, shards[local].timeMs)
+        let isDry = !mayGetMore(of: request.order, local)
         var decision = books[local].decidePay(
             order: request.order, payment: payment,
-            amountFen: has(.mismatchPaid) ? -1 : request.amountFen, nowMs: nowMs)
+            amountFen: has(.mismatchPaid) ? -1 : request.amountFen, nowMs: nowMs,
+            treasuryIsDry: isDry)
         if configuration.mutant != .none {
             decision = mutated(
                 decision, isPaid: books[local].info(request.order)?.state == .paid)
@@ -116,9 +123,23 @@ extension EdgeNode {
             apply(.paymentRefused(entry), local, now: now, into: &effects)
             answer(request, .refund, into: &effects)
         case .answer(let outcome): answer(request, outcome, into: &effects)
-        case .needsUnits: preconditionFailure("every unit is leased: the treasury is dry")
+        case .needsUnits(let units):
+            guard let slot = books[local].slot(of: request.order) else {
+                preconditionFailure("an order without its slice")
+            }
+            queue(
+                request, .text(payment), units: books[local].holdings(slot: slot) + units,
+                stock: slot, local, into: &effects)
         case .error(let code): fail(request, code, into: &effects)
         }
+    }
+
+    /// Whether units may be found for an order that has lost its own.
+    private func mayGetMore(of order: OrderID, _ local: Int) -> Bool {
+        guard let info = books[local].info(order), info.state == .expired,
+            let slot = books[local].slot(of: order)
+        else { return false }
+        return mayGetMore(stock: slot, local, units: Int64(info.quantity))
     }
 
     private mutating func cancel(
@@ -133,6 +154,7 @@ extension EdgeNode {
             if has(.cancelReturnsTwice) { conjureUnits(of: order, local) }
             answer(request, .cancelled, into: &effects)
             sealIfDone(local, order, now: now, into: &effects)
+            freed(order, local, into: &effects)
         case .answer(let outcome):
             answer(request, has(.cancelsPaid) ? .cancelled : outcome, into: &effects)
         case .error(let code): fail(request, code, into: &effects)
@@ -158,6 +180,7 @@ extension EdgeNode {
                 books[local].conjure(Int64(entry.restock), slot: slot)
             }
             answer(request, .refunded, into: &effects)
+            freed(request.order, local, into: &effects)
         case .answer(let outcome): answer(request, outcome, into: &effects)
         case .error(let code): fail(request, code, into: &effects)
         }
@@ -208,7 +231,16 @@ extension EdgeNode {
             if has(.expiryReturnsTwice) { conjureUnits(of: order, local) }
             counters.expiredOrders &+= 1
             sealIfDone(local, order, now: now, into: &effects)
+            freed(order, local, into: &effects)
         }
+    }
+
+    /// An order has given units back: those who wait for some take them.
+    private mutating func freed(
+        _ order: OrderID, _ local: Int, into effects: inout EffectBuffer
+    ) {
+        guard let slot = books[local].slot(of: order) else { return }
+        freed(local, slot, into: &effects)
     }
 
     private mutating func apply(

@@ -101,7 +101,7 @@ extension EdgeNode {
         guard pools.count < Limits.pools else {
             return effects.fail(request.ticket, .full, "the node knows \(Limits.pools) pools")
         }
-        if definition.slices == 0 { definition.slices = Self.automaticSlices(definition) }
+        if definition.slices == 0 { definition.slices = automaticSlices(definition) }
         if let problem = PoolRules.problem(definition) {
             return effects.fail(request.ticket, .badArgument, problem)
         }
@@ -113,19 +113,26 @@ extension EdgeNode {
         let header = journal(
             .poolCreated(definition, actor: actor), home, now: now, into: &effects)
         let treasury = addTreasury(definition, key: request.pool, createdMs: header.timeMs)
-        for lease in treasuries[treasury].firstLeases(SliceMap(definition, pool: request.pool)) {
+        for lease in treasuries[treasury].firstLeases() {
             _ = journal(.poolLeased(lease), home, now: now, into: &effects)
             treasuries[treasury].applyLease(lease)
         }
+        treasuries[treasury].awaitLeases()
         announce(treasury, into: &effects)
         sendUnconfirmed(treasury, into: &effects)
         awaitSettled(request, treasury, now)
     }
 
-    /// One slice a pool, or one a region: a node on its own never leaves units stranded.
-    private static func automaticSlices(_ definition: PoolDefinition) -> UInt32 {
-        UInt32(max(1, definition.regions.count))
+    /// By size, at most four a node, at least one a region. What is small has one: first come,
+    /// first served, to the last unit.
+    private func automaticSlices(_ definition: PoolDefinition) -> UInt32 {
+        let most = min(4 * configuration.nodes, Limits.slices)
+        let bySize = definition.units / Self.unitsPerSlice
+        return UInt32(max(1, definition.regions.count, Int(min(Int64(most), bySize))))
     }
+
+    /// Units below which a pool is not cut further.
+    static let unitsPerSlice: Int64 = 10_000
 
     private static func isSame(_ there: PoolDefinition, _ wanted: PoolDefinition) -> Bool {
         var wanted = wanted
@@ -289,11 +296,12 @@ extension EdgeNode {
                 request.pool, units: request.quantity, requestHash: request.requestHash,
                 actor: actor), home, now: now, into: &effects)
         treasuries[treasury].applyFunding(request.quantity, requestHash: request.requestHash)
-        let map = SliceMap(definition, pool: request.pool)
-        for lease in treasuries[treasury].refillLeases(request.quantity, map) {
+        for lease in treasuries[treasury].dueLeases() {
             _ = journal(.poolLeased(lease), home, now: now, into: &effects)
             treasuries[treasury].applyLease(lease)
         }
+        treasuries[treasury].awaitLeases()
+        serveAll(treasury, now: now, into: &effects)
         sendUnconfirmed(treasury, into: &effects)
         awaitSettled(request, treasury, now)
     }

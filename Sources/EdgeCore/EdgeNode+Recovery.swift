@@ -70,7 +70,7 @@ extension EdgeNode {
                 throw ReplayError(header: header, reason: problem)
             }
             _ = addTreasury(definition, key: key, createdMs: header.timeMs)
-        case .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed:
+        case .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolSoldOut, .poolClosed:
             try replayHome(entry, header)
         case .sliceOpened(let definition, let slice, let control):
             let key = PoolKey.of(definition.kind.family, definition.name)
@@ -115,7 +115,7 @@ extension EdgeNode {
         case .poolControlled(let pool, _, _, _, _): key = pool
         case .poolFunded(let pool, _, _, _): key = pool
         case .poolLeased(let transfer), .poolTookBack(let transfer): key = transfer.pool
-        case .poolClosed(let pool): key = pool
+        case .poolSoldOut(let pool, _), .poolClosed(let pool): key = pool
         default: preconditionFailure("not a home's entry")
         }
         guard let pool = pools.find(key), pools[pool].treasury >= 0,
@@ -154,6 +154,12 @@ extension EdgeNode {
                 throw ReplayError(header: header, reason: "a return does not follow")
             }
             treasuries[treasury].applyReturn(transfer)
+        case .poolSoldOut(_, let soldOut):
+            guard treasuries[treasury].canApply(soldOut) else {
+                throw ReplayError(header: header, reason: "a certificate does not follow")
+            }
+            treasuries[treasury].apply(soldOut)
+            pools[pool].soldOut[Int(soldOut.part)] = soldOut
         default:
             guard treasuries[treasury].canClose else {
                 throw ReplayError(header: header, reason: "a pool closed before its slices")
@@ -192,7 +198,7 @@ extension EdgeNode {
             else { throw ReplayError(header: header, reason: "a lease does not follow") }
             credit(slot, transfer)
         case .sliceReturned(let transfer):
-            guard !slices[slot].isSealed, transfer == slices[slot].finalReturn else {
+            guard slices[slot].follows(transfer) else {
                 throw ReplayError(header: header, reason: "a return does not follow")
             }
             slices[slot].giveBack(transfer)
@@ -245,6 +251,7 @@ extension EdgeNode {
     public mutating func finishRecovery(
         cleanStop: Bool, now: Instant, into effects: inout EffectBuffer
     ) {
+        current = now
         if !cleanStop && !has(.quarantineSkipped) {
             for slot in 0..<slices.count
             where pools[slices[slot].poolIndex].isMemory && !slices[slot].isQuarantined
@@ -275,9 +282,14 @@ extension EdgeNode {
     /// Slices that were closing when the node stopped: what is missing of that is done, and what
     /// they returned is sent again. Whether the home has taken it is not journaled.
     private mutating func sealWhatCloses(now: Instant, into effects: inout EffectBuffer) {
-        for slot in 0..<slices.count
-        where slices[slot].control.closing && !pools[slices[slot].poolIndex].isClosed {
-            sealRain(slot, now: now, into: &effects)
+        for slot in 0..<slices.count where !pools[slices[slot].poolIndex].isClosed {
+            if slices[slot].control.closing {
+                sealRain(slot, now: now, into: &effects)
+            } else if let transfer = slices[slot].unacknowledgedReturn {
+                unconfirmed.returned(transfer)
+                isUnconfirmed = true
+                send(.returned(transfer), to: placement.home(of: transfer.pool), into: &effects)
+            }
         }
         for pool in 0..<pools.count
         where pools[pool].definition.kind == .stock && !pools[pool].isClosed {
@@ -296,10 +308,10 @@ extension EdgeNode {
     ) {
         if has(.unleasedForgotten) { return }
         let key = treasuries[treasury].pool
-        let map = SliceMap(treasuries[treasury].definition, pool: key)
-        for lease in treasuries[treasury].missingLeases(map) {
+        for lease in treasuries[treasury].dueLeases() {
             _ = journal(.poolLeased(lease), placement.home(of: key), now: now, into: &effects)
             treasuries[treasury].applyLease(lease)
         }
+        treasuries[treasury].awaitLeases()
     }
 }

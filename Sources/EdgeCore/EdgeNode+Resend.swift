@@ -83,7 +83,9 @@ extension EdgeNode {
             giveUp(now: now, into: &effects)
             settle(now: now, into: &effects)
         }
-        isUnconfirmed = !unconfirmed.isEmpty || !settling.isEmpty || !inquiries.isEmpty
+        isUnconfirmed =
+            !unconfirmed.isEmpty || !settling.isEmpty || !inquiries.isEmpty
+            || !activeTails.isEmpty || !dryParts.isEmpty
         effects.awaitsFrames = isUnconfirmed
         if !isUnconfirmed { unconfirmed.dueNs = 0 }
     }
@@ -92,7 +94,7 @@ extension EdgeNode {
         unconfirmed.isStale = false
         var left: [Int] = []
         for treasury in unconfirmed.treasuries {
-            if treasuries[treasury].isSettled {
+            if treasuries[treasury].isConfirmed {
                 unconfirmed.isWatched[treasury] = false
             } else {
                 left.append(treasury)
@@ -119,11 +121,18 @@ extension EdgeNode {
     /// Tells a node that has just been linked of every pool whose home is here.
     mutating func greet(_ node: Int, into effects: inout EffectBuffer) {
         for treasury in treasuries where isLocal(placement.home(of: treasury.pool)) {
+            let home = placement.home(of: treasury.pool)
             effects.frames.append(
                 OutboundFrame(
-                    to: .node(node), shard: placement.home(of: treasury.pool),
+                    to: .node(node), shard: home,
                     frame: .announce(
                         treasury.definition, treasury.control, closed: treasury.isClosed)))
+            for part in treasury.parts where part.soldOut.stands {
+                effects.frames.append(
+                    OutboundFrame(
+                        to: .node(node), shard: home,
+                        frame: .soldOut(treasury.pool, part.soldOut)))
+            }
         }
         // What is open goes to it at once.
         if isUnconfirmed { unconfirmed.dueNs = 1 }

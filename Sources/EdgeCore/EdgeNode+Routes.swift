@@ -62,15 +62,17 @@ extension EdgeNode {
             let key = PoolKey.of(definition.kind.family, definition.name)
             return placement.shard(of: key, slice: slice)
         case .control(let key, let slice, _), .returnTaken(let key, let slice, _),
-            .recall(let key, let slice, _), .inquire(let key, let slice, _):
+            .inquire(let key, let slice, _):
             return placement.shard(of: key, slice: slice)
         case .lease(let transfer):
             return placement.shard(of: transfer.pool, slice: transfer.slice)
         case .opened(let key, _), .controlled(let key, _, _), .leaseTaken(let key, _, _),
-            .ask(let key, _, _), .nothingToReturn(let key, _, _), .report(let key, _, _, _):
+            .freed(let key, _, _), .report(let key, _, _, _):
             return placement.home(of: key)
+        case .ask(let asked): return placement.home(of: asked.pool)
+        case .swept(let sweep): return placement.home(of: sweep.pool)
         case .returned(let transfer): return placement.home(of: transfer.pool)
-        case .announce: return nil
+        case .announce, .recall, .soldOut: return nil
         }
     }
 }

@@ -16,7 +16,7 @@ public struct SnapshotError: Error, Sendable, CustomStringConvertible {
 ///
 /// Definitions and controls are written as the journal writes them; the rest is flat arrays.
 extension EdgeNode {
-    private static let snapshotVersion: UInt32 = 2
+    private static let snapshotVersion: UInt32 = 3
 
     /// The shards of this core.
     public var shardIDs: [ShardID] { (0..<shards.count).map { shards[$0].id } }
@@ -175,6 +175,7 @@ extension EdgeNode {
         pools[index].treasury = treasuries.count - 1
         pools[index].control = treasury.control
         pools[index].isClosed = treasury.isClosed
+        pools[index].soldOut = treasury.parts.map(\.soldOut)
         watchClosing(treasuries.count - 1)
     }
 
@@ -189,7 +190,7 @@ extension EdgeNode {
             if let problem { throw SnapshotError(shard: shards[local].id, reason: problem) }
             let pool = pools.add(
                 definition, key: key, control: books[local].control(slot: slot))
-            pools[pool].slots[Int(books[local].sliceNumber(slot: slot))] = Int32(slot)
+            pools[pool].open(books[local].sliceNumber(slot: slot), slot)
         }
     }
 

@@ -52,6 +52,23 @@ public struct EdgeNode: ~Copyable {
     /// What was sent and is not confirmed: see `EdgeNode+Resend.swift`.
     var unconfirmed = Unconfirmed()
 
+    // Slices that have run dry, and treasuries that have: see `EdgeNode+Tails.swift`.
+    var tails: [Tail] = []
+    var tailIndex: [SliceName: Int] = [:]
+    /// Those where somebody waits, or something is denied.
+    var activeTails: [Int] = []
+    var waiterCount = 0
+    var dryParts: [DryPart] = []
+    var roundCount: UInt64 = 0
+    /// When time alone brings something about there, by the monotonic clock.
+    var tailDueNs: UInt64 = .max
+    /// Since when those have waited who are taken again.
+    var waitingSinceNs: UInt64?
+    var isServing = false
+    /// What the step was told.
+    var current = Instant(wallMs: 0)
+    var isStorageFull = false
+
     /// Up to the counters of grabs: what a caller with many nodes asks for ahead.
     public static let hotBytes = 320
 
@@ -84,6 +101,8 @@ public struct EdgeNode: ~Copyable {
         _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
     ) {
         counters.steps &+= 1
+        current = now
+        isStorageFull = batch.storageIsFull
         if awaitsDurability && batch.isCaughtUp { durable() }
         if has(.timeGoesBack) { forgetTimes() }
         for node in batch.linked { greet(Int(node), into: &effects) }
@@ -107,10 +126,11 @@ public struct EdgeNode: ~Copyable {
         if now.wallMs >= deadlineMs { expire(now: now, into: &effects) }
         if holdsChanged { deadlineMs = earliestDeadlineMs() }
         effects.nextDeadlineMs = deadlineMs
+        if tailDueNs != .max { passTails(into: &effects) }
         if isUnconfirmed { resend(now: now, into: &effects) }
     }
 
-    private mutating func dispatch(
+    mutating func dispatch(
         _ request: Request, _ batch: borrowing RequestBatch, now: Instant,
         into effects: inout EffectBuffer
     ) {

@@ -36,6 +36,13 @@ public struct NodeCounters: Sendable {
     public var forwards: UInt64 = 0
     public var errors: UInt64 = 0
     public var expiredOrders: UInt64 = 0
+    /// Between slices and treasuries: questions, leases made, rounds begun, answers to rounds,
+    /// and what slices gave back for them.
+    public var asks: UInt64 = 0
+    public var leases: UInt64 = 0
+    public var rounds: UInt64 = 0
+    public var sweeps: UInt64 = 0
+    public var returns: UInt64 = 0
     /// By the outcome's raw value: grabs, and reservations and payments.
     public var grabs = InlineArray<16, UInt64>(repeating: 0)
     public var orders = InlineArray<16, UInt64>(repeating: 0)

@@ -68,7 +68,7 @@ enum PoolInfo {
             state == .closed
             ? definition.amountFen - totals.grantedFen - totals.quarantinedFen : 0
         // What a closed pool never leased came back as well.
-        let unleased = treasury.unleased.reduce(Int64(0)) { $0 + $1.count }
+        let unleased = treasury.unleased
         let inTreasury = state == .closed ? 0 : unleased
         let returned = treasury.returned + (state == .closed ? unleased : 0)
         var fields: [Value.Field] = [

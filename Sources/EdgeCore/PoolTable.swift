@@ -20,6 +20,13 @@ struct KnownPool: ~Copyable {
     /// Of stock: nothing.
     let amounts: PacketAmounts
     let definition: PoolDefinition
+    /// The slices of each part, and what its home last certified of it.
+    let parts: [Range<UInt32>]
+    var soldOut: [SoldOut]
+    /// When that was heard last, by the monotonic clock.
+    var soldOutNs: [UInt64]
+    /// The slices that this core has opened.
+    private(set) var localSlices: [UInt32] = []
 
     /// Up to `isMemory`.
     static let hotBytes = 64
@@ -33,6 +40,25 @@ struct KnownPool: ~Copyable {
         isMemory = definition.durability == .memory
         slots = PlainList(capacity: max(1, Int(definition.slices)))
         for _ in 0..<definition.slices { slots.append(-1) }
+        parts = map.parts
+        soldOut = parts.indices.map {
+            SoldOut(part: UInt16($0), epoch: 0, generation: 0, left: -1)
+        }
+        soldOutNs = Array(repeating: 0, count: parts.count)
+    }
+
+    /// A slice is here, under a number of this core's tables.
+    mutating func open(_ slice: UInt32, _ slot: Int) {
+        if slots[Int(slice)] < 0 { localSlices.append(slice) }
+        slots[Int(slice)] = Int32(slot)
+    }
+
+    /// The number of a slice's part. O(regions).
+    func part(of slice: UInt32) -> Int {
+        guard let part = parts.firstIndex(where: { $0.contains(slice) }) else {
+            preconditionFailure("a slice of no part")
+        }
+        return part
     }
 }
 

@@ -209,7 +209,7 @@ public struct EntryBatch: Sendable {
             1 + transfer.ranges.count / 16
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
             .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
-            .poolClosed, .sliceOpened, .sliceControlled, .sliceQuarantined:
+            .poolSoldOut, .poolClosed, .sliceOpened, .sliceControlled, .sliceQuarantined:
             1
         }
     }

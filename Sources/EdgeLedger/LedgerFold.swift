@@ -139,7 +139,8 @@ public struct LedgerFold: Sendable {
         case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused:
             try applyOrder(header, entry)
-        case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed:
+        case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed,
+            .poolSoldOut:
             try applyHome(header, entry)
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined:
             try applySlice(header, entry)
@@ -170,6 +171,7 @@ public struct LedgerFold: Sendable {
             }
         case .poolTookBack(let transfer):
             pools[try poolAt(header, transfer.pool)].treasury.takeBack(transfer)
+        case .poolSoldOut(let key, _): _ = try poolAt(header, key)
         case .poolClosed(let key):
             let index = try poolAt(header, key)
             pools[index].standing.closed = true
@@ -207,7 +209,7 @@ public struct LedgerFold: Sendable {
             slices[try sliceAt(header, key, slice)].books.quarantine()
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused, .poolCreated, .poolControlled, .poolFunded, .poolLeased,
-            .poolTookBack, .poolClosed:
+            .poolTookBack, .poolClosed, .poolSoldOut:
             preconditionFailure("not an entry of a slice")
         }
     }
@@ -247,7 +249,8 @@ public struct LedgerFold: Sendable {
                 throw HistoryFault(header, .unknownOrder(refused.order))
             }
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
+            .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
+            .sliceReturned,
             .sliceQuarantined:
             preconditionFailure("not an entry of an order")
         }

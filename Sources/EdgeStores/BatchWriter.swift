@@ -114,7 +114,8 @@ final class BatchWriter {
                 .paymentRefused:
                 try orders.apply(other.header, other.entry)
             case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-                .poolClosed, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
+                .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
+                .sliceReturned,
                 .sliceQuarantined:
                 try pools.apply(other.header, other.entry, events: orders.events)
             }

@@ -85,7 +85,8 @@ final class OrderWriter {
                 header, "refund.due", record,
                 [("payment", .text(refused.payment)), ("fen", .integer(refused.amountFen))])
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
+            .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
+            .sliceReturned,
             .sliceQuarantined:
             preconditionFailure("not an entry of an order")
         }

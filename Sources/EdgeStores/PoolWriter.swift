@@ -105,6 +105,7 @@ final class PoolWriter {
             pools[try poolAt(header, transfer.pool)].treasury.lease(transfer)
         case .poolTookBack(let transfer):
             pools[try poolAt(header, transfer.pool)].treasury.takeBack(transfer)
+        case .poolSoldOut(let key, _): _ = try poolAt(header, key)
         case .poolClosed(let key):
             try close(header, key, events)
         case .sliceOpened(let definition, let slice, let control):

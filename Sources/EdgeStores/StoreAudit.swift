@@ -293,7 +293,8 @@ final class AuditPass {
                     fen: refund.amountFen, restocked: Int64(refund.restock),
                     timeMs: header.timeMs))
         case .claim, .orderReserved, .orderCancelled, .orderExpired, .poolCreated,
-            .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed, .sliceOpened,
+            .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut,
+            .sliceOpened,
             .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined:
             break
         }
@@ -309,7 +310,8 @@ final class AuditPass {
                     try fold.apply(other.header, other.entry)
                 }
             case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-                .poolClosed, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
+                .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
+                .sliceReturned,
                 .sliceQuarantined:
                 break
             }

@@ -34,6 +34,8 @@ public enum Entry: Hashable, Sendable {
     case poolFunded(PoolKey, units: Int64, requestHash: UInt64, actor: Text64)
     case poolLeased(Transfer)
     case poolTookBack(Transfer)
+    /// Nothing is left but what it says; or units have come back.
+    case poolSoldOut(PoolKey, SoldOut)
     case poolClosed(PoolKey)
 
     // A pool's slices.

@@ -7,8 +7,8 @@ public enum Frame: Sendable {
     case control(PoolKey, slice: UInt32, PoolControl)
     case lease(Transfer)
     case returnTaken(PoolKey, slice: UInt32, number: UInt32)
-    /// Give back what you hold beyond your own waiters.
-    case recall(PoolKey, slice: UInt32, round: UInt32)
+    /// Give back what you hold, all slices of a part: the treasury is dry and somebody waits.
+    case recall(Recall)
     case inquire(PoolKey, slice: UInt32, inquiry: UInt64)
 
     // Slice → home.
@@ -16,12 +16,120 @@ public enum Frame: Sendable {
     case controlled(PoolKey, slice: UInt32, version: UInt32)
     case leaseTaken(PoolKey, slice: UInt32, number: UInt32)
     case returned(Transfer)
-    case ask(PoolKey, slice: UInt32, wanted: Int64)
-    case nothingToReturn(PoolKey, slice: UInt32, round: UInt32)
+    case ask(UnitsAsked)
+    /// The answer to a recall: what was given back goes ahead of it.
+    case swept(Sweep)
+    /// Units have come back to a slice although none were left anywhere, by the certificate of
+    /// that generation.
+    case freed(PoolKey, slice: UInt32, generation: UInt32)
     case report(PoolKey, slice: UInt32, inquiry: UInt64, SliceTotals)
 
     // Home → every core: the pool exists, and this is how it stands.
     case announce(PoolDefinition, PoolControl, closed: Bool)
+    /// Home → every core: what is left of a part of the pool, or that this is no longer so.
+    case soldOut(PoolKey, SoldOut)
+
+    /// Whether all cores of a node take it, whichever shard it was sent for.
+    public var isForEveryCore: Bool {
+        switch self {
+        case .announce, .recall, .soldOut: true
+        case .open, .control, .lease, .returnTaken, .inquire, .opened, .controlled, .leaseTaken,
+            .returned, .ask, .swept, .freed, .report:
+            false
+        }
+    }
+}
+
+/// A slice wants units of its treasury.
+public struct UnitsAsked: Hashable, Sendable {
+    public var pool: PoolKey
+    public var slice: UInt32
+    /// The last lease that it has taken: one that is under way is the answer.
+    public var after: UInt32
+    /// Units that those who wait there want in all; 0: nobody waits yet.
+    public var wanted: Int64
+    /// Units without which the first of them gets nothing.
+    public var least: Int64
+
+    public init(pool: PoolKey, slice: UInt32, after: UInt32, wanted: Int64, least: Int64) {
+        self.pool = pool
+        self.slice = slice
+        self.after = after
+        self.wanted = wanted
+        self.least = least
+    }
+}
+
+/// One round in which all slices of a part give back what they hold.
+public struct Recall: Hashable, Sendable {
+    public var pool: PoolKey
+    /// The region's number; 0 where the pool tells none apart.
+    public var part: UInt16
+    /// Never the same twice, also by a home that started anew.
+    public var round: UInt64
+    /// The last round that all slices answered; 0: none.
+    public var after: UInt64
+
+    public init(pool: PoolKey, part: UInt16, round: UInt64, after: UInt64) {
+        self.pool = pool
+        self.part = part
+        self.round = round
+        self.after = after
+    }
+}
+
+/// What a core's slices answer to a recall.
+public struct Sweep: Hashable, Sendable {
+    public var pool: PoolKey
+    public var part: UInt16
+    public var round: UInt64
+    public var slices: [SweptSlice]
+
+    public init(pool: PoolKey, part: UInt16, round: UInt64, slices: [SweptSlice]) {
+        self.pool = pool
+        self.part = part
+        self.round = round
+        self.slices = slices
+    }
+}
+
+public struct SweptSlice: BitwiseCopyable, Hashable, Sendable {
+    public var slice: UInt32
+    /// The last return that it has made: it counts only once its home has taken that.
+    public var returnNumber: UInt32
+    /// It holds nothing, and nothing has come to it since it answered the round before.
+    public var isQuiet: Bool
+
+    public init(slice: UInt32, returnNumber: UInt32, isQuiet: Bool) {
+        self.slice = slice
+        self.returnNumber = returnNumber
+        self.isQuiet = isQuiet
+    }
+}
+
+/// How many units of a part were left at a moment when no slice held any and none was on its way;
+/// or that units have come back since.
+///
+/// Later ones, by epoch and generation, replace earlier ones.
+public struct SoldOut: Hashable, Sendable {
+    public var part: UInt16
+    public var epoch: UInt32
+    public var generation: UInt32
+    /// Nobody can have more than so many; below 0: more have come back.
+    public var left: Int64
+
+    public init(part: UInt16, epoch: UInt32, generation: UInt32, left: Int64) {
+        self.part = part
+        self.epoch = epoch
+        self.generation = generation
+        self.left = left
+    }
+
+    public var stands: Bool { left >= 0 }
+
+    public func isNewer(than other: SoldOut) -> Bool {
+        (epoch, generation) > (other.epoch, other.generation)
+    }
 }
 
 /// A slice's books. `credited = held + granted + pending + returned + quarantined` always.

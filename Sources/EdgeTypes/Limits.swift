@@ -39,6 +39,9 @@ public enum Limits {
     public static let regions = 16
     /// Most block ranges a slice or a treasury holds of one pool.
     public static let rangesPerSlice = 256
+    /// Most requests that wait for units at one slice, and at all slices of a core.
+    public static let waitersPerSlice = 16_384
+    public static let waitersPerCore = 131_072
     /// Most request ids an operator's commands leave behind on one pool (ALTER, REFILL).
     public static let operatorRequestsPerPool = 4_096
 }

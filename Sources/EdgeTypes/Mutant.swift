@@ -93,6 +93,15 @@ public enum Mutant: String, Sendable, CaseIterable {
     case inquiryKept
     case damageNamesAnother
 
+    // The ends of slices and treasuries.
+    case soldOutAtOnce
+    case recallForgetsSlice
+    case waiterForgotten
+    case soldOutForGood
+    case soldOutBelieved
+    case lastUnitKept
+    case lostReturnForgotten
+
     /// What the bug is, in a sentence.
     public var summary: String {
         switch self {
@@ -172,6 +181,14 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .infoFenShort: "INFO tells a fen less than was granted"
         case .inquiryKept: "an answered INFO stays in the list of those that wait"
         case .damageNamesAnother: "a start that meets damage names another file"
+        case .soldOutAtOnce: "a pool is certified sold out once a single round has found nothing"
+        case .recallForgetsSlice:
+            "a recall passes over a pool's last slice, which tells that it is empty"
+        case .waiterForgotten: "the last of those who wait for units is never answered"
+        case .soldOutForGood: "a certificate is never withdrawn"
+        case .soldOutBelieved: "a certificate is believed for good once it was heard"
+        case .lastUnitKept: "a treasury keeps its last unit"
+        case .lostReturnForgotten: "what a slice gave back and got lost is never sent again"
         }
     }
 }

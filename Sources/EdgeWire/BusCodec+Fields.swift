@@ -80,9 +80,11 @@ extension BusCodec {
         case .leaseTaken: 8
         case .returned: 9
         case .ask: 10
-        case .nothingToReturn: 11
+        case .swept: 11
         case .report: 12
         case .announce: 13
+        case .freed: 14
+        case .soldOut: 15
         }
     }
 
@@ -99,18 +101,28 @@ extension BusCodec {
             JournalCodec.write(transfer, to: &sink)
         case .returnTaken(let pool, let slice, let number),
             .leaseTaken(let pool, let slice, let number),
-            .recall(let pool, let slice, let number),
-            .nothingToReturn(let pool, let slice, let number),
-            .controlled(let pool, let slice, let number):
+            .controlled(let pool, let slice, let number),
+            .freed(let pool, let slice, let number):
             place(pool, slice, to: &sink)
             sink.integer(number)
+        case .recall(let recall):
+            sink.integer(recall.pool.rawValue)
+            sink.integer(recall.part)
+            sink.integer(recall.round)
+            sink.integer(recall.after)
         case .inquire(let pool, let slice, let inquiry):
             place(pool, slice, to: &sink)
             sink.integer(inquiry)
         case .opened(let pool, let slice): place(pool, slice, to: &sink)
-        case .ask(let pool, let slice, let wanted):
-            place(pool, slice, to: &sink)
-            sink.integer(wanted)
+        case .ask(let asked):
+            place(asked.pool, asked.slice, to: &sink)
+            sink.integer(asked.after)
+            sink.integer(asked.wanted)
+            sink.integer(asked.least)
+        case .swept(let sweep): write(sweep, to: &sink)
+        case .soldOut(let pool, let soldOut):
+            sink.integer(pool.rawValue)
+            JournalCodec.write(soldOut, to: &sink)
         case .report(let pool, let slice, let inquiry, let totals):
             place(pool, slice, to: &sink)
             sink.integer(inquiry)
@@ -134,7 +146,15 @@ extension BusCodec {
             return .announce(
                 JournalCodec.readDefinition(&reader), JournalCodec.readControl(&reader),
                 closed: reader.flag())
-        case 1, 3...8, 10...12:
+        case 4:
+            return .recall(
+                Recall(
+                    pool: JournalCodec.readPool(&reader), part: reader.integer(),
+                    round: reader.integer(), after: reader.integer()))
+        case 11: return readSweep(&reader).map { .swept($0) }
+        case 15:
+            return .soldOut(JournalCodec.readPool(&reader), JournalCodec.readSoldOut(&reader))
+        case 1, 3, 5...8, 10, 12, 14:
             return readSliceFrame(
                 tag, JournalCodec.readPool(&reader), slice: reader.integer(), &reader)
         default: return nil
@@ -148,17 +168,50 @@ extension BusCodec {
         switch tag {
         case 1: .control(pool, slice: slice, JournalCodec.readControl(&reader))
         case 3: .returnTaken(pool, slice: slice, number: reader.integer())
-        case 4: .recall(pool, slice: slice, round: reader.integer())
         case 5: .inquire(pool, slice: slice, inquiry: reader.integer())
         case 6: .opened(pool, slice: slice)
         case 7: .controlled(pool, slice: slice, version: reader.integer())
         case 8: .leaseTaken(pool, slice: slice, number: reader.integer())
-        case 10: .ask(pool, slice: slice, wanted: reader.integer())
-        case 11: .nothingToReturn(pool, slice: slice, round: reader.integer())
+        case 10:
+            .ask(
+                UnitsAsked(
+                    pool: pool, slice: slice, after: reader.integer(), wanted: reader.integer(),
+                    least: reader.integer()))
         case 12:
             .report(pool, slice: slice, inquiry: reader.integer(), readTotals(&reader))
+        case 14: .freed(pool, slice: slice, generation: reader.integer())
         default: nil
         }
+    }
+
+    /// A slice takes nine bytes, so that a sweep of all slices of a pool fits in a message.
+    private static func write(_ sweep: Sweep, to sink: inout some JournalFieldSink) {
+        precondition(sweep.slices.count <= Limits.slices)
+        sink.integer(sweep.pool.rawValue)
+        sink.integer(sweep.part)
+        sink.integer(sweep.round)
+        sink.integer(UInt32(sweep.slices.count))
+        for slice in sweep.slices {
+            sink.integer(slice.slice)
+            sink.integer(slice.returnNumber)
+            sink.integer(UInt8(slice.isQuiet ? 1 : 0))
+        }
+    }
+
+    private static func readSweep(_ reader: inout JournalFieldReader) -> Sweep? {
+        let pool = JournalCodec.readPool(&reader)
+        let part = reader.integer(UInt16.self)
+        let round = reader.integer(UInt64.self)
+        let count = Int(reader.integer(UInt32.self))
+        guard count <= Limits.slices else { return nil }
+        var slices: [SweptSlice] = []
+        for _ in 0..<count where reader.isIntact {
+            let slice = reader.integer(UInt32.self)
+            let returnNumber = reader.integer(UInt32.self)
+            slices.append(
+                SweptSlice(slice: slice, returnNumber: returnNumber, isQuiet: reader.flag()))
+        }
+        return Sweep(pool: pool, part: part, round: round, slices: slices)
     }
 
     private static func place(

@@ -40,6 +40,9 @@ extension JournalCodec {
             .sliceCredited(let transfer), .sliceReturned(let transfer):
             write(transfer, to: &sink)
         case .poolClosed(let pool): sink.integer(pool.rawValue)
+        case .poolSoldOut(let pool, let soldOut):
+            sink.integer(pool.rawValue)
+            write(soldOut, to: &sink)
         case .sliceOpened(let definition, let slice, let control):
             write(definition, to: &sink)
             sink.integer(slice)
@@ -77,6 +80,7 @@ extension JournalCodec {
         case .poolLeased: .poolLeased(readTransfer(&reader))
         case .poolTookBack: .poolTookBack(readTransfer(&reader))
         case .poolClosed: .poolClosed(readPool(&reader))
+        case .poolSoldOut: .poolSoldOut(readPool(&reader), readSoldOut(&reader))
         case .sliceOpened:
             .sliceOpened(
                 readDefinition(&reader), slice: reader.integer(), readControl(&reader))
@@ -237,6 +241,21 @@ extension JournalCodec {
 
     static func readPool(_ reader: inout JournalFieldReader) -> PoolKey {
         PoolKey(rawValue: reader.integer())
+    }
+
+    static func write(_ soldOut: SoldOut, to sink: inout some JournalFieldSink) {
+        sink.integer(soldOut.part)
+        sink.integer(soldOut.epoch)
+        sink.integer(soldOut.generation)
+        sink.integer(soldOut.left)
+    }
+
+    static func readSoldOut(_ reader: inout JournalFieldReader) -> SoldOut {
+        let part = reader.integer(UInt16.self)
+        let epoch = reader.integer(UInt32.self)
+        let generation = reader.integer(UInt32.self)
+        return SoldOut(
+            part: part, epoch: epoch, generation: generation, left: reader.integer())
     }
 
     // MARK: Transfers

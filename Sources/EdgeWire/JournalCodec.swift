@@ -85,6 +85,7 @@ public enum JournalCodec {
         case .poolLeased: .poolLeased
         case .poolTookBack: .poolTookBack
         case .poolClosed: .poolClosed
+        case .poolSoldOut: .poolSoldOut
         case .sliceOpened: .sliceOpened
         case .sliceControlled: .sliceControlled
         case .sliceCredited: .sliceCredited

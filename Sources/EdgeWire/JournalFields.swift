@@ -68,6 +68,8 @@ struct JournalFieldReader {
 
     mutating func fail() { failed = true }
 
+    var isIntact: Bool { !failed }
+
     mutating func integer<T: FixedWidthInteger>(_ type: T.Type = T.self) -> T {
         let size = T.bitWidth / 8
         guard !failed, size <= bytes.count - offset else {

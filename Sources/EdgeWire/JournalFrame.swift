@@ -20,6 +20,7 @@ public enum JournalKind: UInt8, Sendable, CaseIterable {
     case poolLeased = 19
     case poolTookBack = 20
     case poolClosed = 21
+    case poolSoldOut = 22
 
     case sliceOpened = 32
     case sliceControlled = 33

@@ -63,7 +63,9 @@ struct PlacementTests {
             let made = definition(slices: slices, regions: regions)
             let map = SliceMap(made, pool: PoolKey.of(.rain, made.name))
             let shares = map.shares(of: made.units)
-            #expect(shares.count == Int(slices))
+            #expect(shares.count == max(1, regions.count))
+            #expect(map.parts.count == shares.count)
+            #expect(map.parts.reduce(0) { $0 + $1.count } == Int(slices))
             var next: Int64 = 0
             for share in shares {
                 #expect(share.start == next)

@@ -105,6 +105,16 @@ final class TestNode {
 
     static let startMs: UnixMs = 1_700_000_000_000
 
+    private var monotonicNs: UInt64 = 5_000_000_000
+    private var lastMs = TestNode.startMs
+
+    /// The clocks: one goes where the test wants, the other never back.
+    private var now: Instant {
+        if nowMs > lastMs { monotonicNs += UInt64(nowMs - lastMs) * 1_000_000 }
+        lastMs = nowMs
+        return Instant(wallMs: nowMs, monotonicNs: monotonicNs)
+    }
+
     /// One frame of a core's journal.
     struct Entry: Equatable {
         var core: Int
@@ -133,7 +143,7 @@ final class TestNode {
         for entry in entries { try replay(entry) }
         for core in 0..<cores {
             nodes[core].finishRecovery(
-                cleanStop: cleanStop, now: Instant(wallMs: nowMs), into: &effects)
+                cleanStop: cleanStop, now: now, into: &effects)
             collect(core)
         }
         run()
@@ -162,7 +172,7 @@ final class TestNode {
         }
         for core in 0..<cores {
             other.nodes[core].finishRecovery(
-                cleanStop: true, now: Instant(wallMs: nowMs), into: &other.effects)
+                cleanStop: true, now: other.now, into: &other.effects)
             other.collect(core)
         }
         other.run()
@@ -182,6 +192,14 @@ final class TestNode {
             waiting[entryCore].append(ask)
         }
         run()
+        var turns = 0
+        // Some wait for units: for as long as it takes.
+        while (first..<nextPosition).contains(where: { answers[$0] == nil }) {
+            guard let next = deadlineMs.min(), next != .max, turns < 1_000 else { break }
+            nowMs = max(nowMs, next)
+            tick()
+            turns += 1
+        }
         return (first..<nextPosition).map { position in
             guard let answer = answers.removeValue(forKey: position) else {
                 preconditionFailure("request \(position - first) got no answer")
@@ -243,7 +261,7 @@ final class TestNode {
             }
         }
         waiting[core].removeFirst(taken.count)
-        nodes[core].step(batch, now: Instant(wallMs: nowMs), into: &effects)
+        nodes[core].step(batch, now: now, into: &effects)
         collect(core)
     }
 

@@ -15,7 +15,7 @@ struct BusSamples {
     /// How many kinds `sample(_:)` tells apart.
     static let kinds = 13 + payloads + frames + replicas
     private static let payloads = 5
-    private static let frames = 14
+    private static let frames = 16
     private static let replicas = 7
 
     mutating func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
@@ -123,14 +123,28 @@ struct BusSamples {
         case 1: return .control(pool, slice: slice, random.control())
         case 2: return .lease(random.transfer())
         case 3: return .returnTaken(pool, slice: slice, number: random.any())
-        case 4: return .recall(pool, slice: slice, round: random.any())
+        case 4:
+            return .recall(
+                Recall(pool: pool, part: random.any(), round: random.any(), after: random.any()))
         case 5: return .inquire(pool, slice: slice, inquiry: random.any())
         case 6: return .opened(pool, slice: slice)
         case 7: return .controlled(pool, slice: slice, version: random.any())
         case 8: return .leaseTaken(pool, slice: slice, number: random.any())
         case 9: return .returned(random.transfer())
-        case 10: return .ask(pool, slice: slice, wanted: random.any())
-        case 11: return .nothingToReturn(pool, slice: slice, round: random.any())
+        case 10:
+            return .ask(
+                UnitsAsked(
+                    pool: pool, slice: slice, after: random.any(), wanted: random.any(),
+                    least: random.any()))
+        case 11:
+            let slices = (0..<below(9)).map { _ in
+                SweptSlice(
+                    slice: random.any(), returnNumber: random.any(), isQuiet: random.flag())
+            }
+            return .swept(
+                Sweep(pool: pool, part: random.any(), round: random.any(), slices: slices))
+        case 13: return .freed(pool, slice: slice, generation: random.any())
+        case 14: return .soldOut(pool, random.soldOut())
         case 12:
             var totals = SliceTotals()
             totals.credited = random.any()

@@ -54,6 +54,10 @@ struct SampleRandom: RandomNumberGenerator {
             durability: Durability.allCases.randomElement(using: &self)!, initial: terms())
     }
 
+    mutating func soldOut() -> SoldOut {
+        SoldOut(part: any(), epoch: any(), generation: any(), left: any())
+    }
+
     mutating func header() -> EntryHeader {
         EntryHeader(shard: any(), epoch: any(), sequence: any(), timeMs: any())
     }
@@ -64,7 +68,7 @@ struct SampleRandom: RandomNumberGenerator {
             amountFen: any(), requestHash: named ? any() | 1 : 0)
     }
 
-    static let kinds = 19
+    static let kinds = 20
 
     /// One entry of each kind for `kind` in `0 ..< kinds`.
     mutating func entry(_ kind: Int) -> Entry {
@@ -97,6 +101,7 @@ struct SampleRandom: RandomNumberGenerator {
         case 15: .sliceControlled(pool(), slice: any(), control())
         case 16: .sliceCredited(transfer())
         case 17: .sliceReturned(transfer())
+        case 18: .poolSoldOut(pool(), soldOut())
         default: .sliceQuarantined(pool(), slice: any())
         }
     }

@@ -120,7 +120,16 @@ extension CapacityReport {
                     + "\(Text.grouped(pool.quarantined)) with lost nodes; "
                     + "\(Text.grouped(pool.unserved)) users unserved "
                     + "(\(Text.percent(pool.unservedPart)))")
+            lines.append(
+                "  \(Text.grouped(pool.waited)) waited for units of other slices, 99 % up to "
+                    + "\(Text.number(pool.waitP99Ms)) ms, all up to "
+                    + "\(Text.number(pool.waitMostMs)) ms")
         }
+        let frames = replications[0].frames
+        let granted = pools.reduce(UInt64(0)) { $0 + $1.granted }
+        lines.append(
+            "\(Text.grouped(frames)) frames between homes and slices, "
+                + "\(Text.percent(Double(frames) / Double(max(granted, 1)))) of grants")
         return lines
     }
 

@@ -59,6 +59,8 @@ public struct CapacityReport: Codable, Sendable {
         public var stranded: Int64
         public var quarantined: Int64
         public var retries: UInt64
+        /// Frames between pools' homes and slices while pools were open.
+        public var frames: UInt64
         public var seconds: Double
         public var storeDrainSeconds: Double
         public var storeLongestLagSeconds: Double
@@ -79,6 +81,10 @@ public struct CapacityReport: Codable, Sendable {
         public var packets: Int64
         public var granted: UInt64
         public var grantedFen: Int64
+        /// Who waited until others gave units back and was granted one, and how long.
+        public var waited: UInt64
+        public var waitP99Ms: Double
+        public var waitMostMs: Double
         public var stranded: Int64
         public var quarantined: Int64
         public var unserved: UInt64
@@ -226,6 +232,7 @@ extension CapacityReport.Replication {
         stranded = result.stranded
         quarantined = result.quarantined
         retries = result.retries
+        frames = result.frames
         seconds = Double(result.endNs) / 1e9
         storeDrainSeconds = Double(result.store.drainNs) / 1e9
         storeLongestLagSeconds = Double(result.store.longestLagNs) / 1e9
@@ -241,6 +248,9 @@ extension CapacityReport.Pool {
         packets = pool.packets
         granted = pool.granted
         grantedFen = pool.grantedFen
+        waited = pool.waited
+        waitP99Ms = CapacityReport.ms(pool.waitP99Ns)
+        waitMostMs = CapacityReport.ms(pool.waitMostNs)
         stranded = pool.stranded
         quarantined = pool.quarantined
         unserved = pool.unserved

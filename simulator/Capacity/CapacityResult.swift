@@ -15,6 +15,8 @@ public struct CapacityResult: Sendable {
     public var latencies: Histogram<UInt64>
     public var endNs: UInt64
     public var forwards: UInt64
+    /// Frames between pools' homes and slices, but for those of the opening.
+    public var frames: UInt64
     public var retries: UInt64
     public var peakInFlight: Int
     public var journalBytes: UInt64
@@ -35,6 +37,10 @@ public struct CapacityResult: Sendable {
         public var grantedFen: Fen
         /// Answers by outcome.
         public var answers: [(outcome: String, count: UInt64)]
+        /// Users who waited at their slice until others gave back what they got, and how long.
+        public var waited: UInt64
+        public var waitP99Ns: UInt64
+        public var waitMostNs: UInt64
         /// Units in slices that live, and that nobody will come for.
         public var stranded: Int64
         /// Units in the slices of lost nodes.
@@ -124,7 +130,7 @@ extension CapacityRun where Queue: ~Copyable {
         return CapacityResult(
             seed: seed, digest: Hash64.mix(digest, UInt64(journalChecksum)), events: events,
             pools: poolResults, nodes: nodeResults, latencies: all, endNs: endNs,
-            forwards: forwards, retries: retries, peakInFlight: peakInFlight,
+            forwards: forwards, frames: framesSent, retries: retries, peakInFlight: peakInFlight,
             journalBytes: journalBytes,
             store: CapacityResult.StoreResult(
                 rows: store.rows, drainNs: store.drainNs, longestLagNs: store.longestLagNs,
@@ -166,6 +172,10 @@ extension CapacityRun where Queue: ~Copyable {
         return CapacityResult.PoolResult(
             name: pool.name, users: pool.users, packets: pool.packets, granted: granted,
             grantedFen: pools[index].grantedFen, answers: answers,
+            waited: pools[index].waits.totalCount,
+            waitP99Ns: pools[index].waits.totalCount > 0
+                ? pools[index].waits.valueAtPercentile(99) : 0,
+            waitMostNs: pools[index].waits.totalCount > 0 ? pools[index].waits.maxRecorded : 0,
             stranded: left - books.lost, quarantined: books.lost,
             unserved: possible > happy ? possible - happy : 0)
     }

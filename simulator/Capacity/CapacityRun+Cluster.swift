@@ -97,8 +97,9 @@ extension CapacityRun where Queue: ~Copyable {
     /// Frames leave once durable, and arrive in the order in which they left: links between nodes
     /// are streams, and what they carry beside grabs is too little to be queued.
     mutating func sendFrames(from node: Int, leavesNs: UInt64) {
-        if closes { watchDeadline(node) }
+        if effects.nextDeadlineMs != .max { watchDeadline(node) }
         if effects.frames.isEmpty { return }
+        framesSent &+= UInt64(effects.frames.count)
         for index in 0..<effects.frames.count {
             queue.push(
                 timeNs: leavesNs &+ links.frameNs,
@@ -122,14 +123,15 @@ extension CapacityRun where Queue: ~Copyable {
         stepAside(node)
     }
 
-    /// A step beside the queue of requests.
+    /// A step beside the queue of requests: those who waited for units may be answered.
     private mutating func stepAside(_ node: Int) {
         nodes[node].step(batch, now: instant(nowNs), into: &effects)
-        journalBytes &+= UInt64(effects.journal.count)
-        journalChecksum = Checksum.crc32c(effects.journal.bytes, continuing: journalChecksum)
-        effects.journal.removeAll()
-        sendFrames(from: node, leavesNs: nowNs)
-        effects.removeAll()
+        for index in 0..<effects.replies.count {
+            let slot = Int(effects.replies[index].ticket.connection)
+            guard effects.replies[index].outcome == .granted else { continue }
+            pools[Int(flights[slot].pool)].waited(nowNs &- flights[slot].arrivedNs)
+        }
+        leave(node, nowNs)
         batch.removeAll()
     }
 

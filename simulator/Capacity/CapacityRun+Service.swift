@@ -66,7 +66,7 @@ extension CapacityRun where Queue: ~Copyable {
         }
         if !batch.requests.isEmpty { costNs &+= step(node, &work) }
         let doneNs = nowNs &+ costNs
-        leave(node, doneNs)
+        finish(node, doneNs)
         load.add(node, fromNs: nowNs, costNs: costNs)
         servers[node].serving = UInt32(truncatingIfNeeded: count)
         servers[node].served &+= UInt64(count)
@@ -117,9 +117,15 @@ extension CapacityRun where Queue: ~Copyable {
 
     /// What a batch brought about leaves the node.
     @inline(__always)
-    private mutating func leave(_ node: Int, _ doneNs: UInt64) {
+    private mutating func finish(_ node: Int, _ doneNs: UInt64) {
         for index in 0..<answered.count { tell(answered[index], leavesNs: doneNs) }
-        guard !batch.requests.isEmpty else { return }
+        answered.removeAll()
+        if !batch.requests.isEmpty { leave(node, doneNs) }
+    }
+
+    /// What a step brought about leaves the node.
+    @inline(__always)
+    mutating func leave(_ node: Int, _ doneNs: UInt64) {
         let durableNs = journal(node, doneNs)
         for index in 0..<effects.replies.count {
             let slot = effects.replies[index].ticket.connection

@@ -20,6 +20,8 @@ struct PoolProgress: ~Copyable {
     private(set) var granted: UInt64 = 0
     private(set) var grantedFen: Fen = 0
     private(set) var latencies = Self.histogram()
+    /// How long those waited at their slice who were granted what others did not need.
+    private(set) var waits = Self.histogram()
 
     static let error: UInt8 = 16
 
@@ -73,6 +75,8 @@ struct PoolProgress: ~Copyable {
         granted &+= 1
         grantedFen &+= fen
     }
+
+    mutating func waited(_ waitNs: UInt64) { waits.record(waitNs) }
 
     @inline(__always)
     mutating func tell(_ outcome: UInt8, latencyNs: UInt64) {

@@ -50,7 +50,7 @@ extension RainSlice {
             totals.quarantined, totals.quarantinedFen,
         ] { sink.append(integer: value) }
         Self.write(heldRanges, into: &sink)
-        Self.write(isSealed ? lastReturn.ranges : [], into: &sink)
+        Self.write(lastReturn?.ranges ?? [], into: &sink)
         sink.append(integer: UInt32(runs.count))
         for run in runs {
             sink.append(integer: UInt64(run.firstClaim))

@@ -46,8 +46,17 @@ public struct RainSlice: ~Copyable {
 
     public private(set) var creditedNumber: UInt32 = 0
     public private(set) var returnedNumber: UInt32 = 0
+    /// Packets that the last lease brought.
+    private var lastCredit: Int64 = 0
     public private(set) var isSealed = false
-    private var sealing: Transfer?
+    /// The last return, and whether its home is known to have taken it.
+    private(set) var lastReturn: Transfer?
+    private var isReturnTaken = true
+    /// The last recall that it answered, and whether anything has come to it since the one before
+    /// or since: not part of what entries make.
+    private var sweptRound: UInt64 = 0
+    private var wasQuiet = false
+    private var isUntouched = false
 
     @usableFromInline
     struct GrantRun {
@@ -167,11 +176,13 @@ extension RainSlice {
     /// Applies a claim that `decide` granted or the journal holds.
     ///
     /// - Precondition: `packet` is the next one.
+    /// - Returns: whether a range of packets has ended: the slice may be running low.
+    @discardableResult
     @inlinable @inline(__always)
     public mutating func apply(
         _ user: UserID, hash: UInt64, requestHash: UInt64, packet: Int64, amountFen: Fen,
         timeMs: UnixMs
-    ) {
+    ) -> Bool {
         precondition(headLeft > 0 && packet == nextPacket)
         let position = users.count
         if packet != runEnd { runs.append(GrantRun(firstClaim: position, firstPacket: packet)) }
@@ -189,7 +200,9 @@ extension RainSlice {
         totals.held &-= 1
         totals.granted &+= 1
         totals.grantedFen &+= amountFen
-        if headLeft == 0 { takeNextRange() }
+        if headLeft > 0 { return false }
+        takeNextRange()
+        return true
     }
 
     @usableFromInline
@@ -286,18 +299,52 @@ extension RainSlice {
         }
         precondition(!isSealed)
         creditedNumber = transfer.number
+        lastCredit = transfer.units
         if isQuarantined {
             totals.credited += transfer.units
             totals.quarantined += transfer.units
             totals.quarantinedFen += amountFen
             return
         }
+        isUntouched = false
         for range in transfer.ranges where range.count > 0 {
             held.append(range)
             totals.held += range.count
             totals.credited += range.count
         }
+        cutLowMark(transfer.units)
         if headLeft == 0 { takeNextRange() }
+    }
+
+    /// Lets a range end where little of a lease is left: there the slice asks for more, and the
+    /// hot path has nothing to compare.
+    private mutating func cutLowMark(_ units: Int64) {
+        var left = Self.lowMark(units)
+        guard left >= Self.leastMark else { return }
+        for index in held.indices.reversed() {
+            guard held[index].count > left else {
+                left -= held[index].count
+                if left == 0 { return }
+                continue
+            }
+            let range = held[index]
+            held[index].count -= left
+            held.insert(
+                UnitRange(start: range.start + held[index].count, count: left), at: index + 1)
+            return
+        }
+    }
+
+    /// Of what is left of a lease when more is asked for: what is granted in a few milliseconds.
+    static func lowMark(_ units: Int64) -> Int64 { units / 32 }
+
+    /// Of smaller leases nothing is asked ahead: those who come last wait for theirs.
+    private static let leastMark: Int64 = 8
+
+    /// Whether so few packets are left of what it was given that it should have more.
+    public var isLow: Bool {
+        let mark = Self.lowMark(lastCredit)
+        return mark >= Self.leastMark && totals.held <= mark
     }
 
     /// Takes packets that it was given before: only a built-in bug does (see `Mutant`).
@@ -310,27 +357,53 @@ extension RainSlice {
     public var heldRanges: [UnitRange] {
         var ranges: [UnitRange] = []
         if headLeft > 0 { ranges.append(UnitRange(start: nextPacket, count: headLeft)) }
-        ranges += held[headIndex...]
+        for range in held[headIndex...] {
+            if let last = ranges.last, last.start + last.count == range.start {
+                ranges[ranges.count - 1].count += range.count
+            } else {
+                ranges.append(range)
+            }
+        }
         return ranges
     }
 
     /// The transfer that gives everything back and ends this slice's granting.
+    ///
+    /// - Precondition: no earlier return is on its way.
     public var finalReturn: Transfer {
-        Transfer(
-            pool: pool, slice: slice, number: returnedNumber + 1, final: true,
-            ranges: isQuarantined ? [] : heldRanges)
+        precondition(isReturnTaken)
+        return giving(isQuarantined ? [] : heldRanges, final: true)
     }
 
-    /// Gives packets back. A number that came before changes nothing.
+    /// The transfer that gives back all it holds; nil: there is nothing, or an earlier return is
+    /// on its way.
+    public var partialReturn: Transfer? {
+        guard totals.held > 0, isReturnTaken, !isSealed, !isQuarantined else { return nil }
+        return giving(heldRanges, final: false)
+    }
+
+    private func giving(_ ranges: [UnitRange], final: Bool) -> Transfer {
+        Transfer(
+            pool: pool, slice: slice, number: returnedNumber + 1, final: final, ranges: ranges)
+    }
+
+    /// Whether an entry's return follows from what is here.
+    public func follows(_ transfer: Transfer) -> Bool {
+        !isSealed && transfer.number == returnedNumber + 1 && returnedNumber < .max
+            && transfer.ranges == (isQuarantined ? [] : heldRanges)
+            && (transfer.final || totals.held > 0)
+    }
+
+    /// Gives packets back: all there are. A number that came before changes nothing.
     public mutating func giveBack(_ transfer: Transfer) {
         guard transfer.number == returnedNumber + 1 else {
             precondition(transfer.number <= returnedNumber, "a return is missing")
             return
         }
         returnedNumber = transfer.number
-        precondition(transfer.final, "slices return all they hold")
-        isSealed = true
-        sealing = transfer
+        isSealed = transfer.final
+        lastReturn = transfer
+        isReturnTaken = false
         guard !isQuarantined else { return }
         precondition(transfer.ranges == heldRanges)
         totals.returned += totals.held
@@ -340,12 +413,31 @@ extension RainSlice {
         headIndex = 0
     }
 
-    /// The final return, to be sent until the home confirms it.
+    /// Whether it may give back the last it holds: no earlier return is on its way.
+    public var canSeal: Bool { !isSealed && isReturnTaken }
+
+    /// The return that the home has not taken, as far as is known here: it is sent again.
+    public var unacknowledgedReturn: Transfer? { isReturnTaken ? nil : lastReturn }
+
+    /// The home has taken a return. Not journaled: after a restart it is asked again.
+    public mutating func acknowledgeReturn(_ number: UInt32) {
+        if number == returnedNumber { isReturnTaken = true }
+    }
+
+    /// Answers a recall, once what it held is given back.
     ///
-    /// - Precondition: the slice is sealed.
-    public var lastReturn: Transfer {
-        guard let sealing else { preconditionFailure("nothing was returned") }
-        return sealing
+    /// - Returns: whether it holds nothing, and nothing has come to it since it answered the
+    ///   round `after`.
+    public mutating func sweep(_ round: UInt64, after: UInt64) -> Bool {
+        let isEmpty = totals.held == 0 && isUntouched
+        if sweptRound == round {
+            wasQuiet = wasQuiet && isEmpty
+        } else {
+            wasQuiet = isEmpty && sweptRound == after && after != 0
+            sweptRound = round
+            isUntouched = totals.held == 0
+        }
+        return wasQuiet
     }
 
     /// Whether a claim on `packet` is what can come next.
@@ -375,9 +467,10 @@ extension RainSlice {
         returnedNumber = returned
         isSealed = sealed
         isQuarantined = quarantined
-        if sealed {
-            sealing = Transfer(
-                pool: pool, slice: slice, number: returned, final: true, ranges: returnedRanges)
+        if returned > 0 {
+            lastReturn = Transfer(
+                pool: pool, slice: slice, number: returned, final: sealed, ranges: returnedRanges)
+            isReturnTaken = false
         }
         held = ranges
         headIndex = 0

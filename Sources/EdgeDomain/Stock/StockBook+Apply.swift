@@ -20,7 +20,7 @@ extension StockBook {
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined:
             applySlice(entry, header)
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed:
+            .poolClosed, .poolSoldOut:
             false
         }
     }
@@ -53,7 +53,7 @@ extension StockBook {
                 if let slot = slot(of: pool, slice: slice) { applyQuarantined(slot) } else { false }
             case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
                 .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
-                .poolLeased, .poolTookBack, .poolClosed:
+                .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut:
                 false
             }
         if applied { noteTime(header) }

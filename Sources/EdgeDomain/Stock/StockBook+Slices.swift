@@ -108,6 +108,36 @@ extension StockBook {
         slices[slot].returnTaken = max(slices[slot].returnTaken, number)
     }
 
+    // MARK: Running low
+
+    /// Of smaller leases nothing is asked ahead: those who come last wait for theirs.
+    private static let leastAhead: Int64 = 256
+
+    /// Whether so few units are left of what the slice was given that it should have more.
+    public func isLow(slot: Int) -> Bool { slices[slot].held <= slices[slot].lowMark }
+
+    /// Answers a recall, once what the slice held is given back.
+    ///
+    /// - Returns: whether it holds nothing, and nothing has come to it since it answered the
+    ///   round `after`.
+    public mutating func sweep(slot: Int, _ round: UInt64, after: UInt64) -> Bool {
+        let holdsNothing = slices[slot].held == 0
+        if slices[slot].sweptRound == round {
+            slices[slot].wasQuiet =
+                slices[slot].wasQuiet && holdsNothing && slices[slot].isUntouched
+        } else {
+            slices[slot].wasQuiet =
+                holdsNothing && slices[slot].isUntouched && slices[slot].sweptRound == after
+                && after != 0
+            slices[slot].sweptRound = round
+            slices[slot].isUntouched = holdsNothing
+        }
+        return slices[slot].wasQuiet
+    }
+
+    /// The last return that a slice has made.
+    public func returnNumber(slot: Int) -> UInt32 { slices[slot].returnNumber }
+
     // MARK: Applying
 
     mutating func applyOpened(
@@ -159,6 +189,8 @@ extension StockBook {
             slices[slot].quarantined += units
         } else {
             slices[slot].held += units
+            slices[slot].isUntouched = false
+            slices[slot].lowMark = units >= Self.leastAhead ? units / 32 : -1
         }
         precondition(slices[slot].booksHold)
         return true

@@ -142,6 +142,12 @@ struct SliceRecord: BitwiseCopyable {
     /// Not part of the state that entries make: the home's answer, which is asked for again
     /// after a restart.
     @usableFromInline var returnTaken: UInt32 = 0
+    // Nor these: below how many units it asks for more, the last recall that it answered, and
+    // whether anything has come to it since the one before or since.
+    @usableFromInline var lowMark: Int64 = 0
+    @usableFromInline var sweptRound: UInt64 = 0
+    @usableFromInline var wasQuiet = false
+    @usableFromInline var isUntouched = false
 
     @usableFromInline
     init(pool: PoolKey, slice: UInt32, salt: UInt64, priceFen: Fen, holdMs: Int64) {
@@ -166,7 +172,12 @@ struct SliceRecord: BitwiseCopyable {
     /// reserved again from this slice, out of play, for an operator to resolve.
     @inlinable
     mutating func release(_ units: Int64) {
-        if isOver { quarantined += units } else { held += units }
+        if isOver {
+            quarantined += units
+        } else {
+            held += units
+            isUntouched = isUntouched && units == 0
+        }
     }
 
     @usableFromInline

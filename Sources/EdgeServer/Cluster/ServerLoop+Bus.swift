@@ -19,7 +19,7 @@ extension ServerLoop {
 
     /// A frame of another node.
     func received(_ frame: Frame, for shard: ShardID) {
-        if case .announce = frame {
+        if frame.isForEveryCore {
             for peer in peers.indices { pass(frame, to: peer) }
         } else {
             pass(frame, to: Int(shard) % peers.count)

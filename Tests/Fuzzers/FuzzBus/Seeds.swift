@@ -30,10 +30,17 @@ enum Seeds {
         let frames: [Frame] = [
             .open(definition, slice: 1, control), .control(pool, slice: 1, control),
             .lease(transfer), .returnTaken(pool, slice: 1, number: 1),
-            .recall(pool, slice: 1, round: 1), .inquire(pool, slice: 1, inquiry: 1),
+            .recall(Recall(pool: pool, part: 0, round: 1, after: 0)),
+            .inquire(pool, slice: 1, inquiry: 1),
             .opened(pool, slice: 1), .controlled(pool, slice: 1, version: 1),
             .leaseTaken(pool, slice: 1, number: 1), .returned(transfer),
-            .ask(pool, slice: 1, wanted: 1), .nothingToReturn(pool, slice: 1, round: 1),
+            .ask(UnitsAsked(pool: pool, slice: 1, after: 1, wanted: 1, least: 1)),
+            .swept(
+                Sweep(
+                    pool: pool, part: 0, round: 1,
+                    slices: [SweptSlice(slice: 1, returnNumber: 1, isQuiet: true)])),
+            .freed(pool, slice: 1, generation: 1),
+            .soldOut(pool, SoldOut(part: 0, epoch: 1, generation: 1, left: 0)),
             .report(pool, slice: 1, inquiry: 1, SliceTotals()),
             .announce(definition, control, closed: true),
         ]

@@ -114,7 +114,7 @@ extension SimulatedNode {
         case .command(let id, let hops, let request, let payload):
             cores[core].batch.append(owing(id, hops, request, peer, core), payload: payload)
         case .frame(_, let frame):
-            if case .announce = frame {
+            if frame.isForEveryCore {
                 for other in cores.indices {
                     cores[other].batch.frames.append(frame)
                     scheduleTick(other)

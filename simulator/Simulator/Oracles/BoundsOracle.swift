@@ -24,7 +24,9 @@ final class BoundsOracle: Oracle {
             limit(
                 "bytes wait for the journal", core.pending.count + core.writer.backlogBytes,
                 SimulatedCore.mostBacklogBytes + Self.mostStepBytes)
-            limit("operators wait", core.node.waiting.count, EdgeNode.settlingLimit)
+            limit(
+                "requests wait for slices", core.node.waiting.count,
+                EdgeNode.settlingLimit + Limits.waitersPerCore)
         }
         if node.backlog.count > SimulatedNode.mostBacklog + 8 * node.cores.count {
             world.fail(name, "node \(node.index): \(node.backlog.count) events wait for SIGCONT")

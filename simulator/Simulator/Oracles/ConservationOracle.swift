@@ -15,8 +15,10 @@ final class ConservationOracle: Oracle {
         guard operation.kind == .info, let state = answer["state"]?.text else { return }
         func value(_ key: String) -> Int64 { answer[key]?.integer ?? 0 }
         let isStock = world.pools[operation.pool].isStock
-        // A node on its own leases all it has: what stays behind would never be granted.
-        if state == "open", value(isStock ? "available" : "remaining") != value("leased") {
+        // Whoever has a part to himself has all of it: what stays behind would never be granted.
+        if state == "open", hasSingleSlices(world, operation),
+            value(isStock ? "available" : "remaining") != value("leased")
+        {
             return world.fail(
                 name, "\(world.pools[operation.pool].name): units stay in the treasury: \(answer)")
         }
@@ -35,6 +37,12 @@ final class ConservationOracle: Oracle {
         }
     }
 
+    /// Whether each part of a pool is one slice's. Others keep something back for those who ask.
+    private func hasSingleSlices(_ world: World, _ operation: Operation) -> Bool {
+        let plan = world.pools[operation.pool]
+        return Int(plan.slicesMade) == max(1, plan.regions.count)
+    }
+
     /// OK says that the slices have, at some moment since, all that the pool was given: a node on
     /// its own keeps nothing back.
     private func checkLeased(_ world: World, _ operation: Operation, _ sentNs: UInt64) {
@@ -42,7 +50,7 @@ final class ConservationOracle: Oracle {
         let history = world.histories[operation.node]
         let homes = history.home(plan.key, since: sentNs)
         guard let definition = history.live.definitions[plan.key],
-            homes.allSatisfy({ !$0.control.closing })
+            hasSingleSlices(world, operation), homes.allSatisfy({ !$0.control.closing })
         else { return }
         let credited = (0..<definition.slices).reduce(Int64(0)) { sum, slice in
             let states = history.slice(plan.key, slice, since: sentNs)

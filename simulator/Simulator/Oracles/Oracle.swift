@@ -16,6 +16,8 @@ protocol Oracle: AnyObject {
     func left(_ world: World, _ operation: Operation, _ answer: [UInt8])
     /// A step of a node has just made an entry. Its history's `live` is as it was before.
     func wrote(_ world: World, _ node: Int, _ header: EntryHeader, _ entry: Entry)
+    /// The journal has committed an entry; its history's `fold` has taken it.
+    func committed(_ world: World, _ node: Int, _ entry: Entry)
     /// A node has come back from its disk.
     func restarted(_ world: World, _ node: SimulatedNode)
     /// A node's reconciler has had a turn.
@@ -31,6 +33,7 @@ extension Oracle {
     ) {}
     func left(_ world: World, _ operation: Operation, _ answer: [UInt8]) {}
     func wrote(_ world: World, _ node: Int, _ header: EntryHeader, _ entry: Entry) {}
+    func committed(_ world: World, _ node: Int, _ entry: Entry) {}
     func restarted(_ world: World, _ node: SimulatedNode) {}
     func reconciled(_ world: World, _ node: SimulatedNode) {}
     func ended(_ world: World) {}
@@ -44,7 +47,7 @@ enum Oracles {
             TermsOracle(operators), OrdersOracle(), HoldsOracle(), PaymentsOracle(),
             DurabilityOracle(), SingleHistoryOracle(), ConvergenceOracle(), ConservationOracle(),
             BooksOracle(), OperatorsOracle(), ReadsOracle(), RefusalsOracle(operators),
-            BoundsOracle(),
+            BoundsOracle(), StrandedOracle(),
         ]
     }
 }

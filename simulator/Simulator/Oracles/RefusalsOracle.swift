@@ -4,8 +4,8 @@ import EdgeTypes
 /// A refusal is true: something was so, at a moment between question and answer, that the promise
 /// allows to refuse for.
 ///
-/// A user's units are in one slice of the pool. It may be dry while others are not; what it holds
-/// must be out.
+/// A user's units are in one slice of the pool: what it holds must be out. What others hold is the
+/// stranded oracle's.
 final class RefusalsOracle: Oracle {
     let name = "refusals"
 

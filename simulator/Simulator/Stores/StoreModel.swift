@@ -147,7 +147,8 @@ public final class StoreModel: LedgerStore {
                     Payment(order: refused.order, payment: refused.payment, bought: false))
             case .claim, .orderReserved, .orderCancelled, .orderExpired, .orderRefunded,
                 .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-                .poolClosed, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
+                .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
+                .sliceReturned,
                 .sliceQuarantined:
                 break
             }

@@ -119,7 +119,8 @@ struct NodeBooks {
         case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused:
             applyOrder(entry, ns: ns)
-        case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed:
+        case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed,
+            .poolSoldOut:
             applyHome(entry)
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined:
             applySlice(entry)
@@ -154,7 +155,15 @@ struct NodeBooks {
                 $0.unleased += units
             }
         case .poolLeased(let transfer): change(transfer.pool) { $0.unleased -= transfer.units }
-        case .poolTookBack(let transfer): change(transfer.pool) { $0.returned += transfer.units }
+        case .poolTookBack(let transfer):
+            change(transfer.pool) {
+                if transfer.final {
+                    $0.returned += transfer.units
+                } else {
+                    $0.unleased += transfer.units
+                }
+            }
+        case .poolSoldOut: break
         case .poolClosed(let key): change(key) { $0.isClosed = true }
         default: preconditionFailure("not an entry of a pool's home")
         }
@@ -196,7 +205,9 @@ struct NodeBooks {
                 }
             }
         case .sliceReturned(let transfer):
+            let fen = transfer.final ? 0 : sumFen(transfer)
             change(SliceKey(pool: transfer.pool, slice: transfer.slice)) {
+                $0.creditedFen -= fen
                 $0.totals.held -= transfer.units
                 $0.totals.returned += transfer.units
                 $0.isSealed = $0.isSealed || transfer.final

@@ -181,6 +181,7 @@ final class NodeHistory {
                 seeds[.of(definition.kind.family, definition.name)] = definition.seed
             }
             try fold.apply(frame.header, entry)
+            for oracle in world.oracles { oracle.committed(world, node, entry) }
         } catch {
             contradict(frame, "breaks the rules: \(error)")
         }

@@ -21,6 +21,10 @@ extension World {
             enter(.answers)
         case .answers:
             guard clients.isIdle else { return }
+            enter(.demand)
+            demand = Demand(self)
+        case .demand:
+            guard clients.isIdle, demand?.advance() ?? true else { return }
             enter(.again)
             clients.askAgain()
         case .again:

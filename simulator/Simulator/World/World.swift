@@ -29,6 +29,7 @@ public final class World {
     /// Armed faults that have been set off.
     var struck: [Bool]
     var phase = Phase.crowd
+    var demand: Demand?
     var phaseSinceNs: UInt64 = 0
     /// Answers and rows so far, and when the last came.
     var progressCount: UInt64 = 0
@@ -55,6 +56,8 @@ public final class World {
         case crowd
         /// Everything that was asked gets its answer.
         case answers
+        /// Users come who want what is left.
+        case demand
         /// Winners ask again.
         case again
         /// Power is lost everywhere, and winners ask once more.

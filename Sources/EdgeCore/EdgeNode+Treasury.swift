@@ -1,0 +1,217 @@
+import EdgeCluster
+import EdgeMemory
+import EdgeTypes
+
+/// A part of a treasury whose slices ask for what it does not have.
+struct DryPart: Hashable, Sendable {
+    var treasury: Int
+    var part: Int
+}
+
+/// At a pool's home: leases to those who ask, rounds that call units back, and certificates that
+/// nothing is left.
+extension EdgeNode {
+    mutating func asked(
+        _ asked: UnitsAsked, _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        if let ahead = treasuries[treasury].note(asked) {
+            lease(ahead, treasury, now: now, into: &effects)
+        }
+        if asked.wanted > 0 {
+            serveAsks(
+                treasury, treasuries[treasury].part(of: asked.slice), now: now, into: &effects)
+        }
+    }
+
+    /// Journals a lease and sends it.
+    private mutating func lease(
+        _ transfer: Transfer, _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        _ = journal(
+            .poolLeased(transfer), placement.home(of: transfer.pool), now: now, into: &effects)
+        treasuries[treasury].applyLease(transfer)
+        counters.leases &+= 1
+        unconfirmed.watch(treasury)
+        unconfirmed.isStale = true
+        isUnconfirmed = true
+        send(
+            .lease(transfer), to: placement.shard(of: transfer.pool, slice: transfer.slice),
+            into: &effects)
+    }
+
+    /// Gives what a part has to those who ask, and looks for more where that is not enough.
+    mutating func serveAsks(
+        _ treasury: Int, _ part: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        while !has(.lastUnitKept) || treasuries[treasury].parts[part].unleased.count != 1,
+            let transfer = treasuries[treasury].nextLease(part)
+        {
+            lease(transfer, treasury, now: now, into: &effects)
+        }
+        let soldOut = treasuries[treasury].parts[part].soldOut
+        let pool = treasuries[treasury].pool
+        for slice in treasuries[treasury].dropHopeless(part) {
+            send(
+                .soldOut(pool, soldOut), to: placement.shard(of: pool, slice: slice),
+                into: &effects)
+        }
+        seekRound(DryPart(treasury: treasury, part: part), now: now, into: &effects)
+    }
+
+    /// What came to a part by other ways than a slice's return.
+    mutating func serveAll(
+        _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        for part in treasuries[treasury].parts.indices {
+            if treasuries[treasury].parts[part].unleased.count > 0 {
+                withdraw(treasury, part, now: now, into: &effects)
+            }
+            serveAsks(treasury, part, now: now, into: &effects)
+        }
+    }
+
+    // MARK: Rounds
+
+    /// Begins a round where slices ask for what is not there, or notes when one may begin.
+    private mutating func seekRound(
+        _ dry: DryPart, now: Instant, into effects: inout EffectBuffer
+    ) {
+        guard let dueNs = treasuries[dry.treasury].roundDueNs(dry.part) else { return }
+        if !dryParts.contains(dry) { dryParts.append(dry) }
+        isUnconfirmed = true
+        guard now.monotonicNs >= dueNs else {
+            tailDueNs = min(tailDueNs, dueNs)
+            return
+        }
+        roundCount &+= 1
+        let place = UInt64(configuration.node) << 32 | UInt64(configuration.core)
+        let id = Hash64.mix(
+            Hash64.mix(UInt64(bitPattern: now.wallMs), now.monotonicNs),
+            Hash64.mix(roundCount, place))
+        let recall = treasuries[dry.treasury].beginRound(
+            dry.part, id: id | 1, nowNs: now.monotonicNs)
+        counters.rounds &+= 1
+        tailDueNs = min(tailDueNs, now.monotonicNs &+ Self.resendNs)
+        send(recall, into: &effects)
+    }
+
+    /// One frame to each node that has slices of the part, and to each such core of this one.
+    private mutating func send(_ recall: Recall, into effects: inout EffectBuffer) {
+        guard let pool = pools.find(recall.pool) else { return }
+        let home = placement.home(of: recall.pool)
+        var hasNode = Array(repeating: false, count: configuration.nodes)
+        var hasCore = Array(repeating: false, count: configuration.cores)
+        for slice in pools[pool].parts[Int(recall.part)] {
+            let shard = placement.shard(of: recall.pool, slice: slice)
+            guard let route = route(to: shard) else { continue }
+            if route.isCore {
+                if hasCore[route.core] { continue }
+                hasCore[route.core] = true
+            } else {
+                if hasNode[route.node] { continue }
+                hasNode[route.node] = true
+            }
+            if isLocal(shard) {
+                localFrames.append(.recall(recall))
+            } else {
+                effects.frames.append(
+                    OutboundFrame(to: route, shard: home, frame: .recall(recall)))
+            }
+        }
+    }
+
+    mutating func swept(
+        _ sweep: Sweep, _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        guard !treasuries[treasury].isClosed, !treasuries[treasury].control.closing else { return }
+        let part = Int(sweep.part)
+        switch treasuries[treasury].take(sweep) {
+        case .goesOn: return
+        case .over:
+            if has(.soldOutAtOnce) {
+                let left = treasuries[treasury].parts[part].unleased.count
+                certify(treasury, part, left: left, now: now, into: &effects)
+            }
+        case .soldOut(let left):
+            let standing = treasuries[treasury].parts[part].soldOut
+            if !standing.stands || standing.left != left {
+                certify(treasury, part, left: left, now: now, into: &effects)
+            }
+        }
+        serveAsks(treasury, part, now: now, into: &effects)
+    }
+
+    /// Rounds that are due, and those that were not answered.
+    mutating func passRounds(into effects: inout EffectBuffer) {
+        let now = current
+        let parts = dryParts
+        dryParts.removeAll { dry in
+            let treasury = treasuries[dry.treasury]
+            return treasury.isClosed || treasury.control.closing
+                || (treasury.roundSentNs(dry.part) == nil && !treasury.isAsked(dry.part))
+        }
+        for dry in parts where dryParts.contains(dry) {
+            if let sentNs = treasuries[dry.treasury].roundSentNs(dry.part) {
+                if now.monotonicNs >= sentNs &+ Self.resendNs,
+                    let recall = treasuries[dry.treasury].roundAgain(
+                        dry.part, nowNs: now.monotonicNs)
+                {
+                    send(recall, into: &effects)
+                }
+                let againNs =
+                    (treasuries[dry.treasury].roundSentNs(dry.part) ?? sentNs) &+ Self.resendNs
+                tailDueNs = min(tailDueNs, againNs)
+            } else {
+                seekRound(dry, now: now, into: &effects)
+            }
+        }
+    }
+
+    // MARK: Certificates
+
+    private mutating func certify(
+        _ treasury: Int, _ part: Int, left: Int64, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let pool = treasuries[treasury].pool
+        let home = placement.home(of: pool)
+        let epoch = shards[placement.localIndex(of: home)].epoch
+        let soldOut = treasuries[treasury].nextSoldOut(part, epoch: epoch, left: left)
+        _ = journal(.poolSoldOut(pool, soldOut), home, now: now, into: &effects)
+        treasuries[treasury].apply(soldOut)
+        tellEveryone(.soldOut(pool, soldOut), from: home, into: &effects)
+        learn(pool, soldOut, into: &effects)
+    }
+
+    /// Units have come back: the certificate no longer holds.
+    mutating func withdraw(
+        _ treasury: Int, _ part: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        guard treasuries[treasury].parts[part].soldOut.stands, !has(.soldOutForGood) else {
+            return
+        }
+        certify(treasury, part, left: -1, now: now, into: &effects)
+    }
+
+    mutating func denied(
+        _ slice: UInt32, _ generation: UInt32, _ treasury: Int, now: Instant,
+        into effects: inout EffectBuffer
+    ) {
+        let part = treasuries[treasury].part(of: slice)
+        guard treasuries[treasury].parts[part].soldOut.generation == generation,
+            !treasuries[treasury].isClosed
+        else { return }
+        withdraw(treasury, part, now: now, into: &effects)
+    }
+
+    /// Sends a frame to every other core of this node and to every other node.
+    mutating func tellEveryone(
+        _ frame: Frame, from home: ShardID, into effects: inout EffectBuffer
+    ) {
+        for core in 0..<configuration.cores where core != configuration.core {
+            effects.frames.append(OutboundFrame(to: .core(core), shard: home, frame: frame))
+        }
+        if configuration.nodes > 1 {
+            effects.frames.append(OutboundFrame(to: .everyNode, shard: home, frame: frame))
+        }
+    }
+}
