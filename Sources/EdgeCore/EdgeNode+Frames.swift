@@ -6,11 +6,32 @@ import EdgeTypes
 /// What a pool's home and its slices say to each other. Every frame may come twice.
 extension EdgeNode {
     mutating func send(_ frame: Frame, to shard: ShardID, into effects: inout EffectBuffer) {
-        if isLocal(shard) {
+        guard configuration.replica != nil else {
+            if isLocal(shard) {
+                localFrames.append(frame)
+            } else if let route = route(to: shard) {
+                effects.frames.append(OutboundFrame(to: route, shard: shard, frame: frame))
+            }
+            return
+        }
+        let source = source(of: frame)
+        if source == shard || (has(.framesOfOneCoreEarly) && isLocal(shard)) {
             localFrames.append(frame)
         } else if let route = route(to: shard) {
-            effects.frames.append(OutboundFrame(to: route, shard: shard, frame: frame))
+            // Shards of one core have other replicas each: what one says to the other waits
+            // until its own have it.
+            effects.frames.append(
+                OutboundFrame(
+                    to: route, shard: shard, frame: frame,
+                    stream: stream(of: source, frame)))
         }
+    }
+
+    /// Pools that promise the disk wait for it with what is said of them, too.
+    func stream(of source: ShardID?, _ frame: Frame) -> UInt8 {
+        guard let source else { return CommitStream.all }
+        let flags = pools.find(pool(of: frame)).map { pools[$0].streamFlags } ?? 0
+        return shards[placement.localIndex(of: source)].stream | flags
     }
 
     mutating func receive(_ frame: Frame, now: Instant, into effects: inout EffectBuffer) {
@@ -35,7 +56,7 @@ extension EdgeNode {
                 }
             }
         case .inquire(let key, let slice, let inquiry):
-            report(key, slice, inquiry, into: &effects)
+            report(key, slice, inquiry, now: now, into: &effects)
         case .recall(let recall): sweep(recall, now: now, into: &effects)
         case .soldOut(let key, let soldOut): learn(key, soldOut, into: &effects)
         case .announce(let definition, let control, let closed):
@@ -52,7 +73,7 @@ extension EdgeNode {
     }
 
     /// What no sound node sends: nothing of it may get into the journal.
-    private mutating func refuseFrame() { counters.errors &+= 1 }
+    mutating func refuseFrame() { counters.errors &+= 1 }
 
     // MARK: At a slice
 
@@ -106,13 +127,26 @@ extension EdgeNode {
             guard let slot = books[local].slot(of: key, slice: slice) else {
                 preconditionFailure("a slice that was just opened is not there")
             }
+            place(slot, pool, slice, local)
+        } else {
+            let opened = RainSlice(
+                definition: definition, pool: key, slice: slice, shard: header.shard,
+                poolIndex: pool, localShard: local, control: control)
+            if let slot = freeSlices.popLast() {
+                slices[slot] = opened
+                place(slot, pool, slice, local)
+            } else {
+                place(slices.append(opened), pool, slice, local)
+            }
+        }
+    }
+
+    /// Notes where a slice is; requests see it where its shard is served.
+    mutating func place(_ slot: Int, _ pool: Int, _ slice: UInt32, _ local: Int) {
+        if isLocal(shards[local].id) {
             pools[pool].open(slice, slot)
         } else {
-            let slot = slices.append(
-                RainSlice(
-                    definition: definition, pool: key, slice: slice, shard: header.shard,
-                    poolIndex: pool, localShard: local, control: control))
-            pools[pool].open(slice, slot)
+            pools[pool].hide(slice, slot)
         }
     }
 
@@ -252,8 +286,11 @@ extension EdgeNode {
     }
 
     private mutating func report(
-        _ key: PoolKey, _ slice: UInt32, _ inquiry: UInt64, into effects: inout EffectBuffer
+        _ key: PoolKey, _ slice: UInt32, _ inquiry: UInt64, now: Instant,
+        into effects: inout EffectBuffer
     ) {
+        // What a shard that may be another's by now holds is no news.
+        guard isLeased(placement.shard(of: key, slice: slice), now) else { return }
         guard let place = place(key, slice) else { return }
         let totals =
             place.isStock

@@ -26,7 +26,7 @@ extension EdgeNode {
     ///
     /// - Returns: where the run ended, at `limit` at the latest.
     mutating func grab(
-        _ batch: borrowing RequestBatch, from start: Int, to limit: Int, nowMs: UnixMs,
+        _ batch: borrowing RequestBatch, from start: Int, to limit: Int, now: Instant,
         into effects: inout EffectBuffer
     ) -> Int {
         plans.removeAll()
@@ -41,9 +41,9 @@ extension EdgeNode {
         for index in start..<end {
             let plan = plans[index - start]
             if plan.slot >= 0 {
-                grab(batch, index, plan, nowMs: nowMs, into: &effects)
+                grab(batch, index, plan, now: now, into: &effects)
             } else {
-                missed(batch.requests[index], plan, into: &effects)
+                missed(batch.requests[index], plan, now: now, into: &effects)
             }
         }
         return end
@@ -81,7 +81,7 @@ extension EdgeNode {
     /// memory (150 ns, most of what a lone grab takes); where nothing is granted it is dropped.
     @inline(__always)
     private mutating func grab(
-        _ batch: borrowing RequestBatch, _ index: Int, _ plan: GrabPlan, nowMs: UnixMs,
+        _ batch: borrowing RequestBatch, _ index: Int, _ plan: GrabPlan, now: Instant,
         into effects: inout EffectBuffer
     ) {
         let user = batch.requests[index].user
@@ -90,7 +90,12 @@ extension EdgeNode {
         let poolIndex = slices[slot].poolIndex
         let local = slices[slot].localShard
         let waits = !pools[poolIndex].isMemory || slices[slot].awaitsDurability
-        let header = shards[local].following(nowMs)
+        if now.monotonicNs >= shards[local].leaseUntilNs && !has(.servesUnleased) {
+            return refuseUnleased(batch.requests[index].ticket, into: &effects)
+        }
+        if !shards[local].isTouched { touch(local) }
+        let stream = shards[local].stream | pools[poolIndex].streamFlags
+        let header = shards[local].following(now.wallMs)
         let journaled = effects.journal.count
         var amountFen: Fen = 0
         if slices[slot].holdsPackets && !batch.storageIsFull {
@@ -125,7 +130,7 @@ extension EdgeNode {
             effects.replies.append(
                 Reply(
                     ticket: batch.requests[index].ticket, shape: .grab, outcome: .granted,
-                    waitsForJournal: waits,
+                    waitsForJournal: waits, stream: stream,
                     fen: has(.replyOfAnotherAmount) && packet % 16 == 3 ? amountFen + 1 : amountFen,
                     packet: packet, timeMs: header.timeMs))
             if hasEnded { ranLow(slot, into: &effects) }
@@ -133,14 +138,15 @@ extension EdgeNode {
         }
         effects.journal.truncate(to: journaled)
         switch decision {
-        case .grant: refuseFull(batch.requests[index].ticket, waits, into: &effects)
+        case .grant:
+            refuseFull(batch.requests[index].ticket, waits, stream: stream, into: &effects)
         case .repeat(let position):
             let packet = slices[slot].packet(of: position)
             counters.grabs[Int(Outcome.repeat.rawValue)] &+= 1
             effects.replies.append(
                 Reply(
                     ticket: batch.requests[index].ticket, shape: .grab, outcome: .repeat,
-                    waitsForJournal: waits && !has(.repeatDoesNotWait),
+                    waitsForJournal: waits && !has(.repeatDoesNotWait), stream: stream,
                     fen: pools[poolIndex].amounts.amount(packet), packet: packet,
                     timeMs: slices[slot].timeMs(of: position)))
         case .refuse(.soldOut, _) where mayGetMore(rain: slot):
@@ -150,13 +156,15 @@ extension EdgeNode {
             effects.replies.append(
                 Reply(
                     ticket: batch.requests[index].ticket, shape: .grab, outcome: outcome,
-                    waitsForJournal: waits, timeMs: timeMs))
-        case .full: refuseFull(batch.requests[index].ticket, waits, into: &effects)
+                    waitsForJournal: waits && !has(.refusalsUncommitted), stream: stream,
+                    timeMs: timeMs))
+        case .full:
+            refuseFull(batch.requests[index].ticket, waits, stream: stream, into: &effects)
         case .needsRequest:
             counters.errors &+= 1
             effects.fail(
                 batch.requests[index].ticket, .badArgument,
-                "a request id is required where LIMIT > 1", waits: waits)
+                "a request id is required where LIMIT > 1", waits: waits, stream: stream)
         }
     }
 
@@ -167,8 +175,10 @@ extension EdgeNode {
     ) {
         let request = batch.requests[index]
         let plan = plan(request.pool, request.user, region: request.region)
-        guard plan.slot >= 0 else { return missed(request, plan, into: &effects) }
-        grab(batch, index, plan, nowMs: current.wallMs, into: &effects)
+        guard plan.slot >= 0 else {
+            return missed(request, plan, now: current, into: &effects)
+        }
+        grab(batch, index, plan, now: current, into: &effects)
     }
 
     /// What a slice's next packet holds.
@@ -189,13 +199,16 @@ extension EdgeNode {
     }
 
     private mutating func missed(
-        _ request: Request, _ plan: GrabPlan, into effects: inout EffectBuffer
+        _ request: Request, _ plan: GrabPlan, now: Instant, into effects: inout EffectBuffer
     ) {
         switch plan.slot {
         case GrabPlan.Miss.unknownPool:
             if isElsewhere(homeOf: request.pool) {
                 return forward(
                     request, nil, to: placement.home(of: request.pool), into: &effects)
+            }
+            guard isLeased(placement.home(of: request.pool), now) else {
+                return refuseUnleased(request.ticket, into: &effects)
             }
             counters.errors &+= 1
             effects.fail(request.ticket, .noRain, "no such rain", waits: false)
@@ -211,18 +224,23 @@ extension EdgeNode {
     }
 
     mutating func refuseFull(
-        _ ticket: Ticket, _ waits: Bool, into effects: inout EffectBuffer
+        _ ticket: Ticket, _ waits: Bool, stream: UInt8 = CommitStream.disk,
+        into effects: inout EffectBuffer
     ) {
         counters.errors &+= 1
         effects.fail(
-            ticket, .full, "no room for new grants; nothing was applied", waits: waits)
+            ticket, .full, "no room for new grants; nothing was applied", waits: waits,
+            stream: stream)
     }
 
     /// A user's claims on a rain, oldest first.
-    mutating func claims(_ request: Request, into effects: inout EffectBuffer) {
+    mutating func claims(_ request: Request, now: Instant, into effects: inout EffectBuffer) {
         let plan = plan(request.pool, request.user, region: request.region)
-        guard plan.slot >= 0 else { return missed(request, plan, into: &effects) }
+        guard plan.slot >= 0 else { return missed(request, plan, now: now, into: &effects) }
         let slot = Int(plan.slot)
+        guard isLeased(slices[slot].shard, now) else {
+            return refuseUnleased(request.ticket, into: &effects)
+        }
         let pool = slices[slot].poolIndex
         var rows: [Value] = []
         for position in slices[slot].claims(of: request.user) {

@@ -9,7 +9,7 @@ extension EdgeNode {
     mutating func reserve(
         _ request: Request, now: Instant, isFull: Bool, into effects: inout EffectBuffer
     ) {
-        guard let place = stockPlace(request, into: &effects) else { return }
+        guard let place = stockPlace(request, now, into: &effects) else { return }
         let (local, slot) = place
         let nowMs = max(now.wallMs, shards[local].timeMs)
         var decision = books[local].decideReserve(
@@ -47,11 +47,13 @@ extension EdgeNode {
 
     /// Where a request's SKU slice is; answers or forwards the request where it is not here.
     private mutating func stockPlace(
-        _ request: Request, into effects: inout EffectBuffer
+        _ request: Request, _ now: Instant, into effects: inout EffectBuffer
     ) -> (local: Int, slot: Int)? {
         guard let pool = pools.find(request.pool) else {
             if isElsewhere(homeOf: request.pool) {
                 forward(request, nil, to: placement.home(of: request.pool), into: &effects)
+            } else if !isLeased(placement.home(of: request.pool), now) {
+                refuseUnleased(request.ticket, into: &effects)
             } else {
                 effects.fail(request.ticket, .noStock, "no such SKU")
             }
@@ -64,6 +66,10 @@ extension EdgeNode {
         let shard = placement.shard(of: request.pool, slice: slice)
         guard isLocal(shard) else {
             forward(request, nil, to: shard, into: &effects)
+            return nil
+        }
+        guard isLeased(shard, now) else {
+            refuseUnleased(request.ticket, into: &effects)
             return nil
         }
         let slot = Int(pools[pool].slots[Int(slice)])
@@ -85,6 +91,7 @@ extension EdgeNode {
         guard isLocal(shard) else {
             return forward(request, payload, to: shard, into: &effects)
         }
+        guard isLeased(shard, now) else { return refuseUnleased(request.ticket, into: &effects) }
         let local = placement.localIndex(of: shard)
         guard let owner = books[local].owner(of: request.order),
             !request.ownOnly || owner == request.user
@@ -209,8 +216,8 @@ extension EdgeNode {
     }
 
     /// A user's orders of a SKU.
-    mutating func orders(_ request: Request, into effects: inout EffectBuffer) {
-        guard let (local, slot) = stockPlace(request, into: &effects) else { return }
+    mutating func orders(_ request: Request, now: Instant, into effects: inout EffectBuffer) {
+        guard let (local, slot) = stockPlace(request, now, into: &effects) else { return }
         var rows = books[local].orders(slot: slot, user: request.user)
         if has(.ordersOfAnother) { rows = rows.dropLast() }
         effects.answer(

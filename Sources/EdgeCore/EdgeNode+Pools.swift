@@ -59,6 +59,7 @@ extension EdgeNode {
         guard isLocal(home) else {
             return forward(request, payload, to: home, into: &effects)
         }
+        guard isLeased(home, now) else { return refuseUnleased(request.ticket, into: &effects) }
         guard settling.count + inquiries.count < Self.settlingLimit else {
             return effects.fail(request.ticket, .tryAgain, "too many commands are waiting")
         }
@@ -102,7 +103,8 @@ extension EdgeNode {
             return effects.fail(request.ticket, .full, "the node knows \(Limits.pools) pools")
         }
         if definition.slices == 0 { definition.slices = automaticSlices(definition) }
-        if let problem = PoolRules.problem(definition) {
+        let hasReplicas = configuration.replica != nil
+        if let problem = PoolRules.problem(definition, hasReplicas: hasReplicas) {
             return effects.fail(request.ticket, .badArgument, problem)
         }
         // Slices without a treasury: their pool's creation was lost.
@@ -150,16 +152,29 @@ extension EdgeNode {
         _ definition: PoolDefinition, key: PoolKey, createdMs: UnixMs
     ) -> Int {
         let treasury = Treasury(definition, pool: key, createdMs: createdMs)
-        treasuries.append(treasury)
         let index = pools.add(definition, key: key, control: treasury.control)
-        pools[index].treasury = treasuries.count - 1
-        watchClosing(treasuries.count - 1)
-        return treasuries.count - 1
+        place(treasury, index)
+        return pools[index].treasury
+    }
+
+    /// Puts a treasury where its pool finds it.
+    mutating func place(_ treasury: Treasury, _ pool: Int) {
+        if let free = freeTreasuries.popLast() {
+            treasuries[free] = treasury
+            pools[pool].treasury = free
+        } else {
+            treasuries.append(treasury)
+            pools[pool].treasury = treasuries.count - 1
+        }
+        watchClosing(pools[pool].treasury)
     }
 
     mutating func watchClosing(_ treasury: Int) {
         let closesMs = treasuries[treasury].control.terms.closesMs
-        guard closesMs != 0, !treasuries[treasury].control.closing else { return }
+        // Whoever follows a shard watches nothing.
+        guard closesMs != 0, !treasuries[treasury].control.closing, isServedHere(treasury) else {
+            return
+        }
         let place = closings.firstIndex { $0.timeMs > closesMs } ?? closings.count
         closings.insert((timeMs: closesMs, pool: treasury), at: place)
         holdsChanged = true
@@ -324,9 +339,11 @@ extension EdgeNode {
             for frame in frames { receive(frame, now: now, into: &effects) }
         }
         guard !settling.isEmpty else { return }
+        let stream = operatorStream
         settling.removeAll { reply in
             guard treasuries[reply.treasury].isSettled else { return false }
-            effects.replies.append(Reply(ticket: reply.ticket, shape: .ok))
+            effects.replies.append(
+                Reply(ticket: reply.ticket, shape: .ok, stream: stream))
             return true
         }
     }
@@ -371,7 +388,8 @@ extension EdgeNode {
         var totals = inquiry.totals
         if has(.infoFenShort) { totals.grantedFen -= 1 }
         effects.answer(
-            inquiry.ticket, .map(PoolInfo.fields(treasury, totals, nowMs: now.wallMs)))
+            inquiry.ticket, .map(PoolInfo.fields(treasury, totals, nowMs: now.wallMs)),
+            stream: operatorStream)
     }
 
     /// Names after a cursor, in byte order.

@@ -23,21 +23,19 @@ extension EdgeNode {
 
     /// Asks for the memory that `replay` of this claim will read.
     public func prefetch(_ claim: Claim) {
-        guard let pool = pools.find(claim.pool), Int(claim.slice) < pools[pool].slots.count,
-            pools[pool].slots[Int(claim.slice)] >= 0, pools[pool].definition.kind != .stock
+        guard let pool = pools.find(claim.pool), let slot = pools[pool].held(claim.slice),
+            pools[pool].definition.kind != .stock
         else { return }
-        let slot = Int(pools[pool].slots[Int(claim.slice)])
         slices[slot].prefetch(slices[slot].hash(claim.user))
     }
 
     /// Applies a journaled claim. The fast path of a restart.
     public mutating func replay(_ claim: Claim, _ header: EntryHeader) throws(ReplayError) {
         let local = try follow(header)
-        guard let pool = pools.find(claim.pool), Int(claim.slice) < pools[pool].slots.count,
-            pools[pool].slots[Int(claim.slice)] >= 0, pools[pool].definition.kind != .stock,
+        guard let pool = pools.find(claim.pool), let slot = pools[pool].held(claim.slice),
+            pools[pool].definition.kind != .stock,
             placement.shard(of: claim.pool, slice: claim.slice) == header.shard
         else { throw ReplayError(header: header, reason: "a claim on an unknown slice") }
-        let slot = Int(pools[pool].slots[Int(claim.slice)])
         guard slices[slot].accepts(packet: claim.packet) else {
             throw ReplayError(header: header, reason: "packet \(claim.packet) is not the next")
         }
@@ -87,7 +85,10 @@ extension EdgeNode {
     }
 
     private func follow(_ header: EntryHeader) throws(ReplayError) -> Int {
-        guard Int(header.shard) < placement.shards, isLocal(header.shard) else {
+        guard Int(header.shard) < placement.shards,
+            configuration.replica == nil
+                ? isLocal(header.shard) : placement.core(of: header.shard) == configuration.core
+        else {
             throw ReplayError(header: header, reason: "not a shard of this core")
         }
         guard EntryRules.isSound(header) else {
@@ -102,6 +103,7 @@ extension EdgeNode {
     }
 
     private mutating func advance(_ local: Int, _ header: EntryHeader) {
+        if !shards[local].isTouched { touch(local) }
         shards[local].sequence = header.sequence
         shards[local].epoch = max(shards[local].epoch, header.epoch)
         shards[local].timeMs = max(shards[local].timeMs, header.timeMs)
@@ -172,11 +174,9 @@ extension EdgeNode {
     private mutating func replaySlice(
         _ entry: Entry, _ key: PoolKey, _ slice: UInt32, _ local: Int, _ header: EntryHeader
     ) throws(ReplayError) {
-        guard let pool = pools.find(key), Int(slice) < pools[pool].slots.count,
-            pools[pool].slots[Int(slice)] >= 0,
+        guard let pool = pools.find(key), let slot = pools[pool].held(slice),
             placement.shard(of: key, slice: slice) == header.shard
         else { throw ReplayError(header: header, reason: "an unknown slice") }
-        let slot = Int(pools[pool].slots[Int(slice)])
         if pools[pool].definition.kind == .stock {
             guard books[local].apply(entry, header) else {
                 throw ReplayError(header: header, reason: "a slice's entry does not follow")
@@ -232,7 +232,10 @@ extension EdgeNode {
 
     /// What the other cores of this node must know of the pools whose home is here.
     public var announcements: [Frame] {
-        treasuries.map { .announce($0.definition, $0.control, closed: $0.isClosed) }
+        treasuries.indices.filter { isServedHere($0) }.map {
+            let treasury = treasuries[$0]
+            return .announce(treasury.definition, treasury.control, closed: treasury.isClosed)
+        }
     }
 
     /// Takes another core's announcement before anything is served.
@@ -251,17 +254,12 @@ extension EdgeNode {
     public mutating func finishRecovery(
         cleanStop: Bool, now: Instant, into effects: inout EffectBuffer
     ) {
+        // With replicas nothing is served before the arbiter was read: see `serve`.
+        guard configuration.replica == nil else { return }
         current = now
         if !cleanStop && !has(.quarantineSkipped) {
-            for slot in 0..<slices.count
-            where pools[slices[slot].poolIndex].isMemory && !slices[slot].isQuarantined
-                && !slices[slot].isSealed && slices[slot].books.credited > 0
-            {
-                // One that never held anything has granted nothing.
-                _ = journal(
-                    .sliceQuarantined(slices[slot].pool, slice: slices[slot].slice),
-                    slices[slot].shard, now: now, into: &effects)
-                quarantine(slot)
+            for slot in 0..<slices.count where pools[slices[slot].poolIndex].isMemory {
+                quarantineRain(slot, now: now, into: &effects)
             }
         }
         for treasury in treasuries.indices {
@@ -271,7 +269,7 @@ extension EdgeNode {
         }
         // Answers to what an earlier process asked are none to what this one asks.
         nextInquiry = UInt64(clamping: now.wallMs) << 20 | 1
-        sealWhatCloses(now: now, into: &effects)
+        for local in 0..<shards.count { sealWhatCloses(local, now: now, into: &effects) }
         settle(now: now, into: &effects)
         if isUnconfirmed { resend(now: now, into: &effects) }
         // Nobody may come to ask before the first of them.
@@ -281,8 +279,11 @@ extension EdgeNode {
 
     /// Slices that were closing when the node stopped: what is missing of that is done, and what
     /// they returned is sent again. Whether the home has taken it is not journaled.
-    private mutating func sealWhatCloses(now: Instant, into effects: inout EffectBuffer) {
-        for slot in 0..<slices.count where !pools[slices[slot].poolIndex].isClosed {
+    mutating func sealWhatCloses(
+        _ local: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        for slot in 0..<slices.count
+        where slices[slot].localShard == local && !pools[slices[slot].poolIndex].isClosed {
             if slices[slot].control.closing {
                 sealRain(slot, now: now, into: &effects)
             } else if let transfer = slices[slot].unacknowledgedReturn {
@@ -291,19 +292,28 @@ extension EdgeNode {
                 send(.returned(transfer), to: placement.home(of: transfer.pool), into: &effects)
             }
         }
-        for pool in 0..<pools.count
-        where pools[pool].definition.kind == .stock && !pools[pool].isClosed {
-            for slice in 0..<pools[pool].slots.count where pools[pool].slots[slice] >= 0 {
-                let shard = placement.shard(of: pools[pool].key, slice: UInt32(slice))
-                sealStock(
-                    placement.localIndex(of: shard), Int(pools[pool].slots[slice]), now: now,
-                    into: &effects)
-            }
+        for slot in 0..<books[local].sliceCount {
+            guard let pool = pools.find(books[local].poolKey(slot: slot)), !pools[pool].isClosed
+            else { continue }
+            sealStock(local, slot, now: now, into: &effects)
         }
     }
 
+    /// Puts what a `memory` slice holds out of play, where it ever held anything.
+    mutating func quarantineRain(
+        _ slot: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        guard !slices[slot].isQuarantined, !slices[slot].isSealed,
+            slices[slot].books.credited > 0
+        else { return }
+        _ = journal(
+            .sliceQuarantined(slices[slot].pool, slice: slices[slot].slice),
+            slices[slot].shard, now: now, into: &effects)
+        quarantine(slot)
+    }
+
     /// Leases what a crash left in a treasury between its funding and its leases.
-    private mutating func leaseWhatIsLeft(
+    mutating func leaseWhatIsLeft(
         _ treasury: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         if has(.unleasedForgotten) { return }

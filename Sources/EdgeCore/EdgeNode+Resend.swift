@@ -51,6 +51,11 @@ struct Unconfirmed: Sendable {
         if let open = openReturns[item], open <= number { openReturns[item] = nil }
     }
 
+    /// Drops returns of slices that are not served here any more.
+    mutating func forget(where isGone: (Return) -> Bool) {
+        for item in returns where isGone(item) { openReturns[item] = nil }
+    }
+
     /// The slices whose returns are not taken, oldest first.
     mutating func returning() -> [Return] {
         returns.removeAll { openReturns[$0] == nil }
@@ -73,7 +78,7 @@ extension EdgeNode {
         if unconfirmed.dueNs == 0 { unconfirmed.dueNs = now.monotonicNs &+ Self.resendNs }
         if now.monotonicNs >= unconfirmed.dueNs, !has(.unconfirmedForgotten) {
             unconfirmed.dueNs = now.monotonicNs &+ Self.resendNs
-            for treasury in unconfirmed.next(Self.resentPools) {
+            for treasury in unconfirmed.next(Self.resentPools) where isServedHere(treasury) {
                 sendUnconfirmed(treasury, into: &effects)
             }
             for item in unconfirmed.returning() {
@@ -94,7 +99,7 @@ extension EdgeNode {
         unconfirmed.isStale = false
         var left: [Int] = []
         for treasury in unconfirmed.treasuries {
-            if treasuries[treasury].isConfirmed {
+            if treasuries[treasury].isConfirmed || !isServedHere(treasury) {
                 unconfirmed.isWatched[treasury] = false
             } else {
                 left.append(treasury)
@@ -120,18 +125,21 @@ extension EdgeNode {
 
     /// Tells a node that has just been linked of every pool whose home is here.
     mutating func greet(_ node: Int, into effects: inout EffectBuffer) {
-        for treasury in treasuries where isLocal(placement.home(of: treasury.pool)) {
+        for index in treasuries.indices where isServedHere(index) {
+            let treasury = treasuries[index]
             let home = placement.home(of: treasury.pool)
             effects.frames.append(
                 OutboundFrame(
                     to: .node(node), shard: home,
                     frame: .announce(
-                        treasury.definition, treasury.control, closed: treasury.isClosed)))
+                        treasury.definition, treasury.control, closed: treasury.isClosed),
+                    stream: shards[placement.localIndex(of: home)].stream))
             for part in treasury.parts where part.soldOut.stands {
                 effects.frames.append(
                     OutboundFrame(
                         to: .node(node), shard: home,
-                        frame: .soldOut(treasury.pool, part.soldOut)))
+                        frame: .soldOut(treasury.pool, part.soldOut),
+                        stream: shards[placement.localIndex(of: home)].stream))
             }
         }
         // What is open goes to it at once.

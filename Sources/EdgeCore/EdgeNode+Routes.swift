@@ -4,6 +4,48 @@ public import EdgeTypes
 
 /// Which shards are served here, and where whoever wants something of another one goes.
 extension EdgeNode {
+    /// Whether a treasury is there, and this core serves its shard.
+    func isServedHere(_ treasury: Int) -> Bool {
+        let home = placement.home(of: treasuries[treasury].pool)
+        return isLocal(home) && isHome(treasury, home)
+    }
+
+    func pool(of frame: Frame) -> PoolKey {
+        switch frame {
+        case .open(let definition, _, _), .announce(let definition, _, _):
+            return .of(definition.kind.family, definition.name)
+        case .control(let key, _, _), .returnTaken(let key, _, _), .inquire(let key, _, _),
+            .opened(let key, _), .controlled(let key, _, _), .leaseTaken(let key, _, _),
+            .freed(let key, _, _), .report(let key, _, _, _), .soldOut(let key, _):
+            return key
+        case .ask(let asked): return asked.pool
+        case .recall(let recall): return recall.pool
+        case .swept(let sweep): return sweep.pool
+        case .lease(let transfer), .returned(let transfer): return transfer.pool
+        }
+    }
+
+    /// The shard that a frame comes from; of what is for everyone: the pool's home; nil: several.
+    func source(of frame: Frame) -> ShardID? {
+        switch frame {
+        case .open(let definition, _, _), .announce(let definition, _, _):
+            return placement.home(of: .of(definition.kind.family, definition.name))
+        case .control(let key, _, _), .returnTaken(let key, _, _), .inquire(let key, _, _),
+            .soldOut(let key, _):
+            return placement.home(of: key)
+        case .recall(let recall): return placement.home(of: recall.pool)
+        case .swept: return nil
+        case .ask(let asked): return placement.shard(of: asked.pool, slice: asked.slice)
+        case .lease(let transfer): return placement.home(of: transfer.pool)
+        case .opened(let key, let slice), .controlled(let key, let slice, _),
+            .leaseTaken(let key, let slice, _), .freed(let key, let slice, _),
+            .report(let key, let slice, _, _):
+            return placement.shard(of: key, slice: slice)
+        case .returned(let transfer):
+            return placement.shard(of: transfer.pool, slice: transfer.slice)
+        }
+    }
+
     /// Whether a shard is served here, by this core.
     func isLocal(_ shard: ShardID) -> Bool {
         owners[Int(shard)] == UInt16(configuration.node)
@@ -28,22 +70,23 @@ extension EdgeNode {
         }
         var request = request
         if payload == nil { request.payload = -1 }
-        if !route.isCore {
-            guard request.hops < Limits.hops else {
-                counters.errors &+= 1
-                return effects.fail(
-                    request.ticket, .tryAgain, "shard \(shard) is on the move", waits: false)
-            }
-            request.hops += 1
+        // Cores and nodes may know of different owners for a while. Nothing goes back to the core
+        // that it came from: the place of its answer there is reserved once.
+        let goesBack =
+            route.isCore && route.core == Int(request.ticket.core)
+            && route.core != configuration.core
+        guard request.hops < Limits.hops, !goesBack else {
+            counters.errors &+= 1
+            return effects.fail(
+                request.ticket, .tryAgain, "shard \(shard) is on the move", waits: false)
         }
+        request.hops += 1
         counters.forwards &+= 1
         effects.forwards.append(Forward(to: route, request: request, payload: payload))
     }
 
-    /// Whether another node knows best which pools there are.
-    func isElsewhere(homeOf pool: PoolKey) -> Bool {
-        owners[Int(placement.home(of: pool))] != UInt16(configuration.node)
-    }
+    /// Whether another core or node knows best whether there is such a pool.
+    func isElsewhere(homeOf pool: PoolKey) -> Bool { !isLocal(placement.home(of: pool)) }
 
     /// Says who serves a shard from now on. Before recovery, as often as one likes.
     public mutating func setOwner(of shard: ShardID, to node: UInt16) {

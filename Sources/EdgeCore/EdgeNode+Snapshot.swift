@@ -42,16 +42,17 @@ extension EdgeNode {
         sink.append(integer: header.epoch)
         sink.append(integer: header.sequence)
         sink.append(integer: header.timeMs)
-        let homes = treasuries.indices.filter { placement.home(of: treasuries[$0].pool) == shard }
+        var homes: [Int] = []
+        for index in treasuries.indices where isHome(index, shard) { homes.append(index) }
         sink.append(integer: UInt32(homes.count))
         for index in homes {
             Self.write(treasuries[index].definition, treasuries[index].control, 0, into: &sink)
             treasuries[index].write(into: &sink)
         }
         var count: UInt32 = 0
-        for slot in 0..<slices.count where slices[slot].shard == shard { count += 1 }
+        for slot in 0..<slices.count where slices[slot].localShard == local { count += 1 }
         sink.append(integer: count)
-        for slot in 0..<slices.count where slices[slot].shard == shard {
+        for slot in 0..<slices.count where slices[slot].localShard == local {
             let pool = slices[slot].poolIndex
             Self.write(
                 pools[pool].definition, slices[slot].control, slices[slot].slice, into: &sink)
@@ -120,7 +121,9 @@ extension EdgeNode {
 
     private mutating func load(_ shard: ShardID, _ reader: inout SnapshotReader) throws {
         let local = placement.localIndex(of: shard)
-        guard isLocal(shard), shards[local].sequence == 0 else {
+        guard placement.core(of: shard) == configuration.core, shards[local].sequence == 0,
+            isLocal(shard) || configuration.replica != nil
+        else {
             throw SnapshotError(shard: shard, reason: "not an empty shard of this core")
         }
         guard try reader.integer(UInt32.self) == Self.snapshotVersion else {
@@ -159,7 +162,10 @@ extension EdgeNode {
                 throw SnapshotError(shard: shard, reason: problem)
             }
             openSlice(definition, key, slice, control, header)
-            try slices[slices.count - 1].restore(from: &reader, units: definition.units)
+            guard let pool = pools.find(key), let slot = pools[pool].held(slice) else {
+                preconditionFailure("a slice that was just opened is not there")
+            }
+            try slices[slot].restore(from: &reader, units: definition.units)
         }
         try books[local].loadSnapshot(reader.slice(reader.remaining))
         try adoptBook(local)
@@ -169,14 +175,12 @@ extension EdgeNode {
     }
 
     private mutating func restore(_ treasury: Treasury) {
-        treasuries.append(treasury)
         let index = pools.add(
             treasury.definition, key: treasury.pool, control: treasury.control)
-        pools[index].treasury = treasuries.count - 1
         pools[index].control = treasury.control
         pools[index].isClosed = treasury.isClosed
         pools[index].soldOut = treasury.parts.map(\.soldOut)
-        watchClosing(treasuries.count - 1)
+        place(treasury, index)
     }
 
     /// The pool table learns of the slices that a loaded stock book holds.
@@ -190,7 +194,7 @@ extension EdgeNode {
             if let problem { throw SnapshotError(shard: shards[local].id, reason: problem) }
             let pool = pools.add(
                 definition, key: key, control: books[local].control(slot: slot))
-            pools[pool].open(books[local].sliceNumber(slot: slot), slot)
+            place(slot, pool, books[local].sliceNumber(slot: slot), local)
         }
     }
 

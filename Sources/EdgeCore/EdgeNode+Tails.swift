@@ -341,6 +341,22 @@ extension EdgeNode {
         again(all, into: &effects)
     }
 
+    /// A shard is not served here any more: those who wait at its slices go where it is now.
+    mutating func releaseAll(_ local: Int, into effects: inout EffectBuffer) {
+        for tail in activeTails where tails[tail].local == local {
+            tails[tail].deniedGeneration = nil
+            release(SliceName(pool: tails[tail].key, slice: tails[tail].slice), into: &effects)
+        }
+    }
+
+    /// What was held of a shard is gone: its slices will be others.
+    mutating func forgetTails(_ local: Int) {
+        for tail in tails.indices where tails[tail].local == local {
+            let name = SliceName(pool: tails[tail].key, slice: tails[tail].slice)
+            if tailIndex[name] == tail { tailIndex[name] = nil }
+        }
+    }
+
     // MARK: What the treasury says
 
     /// What is left of a part of a pool, as its home has certified.
@@ -416,7 +432,7 @@ extension EdgeNode {
         for slice in pools[pool].localSlices where part.contains(slice) {
             let shard = placement.shard(of: recall.pool, slice: slice)
             let slot = Int(pools[pool].slots[Int(slice)])
-            guard slot >= 0, isLocal(shard) else { continue }
+            guard slot >= 0, isLocal(shard), isLeased(shard, now) else { continue }
             let local = placement.localIndex(of: shard)
             let transfer =
                 isStock ? books[local].returning(slot: slot) : slices[slot].partialReturn

@@ -115,7 +115,9 @@ extension EdgeNode {
                 localFrames.append(.recall(recall))
             } else {
                 effects.frames.append(
-                    OutboundFrame(to: route, shard: home, frame: .recall(recall)))
+                    OutboundFrame(
+                        to: route, shard: home, frame: .recall(recall),
+                        stream: shards[placement.localIndex(of: home)].stream))
             }
         }
     }
@@ -207,11 +209,14 @@ extension EdgeNode {
     mutating func tellEveryone(
         _ frame: Frame, from home: ShardID, into effects: inout EffectBuffer
     ) {
+        let stream = stream(of: home, frame)
         for core in 0..<configuration.cores where core != configuration.core {
-            effects.frames.append(OutboundFrame(to: .core(core), shard: home, frame: frame))
+            effects.frames.append(
+                OutboundFrame(to: .core(core), shard: home, frame: frame, stream: stream))
         }
         if configuration.nodes > 1 {
-            effects.frames.append(OutboundFrame(to: .everyNode, shard: home, frame: frame))
+            effects.frames.append(
+                OutboundFrame(to: .everyNode, shard: home, frame: frame, stream: stream))
         }
     }
 }

@@ -52,6 +52,13 @@ public struct EdgeNode: ~Copyable {
     /// What was sent and is not confirmed: see `EdgeNode+Resend.swift`.
     var unconfirmed = Unconfirmed()
 
+    /// Slices and treasuries that were given back, to be used again.
+    var freeSlices: [Int] = []
+    var freeTreasuries: [Int] = []
+    /// Of a cluster with replicas.
+    var replicas: Replicas?
+    /// The epoch of the configuration from which `owners` is known, by shard.
+    var epochs: [UInt32] = []
     // Slices that have run dry, and treasuries that have: see `EdgeNode+Tails.swift`.
     var tails: [Tail] = []
     var tailIndex: [SliceName: Int] = [:]
@@ -86,12 +93,18 @@ public struct EdgeNode: ~Copyable {
         shards = PlainList(capacity: max(1, count))
         for index in 0..<count {
             let id = ShardID(index * configuration.cores + configuration.core)
-            shards.append(ShardState(id: id))
+            shards.append(ShardState(id: id, isReplicated: configuration.replica != nil))
             books.append(StockBook(shard: id))
         }
         pools = PoolTable()
         owners = PlainList(capacity: configuration.shards)
-        for _ in 0..<configuration.shards { owners.append(UInt16(configuration.node)) }
+        let isReplicated = configuration.replica != nil
+        for _ in 0..<configuration.shards {
+            owners.append(isReplicated ? Self.nobody : UInt16(configuration.node))
+        }
+        guard let me = configuration.replica else { return }
+        replicas = Replicas(configuration, me, shards: shardIDs)
+        epochs = Array(repeating: 0, count: configuration.shards)
     }
 
     /// Takes one batch.
@@ -101,6 +114,7 @@ public struct EdgeNode: ~Copyable {
         _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
     ) {
         counters.steps &+= 1
+        if !batch.replicas.isEmpty { takeReplicaInputs(batch, now: now, into: &effects) }
         current = now
         isStorageFull = batch.storageIsFull
         if awaitsDurability && batch.isCaughtUp { durable() }
@@ -116,7 +130,7 @@ public struct EdgeNode: ~Copyable {
         while index < count {
             if batch.requests[index].operation == .grab {
                 let end = min(index + Self.prefetchWindow, count)
-                index = grab(batch, from: index, to: end, nowMs: now.wallMs, into: &effects)
+                index = grab(batch, from: index, to: end, now: now, into: &effects)
             } else {
                 dispatch(batch.requests[index], batch, now: now, into: &effects)
                 settle(now: now, into: &effects)
@@ -128,6 +142,7 @@ public struct EdgeNode: ~Copyable {
         effects.nextDeadlineMs = deadlineMs
         if tailDueNs != .max { passTails(into: &effects) }
         if isUnconfirmed { resend(now: now, into: &effects) }
+        if configuration.replica != nil { replicate(batch, now: now, into: &effects) }
     }
 
     mutating func dispatch(
@@ -135,12 +150,14 @@ public struct EdgeNode: ~Copyable {
         into effects: inout EffectBuffer
     ) {
         let payload = request.payload < 0 ? nil : batch.payloads[Int(request.payload)]
+        let first = effects.replies.count
+        defer { if configuration.replica != nil { mark(first, request, &effects) } }
         switch request.operation {
         case .grab: preconditionFailure("grabs go in runs")
-        case .claims: claims(request, into: &effects)
+        case .claims: claims(request, now: now, into: &effects)
         case .reserve:
             reserve(request, now: now, isFull: batch.storageIsFull, into: &effects)
-        case .orders: orders(request, into: &effects)
+        case .orders: orders(request, now: now, into: &effects)
         case .orderPay, .orderCancel, .orderRefund, .orderInfo:
             order(request, payload, now: now, into: &effects)
         case .poolCreate, .poolInfo, .poolWarm, .poolAlter, .poolPause, .poolResume, .poolClose,
@@ -153,7 +170,8 @@ public struct EdgeNode: ~Copyable {
     /// Everything that the passing of time alone brings about.
     private mutating func expire(now: Instant, into effects: inout EffectBuffer) {
         holdsChanged = true
-        for local in 0..<books.count where books[local].nextDeadlineMs <= now.wallMs {
+        for local in 0..<books.count
+        where shards[local].isServing && books[local].nextDeadlineMs <= now.wallMs {
             expireOrders(local, now: now, into: &effects)
         }
         let closeMs = has(.stockClosesLate) ? now.wallMs - 2_000 : now.wallMs
@@ -168,7 +186,9 @@ public struct EdgeNode: ~Copyable {
     mutating func earliestDeadlineMs() -> UnixMs {
         holdsChanged = false
         var deadline = closings.first?.timeMs ?? .max
-        for local in 0..<books.count { deadline = min(deadline, books[local].nextDeadlineMs) }
+        for local in 0..<books.count where shards[local].isServing {
+            deadline = min(deadline, books[local].nextDeadlineMs)
+        }
         // A wheel in the middle of its turn says `.min`, from which no clock can be taken off.
         return max(0, deadline)
     }
@@ -178,6 +198,7 @@ public struct EdgeNode: ~Copyable {
     /// The header of a shard's next entry.
     @inline(__always)
     mutating func nextHeader(_ local: Int, _ nowMs: UnixMs) -> EntryHeader {
+        if !shards[local].isTouched { touch(local) }
         counters.entries &+= 1
         let header = shards[local].following(nowMs)
         shards[local].advance(header)
@@ -200,6 +221,27 @@ struct ShardState: BitwiseCopyable, Sendable {
     var epoch: UInt32 = 1
     var sequence: UInt64 = 0
     var timeMs: UnixMs = 0
+    /// Until when no other process serves it, by the monotonic clock.
+    var leaseUntilNs: UInt64
+    /// On whom answers about it wait: see `CommitStream`.
+    var stream = CommitStream.disk
+    /// Requests are answered here.
+    var isServing: Bool
+    /// It is known that this step appends to it. Without replicas nobody asks.
+    var isTouched: Bool
+    /// Which partners are sent its entries as they come: bits by their number.
+    var followers: UInt16 = 0
+    /// Counts how often what was held of it was dropped.
+    var incarnation: UInt32 = 0
+    /// Its sequence before this step.
+    var stepStart: UInt64 = 0
+
+    init(id: ShardID, isReplicated: Bool) {
+        self.id = id
+        leaseUntilNs = isReplicated ? 0 : .max
+        isServing = !isReplicated
+        isTouched = !isReplicated
+    }
 
     /// The header of the entry that would follow. The shard's time is the later of its last
     /// entry and the wall clock.

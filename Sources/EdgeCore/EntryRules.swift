@@ -21,7 +21,7 @@ enum EntryRules {
         _ definition: PoolDefinition, _ control: PoolControl
     ) -> String? {
         if definition.name.isEmpty { return "a pool without a name" }
-        if let problem = PoolRules.problem(definition) { return problem }
+        if let problem = PoolRules.problem(definition, hasReplicas: true) { return problem }
         return problem(control, definition.kind)
     }
 
@@ -59,7 +59,9 @@ extension EdgeNode {
             return "a slice of another shard"
         }
         if let problem = pools.problem(definition, key) { return problem }
-        if let pool = pools.find(key), pools[pool].slots[Int(slice)] >= 0 {
+        if let pool = pools.find(key), pools[pool].definition == definition,
+            pools[pool].held(slice) != nil
+        {
             return "a slice is opened twice"
         }
         guard definition.kind == .stock else { return nil }
@@ -88,6 +90,7 @@ extension PoolTable {
         guard let pool = find(key) else {
             return count < Limits.pools ? nil : "more than \(Limits.pools) pools"
         }
-        return self[pool].definition == definition ? nil : "two definitions of one pool"
+        return self[pool].definition == definition || self[pool].isUnused
+            ? nil : "two definitions of one pool"
     }
 }

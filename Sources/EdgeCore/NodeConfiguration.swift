@@ -10,12 +10,20 @@ public struct NodeConfiguration: Sendable {
     /// This node's number in the cluster, and how many there are.
     public var node: Int
     public var nodes: Int
+    /// Of a cluster with replicas: the life of this process. Which shards it serves is told it
+    /// then (`ReplicaInput`), and pools may be `replicated`.
+    public var replica: ReplicaID?
+    /// Whether what is committed goes to a store: whoever becomes a replica must be able to ship it.
+    public var hasStore = true
     /// A built-in bug; only simulators set one.
     public var mutant: Mutant
+    var replicationMutant: ReplicationMutant {
+        ReplicationMutant(rawValue: mutant.rawValue) ?? .none
+    }
 
     public init(
         shards: Int = 64, cores: Int = 1, core: Int = 0, node: Int = 0, nodes: Int = 1,
-        mutant: Mutant = .none
+        replica: ReplicaID? = nil, mutant: Mutant = .none
     ) {
         precondition(core >= 0 && core < cores)
         precondition(node >= 0 && node < nodes && nodes <= Limits.nodes)
@@ -24,6 +32,7 @@ public struct NodeConfiguration: Sendable {
         self.core = core
         self.node = node
         self.nodes = nodes
+        self.replica = replica
         self.mutant = mutant
     }
 }

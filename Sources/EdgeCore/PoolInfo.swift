@@ -5,7 +5,7 @@ import EdgeTypes
 
 /// What makes a pool sound, whatever its kind.
 enum PoolRules {
-    static func problem(_ definition: PoolDefinition) -> String? {
+    static func problem(_ definition: PoolDefinition, hasReplicas: Bool) -> String? {
         guard definition.slices >= 1 && definition.slices <= UInt32(Limits.slices) else {
             return "SLICES must be 1 to \(Limits.slices)"
         }
@@ -20,7 +20,7 @@ enum PoolRules {
             return "fewer slices than regions"
         }
         if let problem = problem(definition.initial, definition.kind) { return problem }
-        guard definition.durability != .replicated else {
+        guard hasReplicas || definition.durability != .replicated else {
             return "durability replicated needs a cluster: this node is on its own"
         }
         return definition.kind == .stock

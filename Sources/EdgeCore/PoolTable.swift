@@ -7,10 +7,14 @@ import EdgeTypes
 struct KnownPool: ~Copyable {
     // What every grab reads comes first, in one cache line: see `hotBytes`.
     let map: SliceMap
-    /// Slice → its number in this core's tables; −1 where it is not here (yet).
+    /// Slice → its number in this core's tables; `absent` where it is not here (yet), `hidden`
+    /// where it is followed here and served by another node.
     var slots: PlainList<Int32>
     /// Where replies about it need not wait for the journal.
     let isMemory: Bool
+    /// Where they wait for the disk even if their shard has other replicas.
+    let streamFlags: UInt8
+    var isReplicated: Bool { definition.durability == .replicated }
     var isClosed = false
 
     let key: PoolKey
@@ -38,8 +42,9 @@ struct KnownPool: ~Copyable {
         map = SliceMap(definition, pool: key)
         amounts = PacketAmounts(definition)
         isMemory = definition.durability == .memory
+        streamFlags = definition.durability == .journal ? CommitStream.andDisk : 0
         slots = PlainList(capacity: max(1, Int(definition.slices)))
-        for _ in 0..<definition.slices { slots.append(-1) }
+        for _ in 0..<definition.slices { slots.append(Self.absent) }
         parts = map.parts
         soldOut = parts.indices.map {
             SoldOut(part: UInt16($0), epoch: 0, generation: 0, left: -1)
@@ -47,10 +52,39 @@ struct KnownPool: ~Copyable {
         soldOutNs = Array(repeating: 0, count: parts.count)
     }
 
-    /// A slice is here, under a number of this core's tables.
+    static let absent: Int32 = -1
+
+    /// A slice is served here, under a number of this core's tables.
     mutating func open(_ slice: UInt32, _ slot: Int) {
         if slots[Int(slice)] < 0 { localSlices.append(slice) }
         slots[Int(slice)] = Int32(slot)
+    }
+
+    /// A slice is followed here, and served by another node.
+    mutating func hide(_ slice: UInt32, _ slot: Int) {
+        localSlices.removeAll { $0 == slice }
+        slots[Int(slice)] = -2 - Int32(slot)
+    }
+
+    /// A slice is not here any more.
+    mutating func close(_ slice: UInt32) {
+        localSlices.removeAll { $0 == slice }
+        slots[Int(slice)] = Self.absent
+    }
+
+    /// The slice's number in this core's tables, served or followed; nil: it is not here.
+    func held(_ slice: UInt32) -> Int? {
+        guard Int(slice) < slots.count else { return nil }
+        let slot = slots[Int(slice)]
+        if slot == Self.absent { return nil }
+        return slot >= 0 ? Int(slot) : Int(-2 - slot)
+    }
+
+    /// Whether nothing of it is here: a definition that was never committed gives way.
+    var isUnused: Bool {
+        guard treasury < 0 else { return false }
+        for slice in 0..<slots.count where slots[slice] != Self.absent { return false }
+        return true
     }
 
     /// The number of a slice's part. O(regions).
@@ -85,7 +119,12 @@ struct PoolTable: ~Copyable {
 
     /// The number of the pool; added where it was not known.
     mutating func add(_ definition: PoolDefinition, key: PoolKey, control: PoolControl) -> Int {
-        if let known = find(key) { return known }
+        if let known = find(key) {
+            if pools[known].definition != definition {
+                pools[known] = KnownPool(definition, key: key, control: control)
+            }
+            return known
+        }
         let index = pools.append(KnownPool(definition, key: key, control: control))
         byKey.set(key.rawValue, to: index)
         let family = Int(definition.kind.family.rawValue)

@@ -17,6 +17,8 @@ public struct JournalConfiguration: Sendable {
     public var markDelayMs: Int64 = 50
     /// How often a full disk is tried again.
     public var retryMs: Int64 = 200
+    /// Whether shards have replicas on other nodes: their logs may begin anew.
+    public var isReplicated = false
     /// A built-in bug; only simulators set one.
     public var mutant = Mutant.none
 

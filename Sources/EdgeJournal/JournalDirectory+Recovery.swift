@@ -46,7 +46,8 @@ extension JournalDirectory {
         var reader = LaneReader(
             directory: journal, identity: identity,
             cursor: .start(of: SegmentName(lane: JournalLane(boot: 0, core: 0), index: 0)),
-            tracker: ShardTracker(covered: covered), mutant: configuration.mutant)
+            tracker: ShardTracker(covered: covered, isReplicated: configuration.isReplicated),
+            mutant: configuration.mutant)
         var stopped = 0
         var cores = 0
         for (lane, names) in catalog.lanes {

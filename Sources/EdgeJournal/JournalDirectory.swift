@@ -175,6 +175,11 @@ public final class JournalDirectory: Sendable {
         return reader(from: .start(of: first), covered: covered)
     }
 
+    /// Which shards this node's processes were alone with. For one thread.
+    ///
+    /// Errors: `damaged`.
+    public func openSoleRecords() throws(JournalError) -> SoleRecords { try SoleRecords(folder) }
+
     /// Listed while nobody replaces files: a listing may miss both of a file's names otherwise.
     private func catalog() throws(JournalError) -> SegmentCatalog {
         maintenance.lock()
@@ -189,6 +194,7 @@ public final class JournalDirectory: Sendable {
     ) -> LaneReader {
         LaneReader(
             directory: journal, identity: identity, cursor: cursor,
-            tracker: ShardTracker(covered: covered, isPartial: true))
+            tracker: ShardTracker(
+                covered: covered, isPartial: true, isReplicated: configuration.isReplicated))
     }
 }

@@ -39,7 +39,7 @@ final class LaneFile {
         lane = segment.name.lane
         self.segment = segment
         segmentBytes = configuration.segmentBytes
-        tracker = ShardTracker()
+        tracker = ShardTracker(isReplicated: configuration.isReplicated)
         tracker.resume(after: sequences)
         tracker.beginSegment()
         slices.reserveCapacity(JournalWriter.mostBuffers + 1)

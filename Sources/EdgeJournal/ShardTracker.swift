@@ -67,10 +67,16 @@ struct ShardTracker {
     private var touched: [ShardID] = []
     /// Whether the beginning is not there to be seen: any first sequence of a shard will do.
     private let isPartial: Bool
+    /// Whether a shard's log may begin anew: a replica that was dropped learns the shard again.
+    private let isReplicated: Bool
 
     /// - Parameter covered: entries up to here are known elsewhere (in a snapshot).
-    init(covered: ShardSequences = ShardSequences(), isPartial: Bool = false) {
+    init(
+        covered: ShardSequences = ShardSequences(), isPartial: Bool = false,
+        isReplicated: Bool = false
+    ) {
         self.isPartial = isPartial
+        self.isReplicated = isReplicated
         grow(to: covered.shardCount)
         for shard in states.indices { states[shard].covered = covered[ShardID(shard)] }
     }
@@ -120,10 +126,11 @@ struct ShardTracker {
         if let reason = check(state, shard, epoch: epoch, first: sequence) {
             return .broken(reason)
         }
-        if state.mark != mark {
+        let beginsAnew = isReplicated && sequence != state.last &+ 1
+        if state.mark != mark || beginsAnew {
             states[Int(shard)].mark = mark
             states[Int(shard)].first = sequence
-            touched.append(shard)
+            if state.mark != mark { touched.append(shard) }
         }
         states[Int(shard)].last = sequence
         states[Int(shard)].epoch = epoch
@@ -133,6 +140,8 @@ struct ShardTracker {
     private func check(
         _ state: State, _ shard: ShardID, epoch: UInt32, first: UInt64
     ) -> JournalDamage.Reason? {
+        // What comes again at the same epoch is the same: a primary's log only grows.
+        if isReplicated, first != 0, epoch >= state.epoch { return nil }
         if first != state.last &+ 1, first == 0 || state.last != 0 || !isPartial {
             let next = max(state.last, state.covered) &+ 1
             if first == 0 || first <= state.last || first > next {

@@ -77,7 +77,8 @@ public final class SnapshotStore: Sendable {
         }
 
         static func < (a: Name, b: Name) -> Bool {
-            (a.shard, a.sequence, a.epoch) < (b.shard, b.sequence, b.epoch)
+            // A replica's log may begin anew at a later epoch, with fewer entries.
+            (a.shard, a.epoch, a.sequence) < (b.shard, b.epoch, b.sequence)
         }
     }
 
@@ -213,7 +214,7 @@ public final class SnapshotStore: Sendable {
         var group: [Name] = []
         func close() {
             guard group.count >= keeping, let shard = group.first?.shard else { return }
-            covered[shard] = group[group.count - keeping].sequence
+            covered[shard] = group.suffix(keeping).map(\.sequence).min() ?? 0
         }
         for name in try names() {
             if group.last?.shard != name.shard {

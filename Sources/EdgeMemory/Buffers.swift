@@ -8,6 +8,10 @@ public struct RequestBatch: ~Copyable {
     public var frames: [Frame] = []
     /// Nodes that can be reached since now: they are told what everybody must know.
     public var linked: [UInt16] = []
+    /// About the replicas of this core's shards, in order; taken before everything else.
+    public var replicas: [ReplicaInput] = []
+    /// Where the core's lane ends before this step.
+    public var laneEnd: UInt64 = 0
     /// Whether the journal has no room for new grants (pays, expiries and transfers still fit).
     public var storageIsFull = false
     /// Whether all that a step asked to be durable (`EffectBuffer.asksForDurability`) is.
@@ -19,7 +23,9 @@ public struct RequestBatch: ~Copyable {
         frames.reserveCapacity(64)
     }
 
-    @inlinable public var isEmpty: Bool { requests.isEmpty && frames.isEmpty && linked.isEmpty }
+    @inlinable public var isEmpty: Bool {
+        requests.isEmpty && frames.isEmpty && linked.isEmpty && replicas.isEmpty
+    }
 
     public mutating func append(_ request: Request, payload: Payload) {
         var request = request
@@ -33,6 +39,7 @@ public struct RequestBatch: ~Copyable {
         if !payloads.isEmpty { payloads.removeAll(keepingCapacity: true) }
         if !frames.isEmpty { frames.removeAll(keepingCapacity: true) }
         if !linked.isEmpty { linked.removeAll(keepingCapacity: true) }
+        if !replicas.isEmpty { replicas.removeAll(keepingCapacity: true) }
     }
 }
 
@@ -56,11 +63,14 @@ public struct OutboundFrame: Sendable {
     /// Whom the frame is for, beyond the route; of an announcement: whom it is from.
     public var shard: ShardID
     public var frame: Frame
+    /// On whom it waits: see `CommitStream`.
+    public var stream: UInt8
 
-    public init(to: Route, shard: ShardID, frame: Frame) {
+    public init(to: Route, shard: ShardID, frame: Frame, stream: UInt8 = CommitStream.disk) {
         self.to = to
         self.shard = shard
         self.frame = frame
+        self.stream = stream
     }
 }
 
@@ -84,6 +94,14 @@ public struct EffectBuffer: ~Copyable {
     /// `resendMs`, whatever comes.
     public var awaitsFrames = false
     public static let resendMs: Int64 = 500
+    /// What is to be done about replicas, in order, after the journal was taken.
+    public var replicas: [ReplicaOutput] = []
+    /// By stream: the lane's position up to which everything may leave. Only of a core with
+    /// replicas; the disk's stream is the shell's own.
+    public var released = InlineArray<16, UInt64>(repeating: .max)
+    /// Shards without other members wait for the disk: the shell syncs, and tells how far it came
+    /// (`ReplicaInput.durable`).
+    public var wantsDisk = false
 
     public init(capacity: Int = 1_024) {
         replies = PlainList(capacity: capacity)
@@ -93,19 +111,23 @@ public struct EffectBuffer: ~Copyable {
     }
 
     public mutating func fail(
-        _ ticket: Ticket, _ code: ErrorCode, _ detail: String, waits: Bool = true
+        _ ticket: Ticket, _ code: ErrorCode, _ detail: String, waits: Bool = true,
+        stream: UInt8 = CommitStream.disk
     ) {
         replies.append(
             Reply(
                 ticket: ticket, shape: .error, error: code, waitsForJournal: waits,
-                body: Int32(bodies.count)))
+                stream: stream, body: Int32(bodies.count)))
         bodies.append(.text(detail))
     }
 
-    public mutating func answer(_ ticket: Ticket, _ body: Value, waits: Bool = true) {
+    public mutating func answer(
+        _ ticket: Ticket, _ body: Value, waits: Bool = true, stream: UInt8 = CommitStream.disk
+    ) {
         replies.append(
             Reply(
-                ticket: ticket, shape: .body, waitsForJournal: waits, body: Int32(bodies.count)))
+                ticket: ticket, shape: .body, waitsForJournal: waits, stream: stream,
+                body: Int32(bodies.count)))
         bodies.append(body)
     }
 
@@ -114,6 +136,8 @@ public struct EffectBuffer: ~Copyable {
         replies.removeAll()
         asksForDurability = false
         awaitsFrames = false
+        wantsDisk = false
+        if !replicas.isEmpty { replicas.removeAll(keepingCapacity: true) }
         if !bodies.isEmpty { bodies.removeAll(keepingCapacity: true) }
         if !forwards.isEmpty { forwards.removeAll(keepingCapacity: true) }
         if !frames.isEmpty { frames.removeAll(keepingCapacity: true) }

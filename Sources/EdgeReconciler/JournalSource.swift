@@ -3,6 +3,16 @@ public import EdgeLedger
 import EdgeTypes
 import EdgeWire
 
+/// What becomes of an entry on its way to the store, where shards have replicas.
+public enum ShippingVerdict: Sendable {
+    /// This node leads the shard, and every replica has the entry.
+    case ship
+    /// Another node leads it, or the entry is of a log that was dropped.
+    case skip
+    /// This node leads the shard, and not every replica has the entry yet.
+    case wait
+}
+
 /// One lane of a node's journal, as the reconciler and the audit read it.
 ///
 /// Used from one thread at a time. Memory: the reader's buffer, and the few entries that a full
@@ -14,6 +24,10 @@ public final class JournalSource: EntrySource {
     private let journalLane: JournalLane
     /// How far the lane is durable; nil for a lane that nobody writes to any more.
     private let committed: (() -> UInt64)?
+    /// Of a node with replicas: what is to be done with an entry.
+    private let verdict: ((EntryHeader) -> ShippingVerdict)?
+    /// An entry waits: nothing after it is offered.
+    private var isWaiting = false
     private var reader: ReaderBox?
     /// Entries that were read and not taken, and the segment that reading began in.
     private var overflow: [(EntryHeader, Entry)] = []
@@ -27,9 +41,12 @@ public final class JournalSource: EntrySource {
     }
 
     /// - Parameter committed: asked at each read, for the lane of a running writer.
+    ///   - verdict: asked for each entry; nil: all of them are offered.
     public init(
-        directory: JournalDirectory, lane: JournalLane, committed: (() -> UInt64)? = nil
+        directory: JournalDirectory, lane: JournalLane, committed: (() -> UInt64)? = nil,
+        verdict: ((EntryHeader) -> ShippingVerdict)? = nil
     ) {
+        self.verdict = verdict
         self.directory = directory
         self.committed = committed
         journalLane = lane
@@ -75,7 +92,7 @@ public final class JournalSource: EntrySource {
 
     public func read(into batch: inout EntryBatch) throws(SourceError) -> Bool {
         try drainOverflow(into: &batch)
-        guard overflow.isEmpty else { return true }
+        guard overflow.isEmpty else { return !isWaiting }
         if reader == nil, !hasEnded { try seek(nil) }
         guard let reader, !hasEnded else { return batch.isFull }
         overflowSegment = reader.reader.cursor.index
@@ -101,6 +118,7 @@ public final class JournalSource: EntrySource {
                 }
             } catch { throw Self.wrap(error) }
             if let refusal { throw .refused(refusal) }
+            if isWaiting { return false }
             switch status {
             case .more: continue
             case .caughtUp: return batch.isFull
@@ -115,9 +133,19 @@ public final class JournalSource: EntrySource {
     private func drainOverflow(into batch: inout EntryBatch) throws(SourceError) {
         var taken = 0
         defer { overflow.removeFirst(taken) }
+        isWaiting = false
         while taken < overflow.count {
+            let (header, entry) = overflow[taken]
+            switch verdict?(header) ?? .ship {
+            case .ship: break
+            case .skip:
+                taken += 1
+                continue
+            case .wait:
+                isWaiting = true
+                return
+            }
             do {
-                let (header, entry) = overflow[taken]
                 if case .full = try batch.append(header, entry) { return }
             } catch { throw .refused(error) }
             taken += 1
@@ -127,6 +155,14 @@ public final class JournalSource: EntrySource {
     private func offer(_ frame: JournalFrame, to batch: inout EntryBatch) throws {
         let header = frame.header
         if overflow.isEmpty {
+            switch verdict?(header) ?? .ship {
+            case .ship: break
+            case .skip: return
+            case .wait:
+                isWaiting = true
+                overflow.append((header, try frame.entry()))
+                return
+            }
             if let claim = frame.claim {
                 if case .full = try batch.append(header, claim: claim) {
                     overflow.append((header, .claim(claim)))

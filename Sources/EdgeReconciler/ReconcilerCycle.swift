@@ -67,6 +67,13 @@ public struct ReconcilerCycle {
         }
     }
 
+    /// What is shipped from here has changed: lanes are read again, from where the store is.
+    public mutating func restart() {
+        isSynchronised = false
+        ignoresCursors = true
+        sources = []
+    }
+
     /// Gives the store's files back, at the end.
     public func close() { store?.close() }
 

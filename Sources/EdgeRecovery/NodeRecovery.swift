@@ -19,6 +19,12 @@ public final class NodeRecovery {
     /// Shards that began from a snapshot.
     public private(set) var snapshots = 0
     private let shards: Int
+    /// Of a cluster with replicas: shards whose log does not follow from what is here. They are
+    /// empty: other nodes have them.
+    public private(set) var lost: Set<ShardID> = []
+    private let isReplicated: Bool
+    /// Then, by shard: the last entry that was read.
+    private var ends: [(sequence: UInt64, epoch: UInt32)] = []
     /// Is given every entry that is replayed, before it is applied. For simulators.
     public var observer: ((JournalFrame) -> Void)?
     /// Claims that were read and not applied yet: what they will touch is on its way from memory.
@@ -37,20 +43,23 @@ public final class NodeRecovery {
     ///   - count: event loops of the node. It may differ from start to start.
     ///   - node, nodes: its number in its cluster, and how many there are.
     ///   - owners: which node has each shard; empty: this one has all.
+    ///   - replica: this process's life, in a cluster with replicas.
     ///   - mutant: a built-in bug; only simulators set one.
     public init(
         shards: Int, cores count: Int, node: Int = 0, nodes: Int = 1, owners: [UInt16] = [],
-        mutant: Mutant = .none
+        replica: ReplicaID? = nil, mutant: Mutant = .none
     ) {
         precondition(owners.isEmpty || owners.count == shards)
         self.shards = shards
+        isReplicated = replica != nil
+        if isReplicated { ends = Array(repeating: (0, 0), count: shards) }
         cores = SlotArray(capacity: count)
         for core in 0..<count {
             cores.append(
                 EdgeNode(
                     NodeConfiguration(
                         shards: shards, cores: count, core: core, node: node, nodes: nodes,
-                        mutant: mutant)))
+                        replica: replica, mutant: mutant)))
             for (shard, owner) in owners.enumerated() {
                 cores[core].setOwner(of: ShardID(shard), to: owner)
             }
@@ -87,7 +96,14 @@ public final class NodeRecovery {
         for shard in try directory.snapshots.shards() {
             guard Int(shard) < shards else { throw RecoveryFailure(description: tooManyShards) }
             guard let snapshot = try directory.snapshots.load(shard) else { continue }
-            try cores[Int(shard) % cores.count].loadSnapshot(shard, snapshot.content.bytes)
+            let core = Int(shard) % cores.count
+            do {
+                try cores[core].loadSnapshot(shard, snapshot.content.bytes)
+            } catch {
+                guard isReplicated else { throw error }
+                lose(shard)
+                continue
+            }
             covered[shard] = snapshot.header.sequence
             snapshots += 1
         }
@@ -101,6 +117,8 @@ public final class NodeRecovery {
         guard Int(frame.shard) < shards else { return tooManyShards }
         observer?(frame)
         let core = Int(frame.shard) % cores.count
+        // Of a log that was dropped since.
+        if isReplicated, isOld(frame, core) { return nil }
         if let claim = frame.claim {
             cores[core].prefetch(claim)
             waiting.append(WaitingClaim(claim: claim, header: frame.header))
@@ -110,9 +128,34 @@ public final class NodeRecovery {
         do {
             try cores[core].replay(try frame.entry(), frame.header)
         } catch {
+            if isReplicated {
+                lose(frame.shard)
+                return nil
+            }
             return Self.refusal(frame.header, error)
         }
         return nil
+    }
+
+    /// Whether an entry is of a log that was dropped since, or is known: a replica may learn a shard
+    /// twice from one primary.
+    private func isOld(_ frame: JournalFrame, _ core: Int) -> Bool {
+        if lost.contains(frame.shard) { return true }
+        let place = Int(frame.shard)
+        // Those that wait to be applied count, too.
+        let epoch = max(ends[place].epoch, cores[core].epoch(of: frame.shard))
+        let sequence = max(ends[place].sequence, cores[core].sequence(of: frame.shard))
+        if frame.epoch < epoch || (frame.epoch == epoch && frame.sequence <= sequence) {
+            return true
+        }
+        ends[place] = (frame.sequence, frame.epoch)
+        return false
+    }
+
+    /// Drops what does not follow: the replica learns the shard anew.
+    private func lose(_ shard: ShardID) {
+        lost.insert(shard)
+        cores[Int(shard) % cores.count].drop(shard)
     }
 
     /// Applies the claims that wait, in order.
@@ -123,6 +166,10 @@ public final class NodeRecovery {
             do {
                 try cores[Int(header.shard) % cores.count].replay(waiting[index].claim, header)
             } catch {
+                if isReplicated {
+                    lose(header.shard)
+                    continue
+                }
                 return Self.refusal(header, error)
             }
         }

@@ -6,11 +6,13 @@ public enum Limits {
     public static let shards = 16_384
     /// Most nodes of a cluster.
     public static let nodes = 4_096
-    /// Most times that a request goes from node to node: to its pool's home, which knows the pool,
-    /// to its slice, and once more where a shard has just moved.
-    public static let hops: UInt8 = 3
+    /// Most times that a request goes from core to core or node to node: to its pool's home, which
+    /// knows the pool, to its slice, and some more where a shard has just moved.
+    public static let hops: UInt8 = 6
     /// Most members of a shard's configuration.
     public static let replicas = 8
+    /// Most other nodes that share shards with one node.
+    public static let partners = 14
     /// Most slices of a pool.
     public static let slices = 16_384
     /// Most pools a node knows.

@@ -93,6 +93,21 @@ public enum Mutant: String, Sendable, CaseIterable {
     case inquiryKept
     case damageNamesAnother
 
+    // Replicas: those that `ReplicationMutant` knows by the same names, and those of the core.
+    case acksBeforeBackups
+    case localShrink
+    case compareWithoutMembers
+    case leaseLongerThanGrace
+    case soleWithoutFlush
+    case learnerTooEarly
+    case learnersBelowStore
+    case servesUnleased
+    case refusalsUncommitted
+    case framesOfOneCoreEarly
+    case takeoverKeepsMemory
+    case sealedGrants
+    case oldLogsShipped
+    case ownersForgotten
     // The ends of slices and treasuries.
     case soldOutAtOnce
     case recallForgetsSlice
@@ -181,6 +196,20 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .infoFenShort: "INFO tells a fen less than was granted"
         case .inquiryKept: "an answered INFO stays in the list of those that wait"
         case .damageNamesAnother: "a start that meets damage names another file"
+        case .acksBeforeBackups, .localShrink,
+            .compareWithoutMembers, .leaseLongerThanGrace,
+            .soleWithoutFlush, .learnerTooEarly,
+            .learnersBelowStore:
+            ReplicationMutant(rawValue: rawValue)?.summary ?? rawValue
+        case .servesUnleased: "a primary whose lease is over goes on answering"
+        case .refusalsUncommitted: "refusals leave before what they have read is committed"
+        case .framesOfOneCoreEarly:
+            "what one shard says to another of its core does not wait for replicas"
+        case .takeoverKeepsMemory:
+            "whoever takes a shard over goes on granting what memory slices hold"
+        case .sealedGrants: "a shard that is opened sealed goes on granting"
+        case .oldLogsShipped: "entries of logs that were dropped go to the store"
+        case .ownersForgotten: "other cores are not told who leads a shard now"
         case .soldOutAtOnce: "a pool is certified sold out once a single round has found nothing"
         case .recallForgetsSlice:
             "a recall passes over a pool's last slice, which tells that it is empty"

@@ -21,6 +21,10 @@ public enum ReplicaMessage: Hashable, Sendable {
     case stale(ShardConfiguration)
     /// "I know of that one."
     case noted(epoch: UInt32)
+    /// "My process before was a member of the configuration of this epoch; this is what its disk
+    /// holds." `logEpoch` is that of the last entry or later; `isComplete`: it led, and ended in good
+    /// order.
+    case holding(epoch: UInt32, logEpoch: UInt32, last: UInt64, isComplete: Bool)
 }
 
 /// What a replica wants done. A value in a reused buffer.

@@ -3,7 +3,7 @@
 public enum ReplicationMutant: String, Sendable, CaseIterable {
     case none
     case epochCheckOff
-    case earlyAck
+    case acksBeforeBackups
     case localShrink
     case bootIgnored
     case readBackBelieved
@@ -22,13 +22,14 @@ public enum ReplicationMutant: String, Sendable, CaseIterable {
     case opensUngreeted
     case divergedFollows
     case gapAccepted
+    case learnersBelowStore
 
     /// What the bug is, in a sentence.
     public var summary: String {
         switch self {
         case .none: "no bug"
         case .epochCheckOff: "a backup takes entries of an epoch that is over"
-        case .earlyAck: "the primary acknowledges before its backups have the entry"
+        case .acksBeforeBackups: "the primary acknowledges before its backups have the entry"
         case .localShrink: "a primary drops a backup without asking the arbiter"
         case .bootIgnored: "a restarted process goes on as the member that it was"
         case .readBackBelieved:
@@ -48,6 +49,8 @@ public enum ReplicationMutant: String, Sendable, CaseIterable {
         case .tailNotCommitted: "a new primary serves before its tail is committed"
         case .opensUngreeted: "a new primary serves before every member has told what it holds"
         case .divergedFollows: "a backup that holds more than its new primary follows it"
+        case .learnersBelowStore:
+            "a learner becomes a member without entries that the store still lacks"
         case .gapAccepted: "a backup takes entries that do not follow its last"
         }
     }

@@ -59,6 +59,8 @@ public struct Reply: BitwiseCopyable, Sendable {
     /// Whether it may leave only once the journal holds what it has read. False for pools whose
     /// durability is `memory`.
     public var waitsForJournal: Bool
+    /// On whom it waits then: see `CommitStream`.
+    public var stream: UInt8
     /// Index into the effects' bodies; −1 where there is none.
     public var body: Int32
     public var fen: Fen
@@ -69,8 +71,9 @@ public struct Reply: BitwiseCopyable, Sendable {
     @inlinable
     public init(
         ticket: Ticket, shape: ReplyShape, outcome: Outcome = .granted,
-        error: ErrorCode = .tryAgain, waitsForJournal: Bool = true, body: Int32 = -1,
-        fen: Fen = 0, packet: Int64 = -1, timeMs: UnixMs = 0,
+        error: ErrorCode = .tryAgain, waitsForJournal: Bool = true,
+        stream: UInt8 = CommitStream.disk,
+        body: Int32 = -1, fen: Fen = 0, packet: Int64 = -1, timeMs: UnixMs = 0,
         order: OrderID = OrderID(rawValue: 0)
     ) {
         self.ticket = ticket
@@ -78,6 +81,7 @@ public struct Reply: BitwiseCopyable, Sendable {
         self.outcome = outcome
         self.error = error
         self.waitsForJournal = waitsForJournal
+        self.stream = stream
         self.body = body
         self.fen = fen
         self.packet = packet

@@ -46,7 +46,9 @@ public struct ShardConfiguration: Hashable, Sendable {
     public func has(_ replica: ReplicaID) -> Bool { members.contains(replica) }
 
     /// Its follower: the epoch raised, other members.
-    public func next(primary: ReplicaID, members: [ReplicaID]) -> ShardConfiguration {
+    public func next(
+        primary: ReplicaID, members: [ReplicaID], isSealed: Bool = false
+    ) -> ShardConfiguration {
         ShardConfiguration(
             shard: shard, epoch: epoch + 1, primary: primary, members: members,
             isSealed: isSealed)

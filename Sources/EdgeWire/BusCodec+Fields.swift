@@ -256,6 +256,7 @@ extension BusCodec {
         case .diverged: 4
         case .stale: 5
         case .noted: 6
+        case .holding: 7
         }
     }
 
@@ -279,6 +280,11 @@ extension BusCodec {
             sink.integer(greeting)
         case .diverged(let epoch), .noted(let epoch): sink.integer(epoch)
         case .stale(let configuration): write(configuration, to: &sink)
+        case .holding(let epoch, let logEpoch, let last, let isComplete):
+            sink.integer(epoch)
+            sink.integer(logEpoch)
+            sink.integer(last)
+            sink.integer(UInt8(isComplete ? 1 : 0))
         }
     }
 
@@ -301,6 +307,10 @@ extension BusCodec {
         case 4: return .diverged(epoch: reader.integer())
         case 5: return readConfiguration(&reader).map { .stale($0) }
         case 6: return .noted(epoch: reader.integer())
+        case 7:
+            return .holding(
+                epoch: reader.integer(), logEpoch: reader.integer(), last: reader.integer(),
+                isComplete: reader.flag())
         default: return nil
         }
     }

@@ -39,22 +39,22 @@ import Testing
 
     /// Mutant, replicas, the first seed that catches it.
     static let mutants: [(ReplicationMutant, Int, UInt64)] = [
-        (.epochCheckOff, 3, 6),
-        (.earlyAck, 2, 1),
+        (.epochCheckOff, 3, 12),
+        (.acksBeforeBackups, 2, 1),
         (.localShrink, 2, 1),
-        (.bootIgnored, 2, 2),
-        (.readBackBelieved, 3, 10),
+        (.bootIgnored, 2, 3),
+        (.readBackBelieved, 3, 4),
         (.proposerAcknowledges, 3, 1863),
         (.compareWithoutMembers, 2, 1),
         (.leaseLongerThanGrace, 3, 49),
-        (.leaseFromAnswer, 3, 90),
-        (.readsWithoutLease, 2, 2),
+        (.leaseFromAnswer, 3, 91),
+        (.readsWithoutLease, 2, 6),
         (.answersWhileTakingOver, 2, 209),
         (.readsUncommitted, 2, 2),
         (.soleWithoutFlush, 2, 5),
         (.shrinksUnflushed, 2, 3),
         (.anyoneRestarts, 3, 5),
-        (.learnerTooEarly, 3, 24),
+        (.learnerTooEarly, 3, 144),
         (.tailNotCommitted, 3, 7),
         (.opensUngreeted, 3, 873),
         (.divergedFollows, 3, 1),
@@ -71,6 +71,8 @@ import Testing
     @Test("there is a seed for every built-in bug")
     func complete() {
         let named = Set(Self.mutants.map(\.0))
-        #expect(named == Set(ReplicationMutant.allCases).subtracting([.none]))
+        // Those of disks and stores, which this model does not have, are in the mutants' table.
+        let elsewhere: Set<ReplicationMutant> = [.none, .learnersBelowStore]
+        #expect(named == Set(ReplicationMutant.allCases).subtracting(elsewhere))
     }
 }

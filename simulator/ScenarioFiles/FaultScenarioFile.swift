@@ -9,6 +9,7 @@ public import StrictYAML
 ///     name: node
 ///     nodes: 1
 ///     cluster: false    # whether the nodes are one
+///     replicas: 1       # copies of each shard of a cluster
 ///     cores: 3          # most event loops of a node
 ///     shards: 16
 ///     users: 60
@@ -102,6 +103,12 @@ public enum FaultScenarioFile {
                 throw cluster.error("true or false is needed")
             }
             scenario.isCluster = text == "true"
+        }
+        if let replicas = map.optional("replicas") {
+            scenario.replicas = try replicas.count(in: 1...min(scenario.nodes, Limits.replicas))
+            guard scenario.isCluster || scenario.replicas == 1 else {
+                throw replicas.error("nodes on their own have one copy")
+            }
         }
         scenario.mostCores = try map.required("cores").count(in: 1...8)
         let shards = try map.required("shards")

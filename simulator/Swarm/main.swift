@@ -19,6 +19,9 @@ if let nodes = getenv("DOWNPOUR_CLUSTER").flatMap({ Int(String(cString: $0)) }) 
     scenario.isCluster = true
     scenario.mostCores = 2
     scenario.poolsPerNode = 2
+    if let copies = getenv("DOWNPOUR_REPLICAS").flatMap({ Int(String(cString: $0)) }) {
+        scenario.replicas = copies
+    }
 }
 var events: UInt64 = 0
 var virtualNs: UInt64 = 0

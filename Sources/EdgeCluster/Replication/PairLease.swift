@@ -29,7 +29,8 @@ public struct PairLease: Sendable {
     /// When the last beacons were sent, by number modulo the size.
     private var sentNs: [UInt64]
     private var count: UInt64 = 0
-    private var leaseUntilNs: UInt64 = 0
+    /// Until when the other one surely does not take over.
+    public private(set) var leaseUntilNs: UInt64 = 0
     private var heardNs: UInt64
 
     /// Beacons without an answer that are remembered.

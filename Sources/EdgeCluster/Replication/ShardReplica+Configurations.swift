@@ -50,7 +50,10 @@ extension ShardReplica {
             followers.append(Follower(id: learner.id, isMember: false, position: nil))
         }
         for index in followers.indices { greet(index, &effects) }
-        if before == .primary { effects.append(.serve) }
+        switch before {
+        case .primary, .handingOver: effects.append(.serve)
+        case .absent, .learner, .backup, .opening: break
+        }
         advance(into: &effects)
     }
 
@@ -77,6 +80,8 @@ extension ShardReplica {
         last = 0
         committed = 0
         flushed = 0
+        stored = 0
+        isBased = true
         followers = []
         proposal = nil
         proposalWaits = false
@@ -134,6 +139,8 @@ extension ShardReplica {
             adopt(configuration, into: &effects)
             effects.append(.send(.noted(epoch: configuration.epoch), to: sender))
         case .noted: break
+        // For the agent.
+        case .holding: break
         }
     }
 
@@ -190,10 +197,17 @@ extension ShardReplica {
     }
 
     /// Tells the primary what it holds.
-    private func answer(_ effects: inout [ReplicaEffect]) {
+    func answer(_ effects: inout [ReplicaEffect]) {
+        if role == .learner, !isBased { return }
         guard let leader else { preconditionFailure("nobody has greeted it") }
         effects.append(
             .send(.position(epoch: greetedEpoch, last: last, greeting: greeting), to: leader))
+    }
+
+    /// Whether a copy of `epoch` is what it waits for.
+    public func takesCopy(_ epoch: UInt32) -> Bool {
+        role == .learner && epoch == greetedEpoch && epoch == configuration?.epoch && last == 0
+            && isBased
     }
 
     private mutating func copied(
@@ -203,6 +217,7 @@ extension ShardReplica {
             return
         }
         last = max(last, upTo)
+        isBased = !hasStore
         answer(&effects)
     }
 
@@ -247,10 +262,18 @@ extension ShardReplica {
         followers[index].position = max(position, followers[index].position ?? 0)
         if isFirst {
             if followers[index].isMember || position > 0 {
+                if !followers[index].isMember, followers[index].base == nil {
+                    followers[index].base = position
+                }
+                followers[index].hasCopy = true
                 effects.append(.stream(to: sender, after: position))
             } else {
+                followers[index].base = last
+                followers[index].hasCopy = false
                 effects.append(.copy(to: sender))
             }
+        } else {
+            followers[index].hasCopy = true
         }
         advance(into: &effects)
         if !followers[index].isMember { admit(into: &effects) }

@@ -38,6 +38,10 @@ public struct ShardReplica: Sendable {
         /// What it is known to hold; nil before it has answered the greeting.
         var position: UInt64?
         var greeting: UInt32 = 0
+        /// The last entry that it was sent as part of a copy: it does not hold them one by one.
+        var base: UInt64?
+        /// It has answered since it was sent a copy, or needs none.
+        var hasCopy = false
     }
 
     public let shard: ShardID
@@ -50,6 +54,11 @@ public struct ShardReplica: Sendable {
     public internal(set) var last: UInt64 = 0
     /// The last entry that may be acknowledged.
     public internal(set) var committed: UInt64 = 0
+    /// What the store has of it. Whoever becomes a member holds every entry after that: it may have
+    /// to ship them.
+    public internal(set) var stored: UInt64 = 0
+    /// Whether there is a store that must have what a copy holds.
+    let hasStore: Bool
     /// The last entry that is durable here.
     public internal(set) var flushed: UInt64 = 0
     /// What all members must hold before it serves.
@@ -60,6 +69,9 @@ public struct ShardReplica: Sendable {
     var leader: ReplicaID?
     var greeting: UInt32 = 0
     var greetings: UInt32 = 0
+    /// The disk holds what it was sent as a copy. Before, a learner does not say how far it is: whoever
+    /// becomes a member has nothing on its disk that contradicts its log.
+    public internal(set) var isBased = true
     /// Counts what was discarded: a flush that was asked for before says nothing of what is now.
     public internal(set) var incarnation: UInt32 = 0
     var followers: [Follower] = []
@@ -68,8 +80,11 @@ public struct ShardReplica: Sendable {
     /// The proposal waits for the disk.
     var proposalWaits = false
 
-    public init(shard: ShardID, me: ReplicaID, mutant: ReplicationMutant = .none) {
+    public init(
+        shard: ShardID, me: ReplicaID, hasStore: Bool = false, mutant: ReplicationMutant = .none
+    ) {
         self.shard = shard
+        self.hasStore = hasStore
         self.me = me
         self.mutant = mutant
     }
@@ -137,6 +152,13 @@ public struct ShardReplica: Sendable {
         return last
     }
 
+    /// Entries up to `sequence` were applied.
+    public mutating func appended(upTo sequence: UInt64, into effects: inout [ReplicaEffect]) {
+        precondition(takesRequests && sequence >= last)
+        last = sequence
+        advance(into: &effects)
+    }
+
     /// All up to `sequence` is durable here.
     public mutating func flushed(
         _ sequence: UInt64, incarnation: UInt32, into effects: inout [ReplicaEffect]
@@ -170,9 +192,12 @@ public struct ShardReplica: Sendable {
             least = min(least, flushed)
             if flushed < last { effects.append(.flush) }
         }
-        if mutant == .earlyAck { least = last }
+        if mutant == .acksBeforeBackups { least = last }
         committed = max(committed, least)
         switch role {
+        case .opening where hasOpened && flushed < openingAt:
+            // What the store has must be on the disk of whoever leads.
+            effects.append(.flush)
         case .opening where hasOpened || mutant == .tailNotCommitted:
             if mutant == .tailNotCommitted { committed = last }
             role = .primary
@@ -217,6 +242,7 @@ public struct ShardReplica: Sendable {
     /// yet what it is: after a hand-over it may not know.
     public mutating func remind(into effects: inout [ReplicaEffect]) {
         if proposal != nil { return retry(into: &effects) }
+        if role == .primary { return admit(into: &effects) }
         guard role == .backup, let configuration, greetedEpoch < configuration.epoch else { return }
         effects.append(.send(.stale(configuration), to: configuration.primary))
     }
@@ -290,8 +316,37 @@ public struct ShardReplica: Sendable {
         self.last = last
         flushed = last
         if mutant == .bootIgnored { return true }
-        propose(configuration.next(primary: me, members: [me]), &effects)
+        propose(
+            configuration.next(
+                primary: me, members: [me], isSealed: configuration.isSealed), &effects)
         return true
+    }
+
+    /// A snapshot of what it was sent as a copy is durable.
+    public mutating func based(into effects: inout [ReplicaEffect]) {
+        guard !isBased else { return }
+        isBased = true
+        if role == .learner, leader != nil { answer(&effects) }
+    }
+
+    /// After a restart of all members: no disk holds more than this one.
+    ///
+    /// - Parameters:
+    ///   - configuration: the one that ended with them.
+    ///   - last: where its log ends.
+    ///   - isSealed: acknowledged entries may be missing.
+    public mutating func reopen(
+        _ configuration: ShardConfiguration, last: UInt64, isSealed: Bool,
+        into effects: inout [ReplicaEffect]
+    ) {
+        guard role == .absent,
+            configuration.members.contains(where: { $0.node == me.node && $0.boot < me.boot })
+        else { return }
+        self.configuration = configuration
+        role = .backup
+        self.last = last
+        flushed = last
+        propose(configuration.next(primary: me, members: [me], isSealed: isSealed), &effects)
     }
 
     /// The built-in bug `bootIgnored`: a restarted process takes up where its last life was.
@@ -314,11 +369,23 @@ public struct ShardReplica: Sendable {
         greet(followers.count - 1, &effects)
     }
 
+    /// The store holds all entries up to `sequence`.
+    public mutating func stored(upTo sequence: UInt64, into effects: inout [ReplicaEffect]) {
+        guard sequence > stored else { return }
+        stored = sequence
+        if isPrimary { admit(into: &effects) }
+    }
+
     /// Proposes the learners that hold all that is committed, one at a time.
     mutating func admit(into effects: inout [ReplicaEffect]) {
         guard role == .primary, proposal == nil, let configuration else { return }
         let ready = followers.first { follower in
             guard !follower.isMember, let position = follower.position else { return false }
+            guard !hasStore || follower.hasCopy else {
+                return false
+            }
+            guard !hasStore || follower.base ?? 0 <= stored || mutant == .learnersBelowStore
+            else { return false }
             return position >= committed || mutant == .learnerTooEarly
         }
         guard let ready else { return }

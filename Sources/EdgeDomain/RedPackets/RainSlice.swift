@@ -14,7 +14,7 @@ public struct RainSlice: ~Copyable {
     /// The pool's number in its core's table.
     public let poolIndex: Int
     /// The shard's number among those of its core.
-    public let localShard: Int
+    public private(set) var localShard: Int
     public private(set) var control: PoolControl
     /// Of a `memory` slice: what it holds is not known to be durable yet. Nothing that it grants
     /// may be told before: a crash would forget that it ever held the packet.
@@ -84,6 +84,18 @@ public struct RainSlice: ~Copyable {
         // growth: a pool that ends half full does not hold twice the memory it needs.
         let share = Int(definition.units) / Int(max(1, definition.slices)) + 1
         index.reserve(min(share / 2, Limits.claimsPerSlice))
+    }
+
+    /// Gives its memory back: it belongs to no shard from now on.
+    public mutating func free() {
+        localShard = -1
+        awaitsDurability = false
+        users = ChunkedLog()
+        index = ClaimIndex()
+        times = TimeMarks()
+        repeats = RepeatLog()
+        held = []
+        runs = []
     }
 }
 

@@ -27,6 +27,9 @@ extension PoolPlan {
                     random.word(.pools, id, 102), random.word(.pools, id, 103))
             }
         }
+        if scenario.replicas > 1, plan.durability == .journal, below(4, 20) != 0 {
+            plan.durability = .replicated
+        }
         plan.drawSlices(below)
         if below(4, 9) == 0 { plan.opensAfterNs = below(3_000_000_000, 10) }
         if below(5, 11) == 0 {

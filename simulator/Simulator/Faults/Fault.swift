@@ -56,6 +56,11 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case busBroken
     /// Messages between it and others take `magnitude` times as long.
     case busSlow
+    // The arbiter.
+    /// It refuses everything.
+    case arbiterDown
+    /// Changes are made and the answer is lost.
+    case arbiterAnswerLost
     // Disk.
     /// fdatasync fails: the process ends, and restarts at the end.
     case syncError
@@ -92,6 +97,8 @@ extension FaultKind {
     }
 
     var isBetweenNodes: Bool { self == .busCut || self == .busBroken || self == .busSlow }
+
+    var isOfArbiter: Bool { self == .arbiterDown || self == .arbiterAnswerLost }
 
     /// Whether a node without replicas may be beyond help afterwards.
     var isFatalAlone: Bool { self == .bitRot || self == .misdirectedWrite || self == .diskLoss }

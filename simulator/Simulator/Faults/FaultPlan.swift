@@ -28,7 +28,8 @@ public struct FaultPlan: Sendable, Hashable, Codable {
             faults.sort { (random.word(.plan, $0.id), $0.id) < (random.word(.plan, $1.id), $1.id) }
             faults.removeLast(faults.count - most)
         }
-        return FaultPlan(faults.sorted { ($0.startNs, $0.id) < ($1.startNs, $1.id) })
+        faults.sort { ($0.startNs, $0.id) < ($1.startNs, $1.id) }
+        return FaultPlan(faults)
     }
 
     private static func one(
@@ -67,7 +68,8 @@ public struct FaultPlan: Sendable, Hashable, Codable {
             .oneWayOut, .oneWayIn,
             .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,
             .storeDown,
-            .storeCommitLost, .storeDeadlock, .configRollback, .busCut, .busBroken:
+            .storeCommitLost, .storeDeadlock, .configRollback, .busCut, .busBroken,
+            .arbiterDown, .arbiterAnswerLost:
             1
         }
     }

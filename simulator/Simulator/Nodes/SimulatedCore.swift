@@ -44,7 +44,32 @@ final class SimulatedCore {
     }
 
     /// What may leave once the lane is durable so far; in order.
-    var held: [(needs: UInt64, item: Outbound)] = []
+    var held: [Held] = []
+    /// By stream: the lane's position up to which everything may leave.
+    var released = Array(repeating: UInt64.max, count: CommitStream.count)
+    /// Replicas wait for the disk.
+    var wantsDurable = false
+
+    struct Held {
+        var needs: UInt64
+        var stream: UInt8
+        var item: Outbound
+
+        func waits(onAny streams: UInt16) -> Bool {
+            stream == CommitStream.all || streams & 1 << UInt16(stream & 0x0f) != 0
+        }
+    }
+
+    /// Whether what waits on `stream` for a position may leave.
+    func hasReached(_ needs: UInt64, _ stream: UInt8) -> Bool {
+        if stream == CommitStream.all {
+            return (1..<CommitStream.count).allSatisfy { released[$0] >= needs }
+        }
+        let group = stream & 0x0f
+        let needsDisk = group == CommitStream.disk || stream & CommitStream.andDisk != 0
+        if needsDisk && committed < needs { return false }
+        return group == CommitStream.disk || released[Int(group)] >= needs
+    }
     /// Mail on its way here, with the time it arrives: in order.
     var mailbox: [Mail] = []
     /// Mail ever posted here: names the next in draws.

@@ -103,11 +103,11 @@ extension SimulatedNode {
             guard let message = try? reader.next() else {
                 return world.fail("bus", "a message that is none: \(Array(bytes))")
             }
-            take(message, peer, core)
+            take(message, Array(reader.attached), peer, core)
         }
     }
 
-    private func take(_ message: BusMessage, _ peer: Int, _ core: Int) {
+    private func take(_ message: BusMessage, _ attached: [UInt8], _ peer: Int, _ core: Int) {
         switch message {
         case .request(let id, let hops, let request):
             cores[core].batch.requests.append(owing(id, hops, request, peer, core))
@@ -128,8 +128,9 @@ extension SimulatedNode {
             }
             reply.ticket = request.ticket
             back(reply, body, core)
-        case .replica, .entries, .copy, .beacon, .beaconAnswer, .ping, .pong:
-            world.fail("bus", "a message that nobody sends yet")
+        case .replica, .entries, .copy, .beacon, .beaconAnswer:
+            about(message, attached, peer, core)
+        case .ping, .pong: world.fail("bus", "a message that nobody sends here")
         }
         scheduleTick(core)
     }
@@ -167,6 +168,7 @@ extension SimulatedNode {
     // MARK: Links
 
     func linked(_ peer: Int) {
+        linkedReplica(peer)
         for core in cores.indices {
             cores[core].batch.linked.append(UInt16(peer))
             scheduleTick(core)

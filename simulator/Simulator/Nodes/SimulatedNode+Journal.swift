@@ -17,6 +17,7 @@ extension SimulatedNode {
         if shell.writer.committedPosition > shell.committed {
             shell.committed = shell.writer.committedPosition
             world.committed(self, core, upTo: shell.committed)
+            securedReplicas(core)
             release(core)
         }
         shell.written = shell.submitted
@@ -38,6 +39,7 @@ extension SimulatedNode {
         shell.committed =
             world.mutant == .fsyncSkipped ? shell.written : shell.writer.committedPosition
         world.committed(self, core, upTo: shell.committed)
+        securedReplicas(core)
         release(core)
         if shell.writer.backlogBytes > 0 {
             // No room: what waits, waits; tried again.
@@ -79,9 +81,17 @@ extension SimulatedNode {
     /// Lets go what the last sync covers.
     func release(_ core: Int) {
         let shell = cores[core]
-        let ready = shell.held.prefix { $0.needs <= shell.committed }
-        shell.held.removeFirst(ready.count)
-        for held in ready { leave(core, held.item, needs: 0) }
+        if replicas == nil {
+            let ready = shell.held.prefix { $0.needs <= shell.committed }
+            shell.held.removeFirst(ready.count)
+            for held in ready { leave(core, held.item, needs: 0) }
+        } else {
+            let held = shell.held
+            shell.held = held.filter { !shell.hasReached($0.needs, $0.stream) }
+            for item in held where shell.hasReached(item.needs, item.stream) {
+                leave(core, item.item, needs: 0)
+            }
+        }
         guard shell.isHeldBack, !shell.isOverBacklog else { return }
         shell.isHeldBack = false
         let unread = shell.unread

@@ -26,6 +26,14 @@ struct Maintenance {
     /// An event of it is on its way.
     var isScheduled = false
 
+    /// The copy that is under way.
+    var copy: ShardCopy? {
+        switch stage {
+        case .copying(let copy), .waiting(let copy), .saving(let copy): copy
+        case .idle, .choosing, .tidying: nil
+        }
+    }
+
     var isIdle: Bool {
         if case .idle = stage { return true }
         return false
@@ -38,11 +46,16 @@ final class ShardCopy {
     let shard: ShardID
     /// The lane's position that the journal must hold before the copy counts.
     let position: UInt64
+    /// Of the shard's log: one that was dropped meanwhile is not saved.
+    let incarnation: UInt32
 
-    init(_ snapshot: consuming ShardSnapshot, shard: ShardID, position: UInt64) {
+    init(
+        _ snapshot: consuming ShardSnapshot, shard: ShardID, position: UInt64, incarnation: UInt32
+    ) {
         self.snapshot = snapshot
         self.shard = shard
         self.position = position
+        self.incarnation = incarnation
     }
 }
 
@@ -80,6 +93,11 @@ extension SimulatedNode {
     }
 
     private func maintain(_ directory: JournalDirectory) throws {
+        if let copy = maintenance.copy,
+            cores[maintenance.core].node.incarnation(of: copy.shard) != copy.incarnation
+        {
+            maintenance.stage = .choosing
+        }
         switch maintenance.stage {
         case .idle:
             maintenance.core = -1
@@ -120,7 +138,8 @@ extension SimulatedNode {
         let shell = cores[maintenance.core]
         maintenance.stage = .copying(
             ShardCopy(
-                shell.node.beginSnapshot(of: shard), shard: shard, position: shell.submitted))
+                shell.node.beginSnapshot(of: shard), shard: shard, position: shell.submitted,
+                incarnation: shell.node.incarnation(of: shard)))
     }
 
     private func save(_ copy: ShardCopy, _ directory: JournalDirectory) throws {

@@ -11,17 +11,20 @@ extension SimulatedNode {
         configuration.batchEntries = 256
         reconciler = ReconcilerCycle(
             configuration: configuration,
-            openSources: {
+            openSources: { [unowned self] in
                 try directory.lanes().map { lane in
+                    let isReplicated = world.scenario.replicas > 1
+                    let verdict: ((EntryHeader) -> ShippingVerdict)? =
+                        isReplicated ? { [unowned self] in shipping($0) } : nil
                     guard lane.boot == number, Int(lane.core) < writers.count else {
-                        return JournalSource(directory: directory, lane: lane)
+                        return JournalSource(directory: directory, lane: lane, verdict: verdict)
                     }
                     let writer = writers[Int(lane.core)]
                     return JournalSource(
                         directory: directory, lane: lane,
                         committed: {
                             ships ? writer.submittedPosition : writer.committedPosition
-                        })
+                        }, verdict: verdict)
                 }
             }, openStore: { [store] in store },
             publish: { [unowned self] change in change(&status) })
@@ -39,6 +42,7 @@ extension SimulatedNode {
         let before = status.appliedEntries
         guard let turn = reconciler?.step(nowMs: now.wallMs) else { return }
         world.progressed(status.appliedEntries - before)
+        tellStored()
         for oracle in world.oracles { oracle.reconciled(world, self) }
         let latency = world.storeLatencyNs(self)
         switch turn {

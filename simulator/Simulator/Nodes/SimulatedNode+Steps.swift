@@ -125,7 +125,10 @@ extension SimulatedNode {
         guard isRunning else { return }
         shell.batch.storageIsFull = shell.writer.space != .free
         if shell.batch.storageIsFull { world.probe(.steppedWithFullDisk) }
-        shell.batch.isCaughtUp = shell.committed >= shell.noticed
+        shell.batch.isCaughtUp =
+            shell.committed >= shell.noticed
+            && (replicas == nil || shell.hasReached(shell.noticed, CommitStream.all))
+        shell.batch.laneEnd = shell.submitted
         shell.node.step(shell.batch, now: now, into: &shell.effects)
         shell.batch.removeAll()
         execute(core)
@@ -180,17 +183,20 @@ extension SimulatedNode {
             !shell.effects.frames.isEmpty || shell.effects.asksForDurability
             || shell.effects.replies.contains { $0.waitsForJournal }
         shell.submitted += UInt64(shell.effects.journal.count)
+        if replicas != nil { serveReplicas(core) }
         world.submitted(self, core, shell.effects.journal.bytes)
         shell.pending.append(shell.effects.journal.bytes)
         shell.effects.journal.removeAll()
         if isWaitedFor { shell.wanted = shell.submitted }
         if shell.effects.asksForDurability { shell.noticed = shell.submitted }
-        let position = shell.isDurable ? 0 : shell.submitted
+        executeReplicas(core)
+        let isReplicated = replicas != nil
+        let position = shell.isDurable && !isReplicated ? 0 : shell.submitted
         for number in 0..<shell.effects.replies.count {
             let reply = shell.effects.replies[number]
             let body = reply.body >= 0 ? shell.effects.bodies[Int(reply.body)] : nil
             let waits = reply.waitsForJournal && world.mutant != .earlyAck
-            leave(core, .reply(reply, body), needs: waits ? position : 0)
+            leave(core, .reply(reply, body), needs: waits ? position : 0, stream: reply.stream)
         }
         if position > 0, !shell.effects.frames.isEmpty {
             world.isInFlight(self)
@@ -198,7 +204,9 @@ extension SimulatedNode {
         }
         for forward in shell.effects.forwards { send(forward, core) }
         for frame in shell.effects.frames {
-            leave(core, .frame(frame), needs: world.mutant == .framesBeforeCommit ? 0 : position)
+            leave(
+                core, .frame(frame), needs: world.mutant == .framesBeforeCommit ? 0 : position,
+                stream: frame.stream)
         }
         if shell.effects.awaitsFrames { scheduleResend(core) }
         let next = shell.effects.nextDeadlineMs
@@ -208,6 +216,11 @@ extension SimulatedNode {
         if shell.isOverBacklog, !shell.isHeldBack {
             shell.isHeldBack = true
             world.probe(.heldBack)
+        }
+        if isReplicated { release(core) }
+        if shell.wantsDurable {
+            shell.wantsDurable = false
+            if shell.isDurable { securedReplicas(core) } else { shell.wanted = shell.submitted }
         }
         if shell.wanted > shell.committed, shell.writer.backlogBytes == 0 {
             startSync(core)
@@ -237,8 +250,14 @@ extension SimulatedNode {
         }
     }
 
-    func leave(_ core: Int, _ item: SimulatedCore.Outbound, needs: UInt64) {
-        guard needs == 0 else { return cores[core].held.append((needs, item)) }
+    func leave(
+        _ core: Int, _ item: SimulatedCore.Outbound, needs: UInt64,
+        stream: UInt8 = CommitStream.disk
+    ) {
+        guard needs == 0 else {
+            return cores[core].held.append(
+                SimulatedCore.Held(needs: needs, stream: stream, item: item))
+        }
         switch item {
         case .frame(let frame) where frame.to.isCore:
             post(.frame(frame.frame), to: frame.to.core)

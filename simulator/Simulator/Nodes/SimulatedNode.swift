@@ -66,6 +66,8 @@ final class SimulatedNode {
     /// What came while the process stood still.
     var backlog: [Happening] = []
     var maintenance = Maintenance()
+    /// Of a world with replicas.
+    var replicas: ReplicaShell?
     var stop = CleanStop.none
     /// The last process ended in good order.
     var stoppedCleanly = false
@@ -140,6 +142,7 @@ final class SimulatedNode {
         if boot > 1 { world.probe(.restarted) }
         for oracle in world.oracles { oracle.restarted(world, self) }
         for core in cores.indices { execute(core) }
+        if replicas != nil { scheduleAgent() }
         world.startsLinks(of: index)
         scheduleReconciler(afterNs: 0)
         scheduleMaintenance(afterNs: world.scenario.maintenanceNs)
@@ -149,6 +152,7 @@ final class SimulatedNode {
         var configuration = JournalConfiguration()
         configuration.segmentBytes = segmentBytes
         configuration.zeroFills = false
+        configuration.isReplicated = world.scenario.replicas > 1
         configuration.mutant = world.mutant
         let directory = try JournalDirectory(
             path: "/node", identity: JournalIdentity(cluster: 0, node: UInt64(index)),
@@ -158,12 +162,12 @@ final class SimulatedNode {
         let recovery = NodeRecovery(
             shards: shards, cores: coreCount, node: isCluster ? index : 0,
             nodes: isCluster ? world.scenario.nodes : 1,
-            owners: isCluster
+            owners: isCluster && world.scenario.replicas == 1
                 ? (0..<shards).map { UInt16(world.scenario.owner(of: ShardID($0))) } : [],
-            mutant: world.mutant)
+            replica: world.scenario.replicas > 1 ? replicaID : nil, mutant: world.mutant)
         let history = world.histories[index]
         history.begin(index, cores: coreCount)
-        recovery.observer = { history.take($0) }
+        if world.scenario.replicas == 1 { recovery.observer = { history.take($0) } }
         let report = try recovery.run(directory)
         // Told by how the last process ended, not by the code that is looked at.
         let isVouchedFor = stoppedCleanly && (report.wasClean || !history.isDamaged)
@@ -171,6 +175,7 @@ final class SimulatedNode {
         if boot > 1, stoppedCleanly, !report.wasClean, !hasFailedStart, !history.isDamaged {
             world.fail("restart", "node \(index) takes a clean stop for a crash")
         }
+        let cleanBoot = stoppedCleanly && report.wasClean ? boot - 1 : nil
         stoppedCleanly = false
         let number = try directory.beginBoot()
         var made: [SimulatedCore] = []
@@ -185,6 +190,9 @@ final class SimulatedNode {
         cores = made.reversed()
         snapshotted = try directory.snapshots.coveredSequences(keeping: 1)
         openReconciler(directory, number)
+        if world.scenario.replicas > 1 {
+            try beginAgent(directory, lost: recovery.lost, cleanBoot: cleanBoot)
+        }
         for core in cores.indices {
             cores[core].node.finishRecovery(
                 cleanStop: report.wasClean, now: now, into: &cores[core].effects)
@@ -227,6 +235,7 @@ final class SimulatedNode {
         cores = []
         directory = nil
         reconciler = nil
+        replicas = nil
         backlog = []
         maintenance = Maintenance()
         stop = .none

@@ -132,7 +132,7 @@ final class BooksOracle: Oracle {
         _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ sentNs: UInt64
     ) {
         let plan = world.pools[operation.pool]
-        if plan.durability == .memory, world.hasCrashed(plan) { return }
+        if world.mayHaveLost(plan) { return }
         let before = heard[operation.pool].filter { $0.ns <= sentNs }
         let fen = before.reduce(Fen(0)) { $0 + $1.fen }
         if answer["granted"]?.integer ?? 0 < Int64(before.count)

@@ -44,6 +44,8 @@ final class DurabilityOracle: Oracle {
 
     func restarted(_ world: World, _ node: SimulatedNode) {
         let history = world.histories[node.index]
+        // What was acknowledged is at other nodes; `NodeHistory.serves` asks for it.
+        if world.scenario.replicas > 1 { return history.resume(node.index) }
         for number in 0..<world.scenario.shards {
             let shard = ShardID(number)
             if history.owner(of: shard) != node.index { continue }
@@ -69,7 +71,7 @@ final class DurabilityOracle: Oracle {
         for key in keys {
             let plan = world.pools[key.pool]
             let history = world.histories[plan.node]
-            let mayBeLost = plan.durability == .memory && world.hasCrashed(plan)
+            let mayBeLost = world.mayHaveLost(plan)
             if history.isGone || mayBeLost { continue }
             let found = history.fold.user(key.user, of: plan.key)?.packets ?? 0
             let told = Int64(packets[key]?.count ?? 0)

@@ -73,7 +73,9 @@ final class HoldsOracle: Oracle {
         else { return }
         // Timers count on the monotonic clock: the wall clock's jump does not set one off.
         let jumpsMs = world.nodes[node].clock.forwardMs(since: order.reservedNs)
-        let dueNs = max(shownNs + UInt64(jumpsMs) * 1_000_000, ranNs(world, node))
+        let dueNs = max(
+            shownNs + UInt64(jumpsMs) * 1_000_000, ranNs(world, node),
+            history.servesSinceNs(header.shard))
         if world.nowNs > dueNs + Self.graceNs {
             world.fail(
                 name,

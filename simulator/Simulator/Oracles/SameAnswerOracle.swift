@@ -107,7 +107,7 @@ final class SameAnswerOracle: Oracle {
     }
 
     private func isLossy(_ world: World, _ plan: PoolPlan) -> Bool {
-        plan.durability == .memory && world.hasCrashed(plan)
+        world.mayHaveLost(plan)
     }
 
     private func reserve(

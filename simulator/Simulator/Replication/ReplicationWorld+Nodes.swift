@@ -162,7 +162,7 @@ extension ReplicationWorld {
         switch message {
         case .begin(let configuration, _, _, _), .stale(let configuration):
             shard = Int(configuration.shard)
-        case .copy, .entries, .position, .diverged, .noted: shard = Int(entries[0])
+        case .copy, .entries, .position, .diverged, .noted, .holding: shard = Int(entries[0])
         }
         effects = []
         if case .noted = message {

@@ -33,6 +33,10 @@ enum Happening {
     case maintain(node: Int, boot: Int)
     /// A clean stop looks whether it can go on.
     case stopping(node: Int, boot: Int)
+    /// A node's agent looks after its shards' replicas.
+    case agent(node: Int, boot: Int)
+    case arbiterAsked(node: Int, boot: Int, ArbiterQuestion)
+    case arbiterAnswers(node: Int, boot: Int, ArbiterReply)
     case faultBegins(Int)
     case faultEnds(Int)
     case faultStrikes(Int, boot: Int)
@@ -80,6 +84,9 @@ enum Happening {
             return bytes.withUnsafeBytes {
                 Hash64.bytes($0, salt: pack(23, from, to.node, to.core))
             }
+        case .agent(let node, let boot): return pack(24, node, boot)
+        case .arbiterAsked(let node, let boot, _): return pack(25, node, boot)
+        case .arbiterAnswers(let node, let boot, _): return pack(26, node, boot)
         case .resend(let place): return pack(20, place.node, place.boot, place.core)
         }
     }
@@ -108,6 +115,9 @@ enum Happening {
         case .reconcile(let node, _): "reconciler of \(node)"
         case .maintain(let node, _): "maintenance of \(node)"
         case .stopping(let node, _): "stop of \(node)"
+        case .agent(let node, _): "agent of \(node)"
+        case .arbiterAsked(let node, _, let question): "\(node) asks the arbiter: \(question)"
+        case .arbiterAnswers(let node, _, let reply): "the arbiter answers \(node): \(reply)"
         case .faultBegins(let index): "fault \(index) begins"
         case .faultEnds(let index): "fault \(index) ends"
         case .faultStrikes(let index, _): "fault \(index) strikes"

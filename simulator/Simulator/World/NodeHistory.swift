@@ -26,7 +26,15 @@ final class NodeHistory {
     private(set) var seeds: [PoolKey: Bits256] = [:]
     private var committed: NodeBooks
     /// What the process has in memory.
-    private(set) var live: NodeBooks
+    var live: NodeBooks
+    /// Of a cluster with replicas, by shard.
+    var leads: [Lead]
+    /// How often a shard has changed hands.
+    var takeovers = 0
+    /// How often a shard went on from a journal that lacked what was acknowledged.
+    var rewinds = 0
+    /// All that is committed, in that order: where it may be taken back.
+    private var taken: [[UInt8]] = []
     /// Why the history contradicts itself.
     private(set) var contradiction: String?
     /// What was done to its disk.
@@ -51,6 +59,14 @@ final class NodeHistory {
     private var maps: [PoolKey: SliceMap] = [:]
     private var numbers: [PoolKey: Int] = [:]
 
+    /// Who serves a shard, and what it has made beyond what is committed.
+    struct Lead {
+        var epoch: UInt32 = 0
+        var node = 0
+        var sinceNs: UInt64 = 0
+        var tail: [[UInt8]] = []
+    }
+
     private struct WaitingFrame {
         var end: UInt64
         var bytes: [UInt8]
@@ -68,6 +84,28 @@ final class NodeHistory {
         timesMs = Array(repeating: Timeline(), count: count)
         waiting = Array(repeating: [], count: world.scenario.nodes)
         resumedNs = Array(repeating: 0, count: world.scenario.nodes)
+        leads = Array(repeating: Lead(), count: count)
+    }
+
+    var nowNs: UInt64 { world.nowNs }
+
+    /// What the store has of a shard.
+    func stored(_ shard: ShardID) -> UInt64 { world.nodes[0].store.marks[shard].sequence }
+
+    /// Takes back what a shard had committed after a sequence.
+    func forgetCommitted(_ shard: ShardID, after last: UInt64) {
+        let all = taken
+        taken = []
+        for index in shards.indices { shards[index].frames = [] }
+        fold = LedgerFold()
+        seeds = [:]
+        committed = NodeBooks(shards: shards.count)
+        for bytes in all {
+            bytes.withUnsafeBytes { bytes in
+                guard let frame = try? JournalFrame.parse(bytes) else { return }
+                if frame.shard != shard || frame.sequence <= last { take(frame) }
+            }
+        }
     }
 
     func sequence(_ shard: ShardID) -> UInt64 { UInt64(shards[Int(shard)].frames.count) }
@@ -83,7 +121,13 @@ final class NodeHistory {
     /// commit is gone.
     func resume(_ node: Int) {
         resumedNs[node] = world.nowNs
+        if world.scenario.replicas == 1 { rebuildLive() }
+    }
+
+    /// What was made and then lost never was.
+    func rebuildLive() {
         live = committed
+        applyTails()
         // What other nodes have and did not commit stands.
         for frames in waiting.joined() {
             for frame in frames {
@@ -119,7 +163,7 @@ final class NodeHistory {
         }
     }
 
-    private func wrote(_ node: Int, _ header: EntryHeader, _ entry: Entry) {
+    func wrote(_ node: Int, _ header: EntryHeader, _ entry: Entry) {
         for oracle in world.oracles { oracle.wrote(world, node, header, entry) }
         live.apply(header, entry, ns: world.nowNs)
         timesMs[Int(header.shard)].set(header.timeMs, at: world.nowNs)
@@ -174,6 +218,7 @@ final class NodeHistory {
             return contradict(frame, "follows \(known)")
         }
         shards[shard].frames.append(frame.checksum)
+        if world.scenario.replicas > 1 { taken.append(Array(frame.bytes)) }
         do {
             let entry = try frame.entry()
             committed.apply(frame.header, entry, ns: world.nowNs)
@@ -186,6 +231,8 @@ final class NodeHistory {
             contradict(frame, "breaks the rules: \(error)")
         }
     }
+
+    func contradict(_ what: String) { contradiction = contradiction ?? what }
 
     private func contradict(_ frame: JournalFrame, _ what: String) {
         guard contradiction == nil else { return }
@@ -223,7 +270,15 @@ final class NodeHistory {
 
     /// What a shard's clock can have shown: the later of its last entry and the wall clock.
     func timeMs(_ shard: ShardID, since ns: UInt64) -> ClosedRange<UnixMs> {
-        let wall = world.nodes[owner(of: shard)].clock.wallMs(from: ns, to: world.nowNs)
+        var wall = world.nodes[owner(of: shard)].clock.wallMs(from: ns, to: world.nowNs)
+        if world.scenario.replicas > 1 {
+            // Whoever served it meanwhile.
+            for node in world.nodes {
+                let other = node.clock.wallMs(from: ns, to: world.nowNs)
+                wall =
+                    min(wall.lowerBound, other.lowerBound)...max(wall.upperBound, other.upperBound)
+            }
+        }
         let own = timesMs[Int(shard)].since(ns).map(\.value)
         let isNew = timesMs[Int(shard)].began(after: ns)
         let low = isNew ? 0 : own.min() ?? 0
@@ -271,7 +326,8 @@ final class NodeHistory {
 
     /// Who has a shard.
     func owner(of shard: ShardID) -> Int {
-        world.scenario.isCluster ? world.scenario.owner(of: shard) : node
+        if world.scenario.replicas > 1 { return leads[Int(shard)].node }
+        return world.scenario.isCluster ? world.scenario.owner(of: shard) : node
     }
 
     /// Who has a pool's treasury.

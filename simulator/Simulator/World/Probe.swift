@@ -37,10 +37,20 @@ public enum Probe: String, Sendable, CaseIterable {
     case linkLost
     case forwardedToNode
     case forwardRefused
+    case shardCopied
+    case shardStopped
+    case tookOver
+    case securedAlone
+    case reopened
+    case arbiterAnswerLost
     case allSettled
 
     private static let betweenNodes: [Probe] = [
         .linked, .linkLost, .forwardedToNode, .forwardRefused,
+    ]
+
+    private static let ofReplicas: [Probe] = [
+        .shardCopied, .shardStopped, .tookOver, .securedAlone, .reopened, .arbiterAnswerLost,
     ]
 
     private static let ofDamage: [Probe] = [
@@ -49,6 +59,9 @@ public enum Probe: String, Sendable, CaseIterable {
 
     /// What can be reached in a scenario's worlds.
     public static func expected(in scenario: Scenario) -> [Probe] {
-        allCases.filter { !(scenario.isCluster ? ofDamage : betweenNodes).contains($0) }
+        allCases.filter { probe in
+            if scenario.replicas == 1, ofReplicas.contains(probe) { return false }
+            return !(scenario.isCluster ? ofDamage : betweenNodes).contains(probe)
+        }
     }
 }

@@ -1,3 +1,4 @@
+import EdgeCluster
 import EdgeTypes
 
 /// What a run simulates: sizes, times and which faults may come. Everything else follows from it
@@ -8,6 +9,8 @@ public struct Scenario: Sendable, Hashable, Codable {
     /// spread over all, and which has one store.
     public var nodes = 1
     public var isCluster = false
+    /// Copies of each shard of a cluster. Above 1 there is an arbiter.
+    public var replicas = 1
     /// Most event loops of a node; each seed and node draws its own.
     public var mostCores = 3
     public var shards = 16
@@ -40,9 +43,21 @@ public struct Scenario: Sendable, Hashable, Codable {
     /// Whether faults of a kind may come.
     public func allows(_ kind: FaultKind) -> Bool {
         if kind.isBetweenNodes, !isCluster { return false }
+        if kind.isOfArbiter, replicas == 1 { return false }
         // What a node cannot recover from by itself would end the whole cluster's run.
         if kind.isFatalAlone, isCluster { return false }
         return (faults.isEmpty || faults.contains(kind)) && !without.contains(kind)
+    }
+
+    /// Who should hold each shard of a cluster with replicas.
+    var replicaPlan: ReplicaPlan {
+        ReplicaPlan(
+            replicas: replicas,
+            candidates: (0..<shards).map { shard in
+                // From the node whose turn it is, one way round or the other.
+                let step = shard / nodes % 2 == 0 ? 1 : nodes - 1
+                return (0..<nodes).map { UInt16((shard + $0 * step) % nodes) }
+            })
     }
 
     /// Who has a shard.

@@ -34,6 +34,8 @@ extension World {
             node.clock.step(-Int64(fault.magnitude), at: nowNs)
             probe(.clockWentBack)
         case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
+        case .arbiterDown: arbiter.isDown = true
+        case .arbiterAnswerLost: arbiter.losesAnswers = true
         case .busCut: bus.cut(node.index)
         case .busBroken: breakLinks(of: node.index, afterNs: 0)
         case .busSlow: bus.slow(node.index, by: fault.magnitude)
@@ -76,6 +78,8 @@ extension World {
         case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm,
             .busBroken:
             break
+        case .arbiterDown: arbiter.isDown = isActive(.arbiterDown)
+        case .arbiterAnswerLost: arbiter.losesAnswers = isActive(.arbiterAnswerLost)
         case .busCut: bus.mend(node.index)
         case .busSlow: if !isActive(.busSlow, node) { bus.slow(node.index, by: 1) }
         case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
@@ -120,6 +124,10 @@ extension World {
             let counts = active[index] && fault.kind == .clockDrift && fault.node == node.index
             return sum + (counts ? fault.magnitude : 0)
         }
+    }
+
+    private func isActive(_ kind: FaultKind) -> Bool {
+        plan.faults.indices.contains { active[$0] && plan.faults[$0].kind == kind }
     }
 
     private func isActive(_ kind: FaultKind, _ node: SimulatedNode) -> Bool {
@@ -180,7 +188,7 @@ extension World {
                 .clockDrift, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite,
                 .diskLoss, .storeDown,
                 .storeCommitLost, .storeDeadlock, .configRollback, .retryStorm, .busCut,
-                .busBroken, .busSlow:
+                .busBroken, .busSlow, .arbiterDown, .arbiterAnswerLost:
                 break
             }
         }

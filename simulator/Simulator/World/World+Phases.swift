@@ -30,6 +30,7 @@ extension World {
         case .again:
             guard clients.isIdle else { return }
             enter(.afterwards)
+            if scenario.replicas > 1 { return }
             for node in nodes where node.isRunning {
                 node.losePower(UInt64(node.index) | 1 << 40)
                 node.start()
@@ -37,6 +38,15 @@ extension World {
             clients.askAgain()
         case .afterwards:
             guard clients.isIdle else { return }
+            if scenario.replicas > 1, killed < nodes.count {
+                // One after the other, each when the one before is back in its place.
+                guard isWhole else { return }
+                nodes[killed].losePower(UInt64(killed) | 1 << 40)
+                nodes[killed].start()
+                killed += 1
+                progressed(1)
+                return clients.askAgain()
+            }
             enter(.closing)
             clients.closePools()
         case .closing:
@@ -79,8 +89,22 @@ extension World {
                 + "\(nodes[operation.node].state)"
         }
         for node in nodes where !isSettled(node) {
-            return "the store of node \(node.index) does not catch up: "
-                + "\(node.status.lastError ?? "no error"), \(node.state)"
+            let behind = (0..<scenario.shards).first { shard in
+                node.store.marks[ShardID(shard)].sequence
+                    != histories[node.index].sequence(ShardID(shard))
+            }
+            return "the store of node \(node.index) does not catch up with shard "
+                + "\(behind.map(String.init) ?? "none"): "
+                + nodes.map { "\($0.status.lastError ?? "no error"), \($0.state)" }
+                .joined(separator: "; ")
+        }
+        if scenario.replicas > 1, !isWhole {
+            for row in arbiter.rows {
+                guard let row else { return "a shard was never founded" }
+                let missing = row.members.count < scenario.replicas
+                let gone = row.members.contains { UInt64(nodes[Int($0.node)].boot) != $0.boot }
+                if missing || gone { return "shard \(row.shard) is not whole: \(row)" }
+            }
         }
         return "nothing moves in phase \(phase)"
     }

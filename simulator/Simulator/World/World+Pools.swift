@@ -25,9 +25,19 @@ extension World {
         return Bits256(word(0), word(1), word(2), word(3))
     }
 
+    /// Whether what was acknowledged of a pool may be gone: its durability does not promise more.
+    func mayHaveLost(_ plan: PoolPlan) -> Bool {
+        switch plan.durability {
+        case .memory: hasCrashed(plan)
+        case .replicated: histories[0].rewinds > 0
+        case .journal: false
+        }
+    }
+
     /// Whether a node that has some of the pool was ever killed.
     func hasCrashed(_ plan: PoolPlan) -> Bool {
-        scenario.isCluster ? nodes.contains { $0.crashes > 0 } : nodes[plan.node].crashes > 0
+        if scenario.replicas > 1, histories[0].takeovers > 0 { return true }
+        return scenario.isCluster ? nodes.contains { $0.crashes > 0 } : nodes[plan.node].crashes > 0
     }
 
     /// A pool's seed: what its creator named, or what its journal says that the node drew. nil:

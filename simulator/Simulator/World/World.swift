@@ -24,6 +24,12 @@ public final class World {
     let oracles: [any Oracle]
     var network: Network
     var bus: Bus
+    var arbiter: ArbiterModel
+    /// Counts what it is asked.
+    var arbiterQuestions: UInt64 = 0
+    var replicationMutant: ReplicationMutant {
+        ReplicationMutant(rawValue: mutant.rawValue) ?? .none
+    }
     /// Faults that have begun and not ended.
     var active: [Bool]
     /// Armed faults that have been set off.
@@ -31,6 +37,8 @@ public final class World {
     var phase = Phase.crowd
     var demand: Demand?
     var phaseSinceNs: UInt64 = 0
+    /// Nodes that were killed in the end, one after the other.
+    var killed = 0
     /// Answers and rows so far, and when the last came.
     var progressCount: UInt64 = 0
     var lastProgressNs: UInt64 = 0
@@ -79,6 +87,7 @@ public final class World {
         self.plan = plan
         network = Network(scenario, random)
         bus = Bus(scenario, random)
+        arbiter = ArbiterModel(shards: scenario.replicas > 1 ? scenario.shards : 0)
         active = Array(repeating: false, count: plan.faults.count)
         struck = active
         oracles = Oracles.all()
@@ -199,6 +208,9 @@ public final class World {
         case .reconcile(let node, let boot): alive(node, boot)?.reconcile()
         case .maintain(let node, let boot): alive(node, boot)?.maintain()
         case .stopping(let node, let boot): alive(node, boot)?.continueStop()
+        case .agent(let node, let boot): alive(node, boot)?.tickAgent()
+        case .arbiterAsked(let node, let boot, let question): arbitrate(node, boot, question)
+        case .arbiterAnswers(let node, let boot, let reply): alive(node, boot)?.hear(reply)
         case .faultBegins(let index): begin(index)
         case .faultEnds(let index): end(index)
         case .faultStrikes(let index, let boot): strike(index, boot: boot)

@@ -1,0 +1,67 @@
+import EdgeTypes
+
+/// Bringing configurations to what the plan says, step by step: whoever is missing learns, whoever
+/// is too many goes, whoever should lead is handed the shard. One change of a shard at a time, a
+/// few shards at a time; a node that dies meanwhile only changes what the next step is.
+extension ReplicaAgent {
+    /// Makes another plan the goal.
+    public mutating func follow(_ plan: ReplicaPlan) {
+        precondition(plan.shards == rows.count)
+        self.plan = plan
+    }
+
+    mutating func reconcile(_ nowNs: UInt64, _ outputs: inout [AgentOutput]) {
+        var left = Self.changesPerTick
+        let first = cursor
+        for offset in rows.indices {
+            let shard = (first + offset) % rows.count
+            guard let row = rows[shard] else {
+                found(ShardID(shard), nowNs)
+                continue
+            }
+            guard left > 0, row.primary == me, let output = step(row, nowNs) else { continue }
+            outputs.append(output)
+            left -= 1
+            cursor = shard + 1
+        }
+    }
+
+    /// A shard that never had a configuration: whoever should lead it founds it, the next one when
+    /// that does not come for long. Only the arbiter's first answer counts.
+    private mutating func found(_ shard: ShardID, _ nowNs: UInt64) {
+        guard lastReadNs != 0, !wantsRead,
+            let rank = plan.candidates[Int(shard)].firstIndex(of: UInt16(me.node)),
+            nowNs >= beganNs + UInt64(rank) * Self.substituteNs,
+            insertions.count < Self.batch
+        else { return }
+        let first = ShardConfiguration(shard: shard, epoch: 1, primary: me, members: [me])
+        if !insertions.contains(first) { insertions.append(first) }
+    }
+
+    /// What a shard needs next, by whoever leads it; nil: nothing.
+    private func step(_ row: ShardConfiguration, _ nowNs: UInt64) -> AgentOutput? {
+        let wanted = plan.wanted(row.shard)
+        let waitedNs = nowNs - min(nowNs, changedNs[Int(row.shard)])
+        // The missing first: nothing is given up before its successor is there.
+        for node in wanted where !row.members.contains(where: { $0.node == UInt64(node) }) {
+            if let id = alive(Int(node), nowNs) { return .invite(row.shard, id) }
+        }
+        let there = row.members.filter { alive(Int($0.node), nowNs) == $0 }
+        if there.count < plan.replicas {
+            guard waitedNs >= Self.substituteNs else { return nil }
+            let stands = plan.candidates[Int(row.shard)].first { node in
+                !row.members.contains { $0.node == UInt64(node) } && alive(Int(node), nowNs) != nil
+            }
+            return stands.flatMap { alive(Int($0), nowNs) }.map { .invite(row.shard, $0) }
+        }
+        guard waitedNs >= Self.settleNs else { return nil }
+        let first = row.members.first { $0.node == UInt64(wanted[wanted.startIndex]) }
+        if let first, first != me, alive(Int(first.node), nowNs) == first {
+            return .handOver(row.shard, to: first)
+        }
+        let extra = row.members.first { member in
+            member != me && !wanted.contains { UInt64($0) == member.node }
+        }
+        return extra.map { .drop(row.shard, $0) }
+    }
+}

@@ -1,0 +1,425 @@
+public import EdgeTypes
+
+/// What a node's agent wants done.
+public enum AgentOutput: Hashable, Sendable {
+    /// A beacon or its answer, to another process.
+    case beacon(number: UInt64, to: ReplicaID)
+    case beaconAnswer(number: UInt64, to: ReplicaID)
+    case send(ShardID, ReplicaMessage, to: ReplicaID)
+    /// For the core that has the shard, or for all of them.
+    case adopt(ShardConfiguration)
+    /// After a start: this node's process before was the shard's only member.
+    case resume(ShardConfiguration, ReplicaAgent.Sole)
+    /// After a start of all members: nobody's disk holds more than this one's.
+    case reopen(ShardConfiguration, isSealed: Bool)
+    /// After a start: what is here of the shard is of no use.
+    case forget(ShardID)
+    case decided(ConfigurationChange, ConfigurationOutcome)
+    case lost(ReplicaID)
+    case graceIsOver(ReplicaID)
+    case lease(ReplicaID, untilNs: UInt64)
+    case invite(ShardID, ReplicaID)
+    case drop(ShardID, ReplicaID)
+    case handOver(ShardID, to: ReplicaID)
+    case remind
+    /// For the arbiter. One question at a time; each is answered.
+    case compareAndSet([ConfigurationChange])
+    /// First configurations, where there are none. Each is of this process alone: first of all its
+    /// disk must tell so (as `ReplicaOutput.secure` of an empty shard).
+    case insert([ShardConfiguration])
+    case read(after: UInt64)
+}
+
+/// A node's part in keeping its shards alive: who is there, what silence means, what the arbiter is
+/// asked, who is to hold which shard.
+///
+/// One of these serves all cores of a node. It knows configurations, and of logs nothing: those are
+/// the cores' (`ShardReplica`). What must never be given up:
+///
+/// - A beacon is answered only while nothing is being taken from whoever sent it, and whoever lost
+///   a shard to this node has said that it knows. Cores are told that a grace is over only after
+///   answers have stopped.
+/// - A process of which a later life was heard is over, but its grace is waited for, from when that
+///   was heard.
+///
+/// Time is the monotonic clock's. `tick` is O(shards) every 50 ms, everything else O(1) or
+/// O(shards of one process).
+public struct ReplicaAgent: Sendable {
+    struct Pair: Sendable {
+        var id: ReplicaID
+        var lease: PairLease
+        /// When this life of it was first heard of.
+        var sinceNs: UInt64
+        /// Its shards are being taken over: it gets no lease.
+        var isTaking = false
+        /// Shards taken from it that it has not said to know of.
+        var taken: [ShardID] = []
+    }
+
+    /// What the disk tells: a process of this node was a shard's only member, or learned the shard.
+    public struct Sole: Hashable, Sendable {
+        public var shard: ShardID
+        /// From when on it was alone; 0: it learned.
+        public var epoch: UInt32
+        public var boot: UInt64
+        /// The epoch at which its log began.
+        public var born: UInt32
+
+        public init(shard: ShardID, epoch: UInt32, boot: UInt64, born: UInt32) {
+            self.shard = shard
+            self.epoch = epoch
+            self.boot = boot
+            self.born = born
+        }
+    }
+
+    /// What the disk holds of a shard, after a start.
+    public struct Held: Hashable, Sendable {
+        /// Of the last entry, or later.
+        public var logEpoch: UInt32
+        public var last: UInt64
+
+        public init(logEpoch: UInt32, last: UInt64) {
+            self.logEpoch = logEpoch
+            self.last = last
+        }
+    }
+
+    public let me: ReplicaID
+    /// By shard: what the disk held at the start.
+    let held: [Held]
+    /// The process before, where it ended in good order: all that it held is on the disk.
+    let cleanBoot: UInt64?
+    /// By shard: where this node's process before was a member, and none of that life is left.
+    var orphans: [Orphan?]
+    /// What the disk told at the start, until the arbiter was read.
+    var sole: [Sole]
+    /// The arbiter was read once: what the disk holds is resumed or forgotten.
+    var hasBegun = false
+    let times: LeaseTimes
+    let mutant: ReplicationMutant
+    /// By node number.
+    var pairs: [Pair?]
+    /// By shard: the latest that was read or told.
+    public internal(set) var rows: [ShardConfiguration?]
+    /// By shard: who should hold it, whoever should lead first.
+    public internal(set) var plan: ReplicaPlan
+    /// When the row last changed, by shard.
+    var changedNs: [UInt64]
+    /// To be asked, one change a shard.
+    var proposals: [ConfigurationChange] = []
+    var insertions: [ShardConfiguration] = []
+    var isAsking = false
+    var wantsRead = true
+    var revision: UInt64 = 0
+    var beganNs: UInt64
+    var lastReadNs: UInt64 = 0
+    var nextBeaconNs: UInt64 = 0
+    var nextReminderNs: UInt64 = 0
+    /// Where `reconcile` goes on.
+    var cursor = 0
+
+    /// Between two looks at what the arbiter has decided without this node.
+    static let readNs: UInt64 = 1_000_000_000
+    static let reminderNs: UInt64 = 200_000_000
+    /// A configuration is left alone for so long before it is changed for the plan's sake.
+    static let settleNs: UInt64 = 1_500_000_000
+    /// Who is planned and not there is waited for before somebody else is taken.
+    static let substituteNs: UInt64 = 5_000_000_000
+    /// Invitations and hand-overs of one tick.
+    static let changesPerTick = 8
+    /// Changes in one question to the arbiter.
+    static let batch = 1_024
+
+    public init(
+        _ me: ReplicaID, plan: ReplicaPlan, nodes: Int, sole: [Sole] = [],
+        held: [Held] = [], cleanBoot: UInt64? = nil, times: LeaseTimes = LeaseTimes(),
+        nowNs: UInt64, mutant: ReplicationMutant = .none
+    ) {
+        self.me = me
+        self.sole = sole
+        self.held = held
+        self.cleanBoot = cleanBoot
+        orphans = Array(repeating: nil, count: plan.shards)
+        self.plan = plan
+        self.times = times
+        self.mutant = mutant
+        pairs = Array(repeating: nil, count: nodes)
+        rows = Array(repeating: nil, count: plan.shards)
+        changedNs = Array(repeating: nowNs, count: plan.shards)
+        beganNs = nowNs
+    }
+
+    // MARK: The arbiter
+
+    /// A core proposes a change.
+    public mutating func propose(_ change: ConfigurationChange) {
+        let shard = change.next.shard
+        if let place = proposals.firstIndex(where: { $0.next.shard == shard }) {
+            proposals[place] = change
+        } else {
+            proposals.append(change)
+        }
+    }
+
+    /// A core wants to know more of a shard than it does.
+    public mutating func wantsRows() { wantsRead = true }
+
+    /// What the arbiter made of changes.
+    public mutating func answered(
+        _ changes: [ConfigurationChange], _ outcomes: [ConfigurationOutcome], nowNs: UInt64,
+        into outputs: inout [AgentOutput]
+    ) {
+        isAsking = false
+        for (change, outcome) in zip(changes, outcomes) {
+            switch outcome {
+            case .applied: spread(change.next, nowNs, &outputs)
+            case .refused(let held): spread(held, nowNs, &outputs)
+            case .unknown: break
+            }
+            outputs.append(.decided(change, outcome))
+        }
+    }
+
+    /// Whether the arbiter holds first configurations now: they or others are read next.
+    public mutating func inserted() {
+        isAsking = false
+        wantsRead = true
+    }
+
+    /// What the arbiter holds; nil: it could not be read.
+    public mutating func read(
+        _ configurations: [ShardConfiguration]?, revision: UInt64, nowNs: UInt64,
+        into outputs: inout [AgentOutput]
+    ) {
+        isAsking = false
+        guard let configurations else { return }
+        lastReadNs = nowNs
+        wantsRead = false
+        let isFirst = !hasBegun
+        for told in configurations {
+            if isFirst { _ = note(told, nowNs) } else { spread(told, nowNs, &outputs) }
+        }
+        self.revision = revision
+        if isFirst { begin(&outputs) }
+    }
+
+    /// The disk's logs are of use where this node's process was alone, and of none elsewhere.
+    private mutating func begin(_ outputs: inout [AgentOutput]) {
+        hasBegun = true
+        for shard in rows.indices {
+            guard let row = rows[shard] else {
+                outputs.append(.forget(ShardID(shard)))
+                continue
+            }
+            let alone = sole.first { alone in
+                alone.shard == row.shard && alone.epoch == row.epoch
+                    && row.members == [ReplicaID(node: me.node, boot: alone.boot)]
+            }
+            if let alone {
+                outputs.append(.resume(row, alone))
+            } else if let orphan = orphan(row, holding: heldByMember(row)) {
+                orphans[shard] = orphan
+            } else {
+                outputs.append(.forget(row.shard))
+            }
+            // Every core routes by it.
+            outputs.append(.adopt(row))
+        }
+        sole = []
+    }
+
+    /// A core has heard of a configuration from another process.
+    public mutating func heard(
+        _ told: ShardConfiguration, nowNs: UInt64, into outputs: inout [AgentOutput]
+    ) {
+        // Before the arbiter was read nothing is known of what the disk holds.
+        if hasBegun { spread(told, nowNs, &outputs) }
+    }
+
+    /// Every core routes by it.
+    private mutating func spread(
+        _ told: ShardConfiguration, _ nowNs: UInt64, _ outputs: inout [AgentOutput]
+    ) {
+        guard note(told, nowNs) else { return }
+        outputs.append(.adopt(told))
+        // Somebody has gone on with it.
+        if orphans[Int(told.shard)].take() != nil { outputs.append(.forget(told.shard)) }
+        // A process of this node that was dead already has become a member: what it held is
+        // forgotten, and nothing was acknowledged since.
+        orphans[Int(told.shard)] = orphan(told, holding: Held(logEpoch: 0, last: 0))
+    }
+
+    /// - Returns: whether it is news.
+    private mutating func note(_ told: ShardConfiguration, _ nowNs: UInt64) -> Bool {
+        let shard = Int(told.shard)
+        guard shard < rows.count else { return false }
+        let known = rows[shard]?.epoch ?? 0
+        guard told.epoch > known else { return false }
+        rows[shard] = told
+        changedNs[shard] = nowNs
+        return true
+    }
+
+    // MARK: Beacons
+
+    /// A beacon of another process has come.
+    public mutating func beacon(
+        _ number: UInt64, from other: ReplicaID, nowNs: UInt64, into outputs: inout [AgentOutput]
+    ) {
+        guard let place = know(other, nowNs) else { return }
+        pairs[place]?.lease.heard(nowNs: nowNs)
+        guard let pair = pairs[place] else { return }
+        for shard in pair.taken {
+            if let row = rows[Int(shard)] { outputs.append(.send(shard, .stale(row), to: other)) }
+        }
+        let isWithheld = isTakingOver(pair) || !pair.taken.isEmpty
+        if isWithheld, mutant != .answersWhileTakingOver { return }
+        outputs.append(.beaconAnswer(number: number, to: other))
+    }
+
+    public mutating func beaconAnswered(
+        _ number: UInt64, from other: ReplicaID, nowNs: UInt64, into outputs: inout [AgentOutput]
+    ) {
+        guard let place = know(other, nowNs) else { return }
+        pairs[place]?.lease.answered(number, nowNs: nowNs)
+        guard let lease = pairs[place]?.lease else { return }
+        outputs.append(.lease(other, untilNs: lease.leaseUntilNs))
+    }
+
+    /// Another process can be reached.
+    public mutating func linked(_ other: ReplicaID, nowNs: UInt64) { _ = know(other, nowNs) }
+
+    /// - Returns: its node's number; nil: a later life of it is known.
+    private mutating func know(_ other: ReplicaID, _ nowNs: UInt64) -> Int? {
+        let place = Int(other.node)
+        guard place < pairs.count, other.node != me.node else { return nil }
+        if let known = pairs[place]?.id {
+            if known == other { return place }
+            if known.boot > other.boot { return nil }
+        }
+        pairs[place] = Pair(
+            id: other, lease: PairLease(times, nowNs: nowNs, mutant: mutant), sinceNs: nowNs)
+        return place
+    }
+
+    private func isTakingOver(_ pair: Pair) -> Bool {
+        pair.isTaking
+            && rows.contains { row in
+                guard let row else { return false }
+                return row.primary == pair.id && row.has(me)
+            }
+    }
+
+    /// A shard was taken from a process: no lease for it before it has said that it knows.
+    public mutating func deposed(_ other: ReplicaID, _ shard: ShardID) {
+        let place = Int(other.node)
+        guard place < pairs.count, pairs[place]?.id == other,
+            pairs[place]?.taken.contains(shard) == false
+        else { return }
+        pairs[place]?.taken.append(shard)
+    }
+
+    public mutating func noted(_ shard: ShardID, by other: ReplicaID) {
+        let place = Int(other.node)
+        guard place < pairs.count, pairs[place]?.id == other else { return }
+        pairs[place]?.taken.removeAll { $0 == shard }
+    }
+
+    // MARK: Time
+
+    /// Some 50 ms have passed.
+    public mutating func tick(nowNs: UInt64, into outputs: inout [AgentOutput]) {
+        if nowNs >= nextBeaconNs {
+            nextBeaconNs = nowNs + times.beaconNs
+            for place in pairs.indices {
+                guard let number = pairs[place]?.lease.send(nowNs: nowNs),
+                    let id = pairs[place]?.id
+                else { continue }
+                outputs.append(.beacon(number: number, to: id))
+            }
+        }
+        watch(nowNs, &outputs)
+        reconcile(nowNs, &outputs)
+        if nowNs >= nextReminderNs {
+            nextReminderNs = nowNs + Self.reminderNs
+            outputs.append(.remind)
+            reopen(nowNs, &outputs)
+        }
+        ask(nowNs, &outputs)
+    }
+
+    /// What silence means.
+    private mutating func watch(_ nowNs: UInt64, _ outputs: inout [AgentOutput]) {
+        var led: Set<ReplicaID> = []
+        var leading: Set<ReplicaID> = []
+        for row in rows {
+            guard let row else { continue }
+            if row.primary == me {
+                for member in row.members where member != me { led.insert(member) }
+            } else if row.has(me) {
+                leading.insert(row.primary)
+            }
+        }
+        for other in led.sorted() where isLost(other, nowNs) { outputs.append(.lost(other)) }
+        for place in pairs.indices where pairs[place]?.isTaking == true {
+            if let id = pairs[place]?.id, !leading.contains(id) { pairs[place]?.isTaking = false }
+        }
+        for other in leading.sorted() {
+            let place = Int(other.node)
+            // What was begun is brought to its end: until then it gets no lease.
+            let isTaking = pairs[place]?.id == other && pairs[place]?.isTaking == true
+            guard isTaking || isGraceOver(other, nowNs) else { continue }
+            if pairs[place]?.id == other { pairs[place]?.isTaking = true }
+            outputs.append(.graceIsOver(other))
+        }
+    }
+
+    private mutating func lease(of other: ReplicaID, _ nowNs: UInt64) -> PairLease? {
+        let place = Int(other.node)
+        guard place < pairs.count else { return nil }
+        // One of which nothing was heard since this process began: from then on.
+        if pairs[place] == nil { _ = know(other, beganNs) }
+        guard let pair = pairs[place], pair.id == other else { return nil }
+        return pair.lease
+    }
+
+    private mutating func isGraceOver(_ other: ReplicaID, _ nowNs: UInt64) -> Bool {
+        if let lease = lease(of: other, nowNs) { return lease.isGraceOver(nowNs: nowNs) }
+        guard Int(other.node) < pairs.count, let later = pairs[Int(other.node)],
+            later.id.boot > other.boot
+        else { return false }
+        return nowNs >= later.sinceNs + times.graceNs
+    }
+
+    private mutating func isLost(_ other: ReplicaID, _ nowNs: UInt64) -> Bool {
+        if let lease = lease(of: other, nowNs) { return lease.isLost(nowNs: nowNs) }
+        guard Int(other.node) < pairs.count, let known = pairs[Int(other.node)] else { return true }
+        return known.id.boot > other.boot
+    }
+
+    /// The life of a node that is heard now; nil: none is.
+    func alive(_ node: Int, _ nowNs: UInt64) -> ReplicaID? {
+        if node == Int(me.node) { return me }
+        guard node < pairs.count, let pair = pairs[node], !pair.lease.isGraceOver(nowNs: nowNs)
+        else { return nil }
+        return pair.id
+    }
+
+    private mutating func ask(_ nowNs: UInt64, _ outputs: inout [AgentOutput]) {
+        guard !isAsking else { return }
+        if !proposals.isEmpty {
+            isAsking = true
+            let changes = Array(proposals.prefix(Self.batch))
+            proposals.removeFirst(changes.count)
+            outputs.append(.compareAndSet(changes))
+        } else if !insertions.isEmpty {
+            isAsking = true
+            outputs.append(.insert(insertions))
+            insertions = []
+        } else if wantsRead || nowNs >= lastReadNs + Self.readNs {
+            isAsking = true
+            outputs.append(.read(after: revision))
+        }
+    }
+}
