@@ -120,7 +120,10 @@ struct CapacityTests {
         #expect(added > 4_500_000 && added < 10_500_000, "\(added)")
         #expect(journal.contradictions.isEmpty)
         #expect(journal.nodes.allSatisfy { $0.syncUtilisation <= 1 })
-        #expect(journal.journalBytes == memory.journalBytes)
+        #expect(journal.pools[0].granted == memory.pools[0].granted)
+        // Leases follow demand, whose order is another.
+        let difference = Int64(journal.journalBytes) - Int64(memory.journalBytes)
+        #expect(difference.magnitude < UInt64(memory.journalBytes) / 100)
     }
 
     @Test("lost nodes take their packets along, everybody is answered, and books still balance")
