@@ -171,6 +171,7 @@ extension EdgeNode {
         try adoptBook(local)
         shards[local].epoch = epoch
         shards[local].sequence = sequence
+        shards[local].stepStart = sequence
         shards[local].timeMs = timeMs
     }
 

@@ -12,7 +12,7 @@ struct ReplicaAgentTests {
     }
 
     private func agent(
-        _ me: ReplicaID, shards: Int = 1, sole: [ReplicaAgent.Sole] = [],
+        _ me: ReplicaID, shards: Int = 1, sole: [SoleRecord] = [],
         held: [ReplicaAgent.Held] = [], cleanBoot: UInt64? = nil
     ) -> ReplicaAgent {
         let plan = ReplicaPlan(
@@ -89,7 +89,7 @@ struct ReplicaAgentTests {
 
     @Test("after a restart a node goes on from its disk only where its process was alone")
     func restart() {
-        let alone = ReplicaAgent.Sole(shard: 0, epoch: 4, boot: 7, born: 2)
+        let alone = SoleRecord(shard: 0, epoch: 4, boot: 7, born: 2)
         var outputs: [AgentOutput] = []
         var resumed = agent(id(0, 9), sole: [alone])
         let last = row(4, id(0, 7), [id(0, 7)])

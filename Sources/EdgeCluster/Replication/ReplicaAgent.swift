@@ -9,7 +9,7 @@ public enum AgentOutput: Hashable, Sendable {
     /// For the core that has the shard, or for all of them.
     case adopt(ShardConfiguration)
     /// After a start: this node's process before was the shard's only member.
-    case resume(ShardConfiguration, ReplicaAgent.Sole)
+    case resume(ShardConfiguration, SoleRecord)
     /// After a start of all members: nobody's disk holds more than this one's.
     case reopen(ShardConfiguration, isSealed: Bool)
     /// After a start: what is here of the shard is of no use.
@@ -56,23 +56,6 @@ public struct ReplicaAgent: Sendable {
         var taken: [ShardID] = []
     }
 
-    /// What the disk tells: a process of this node was a shard's only member, or learned the shard.
-    public struct Sole: Hashable, Sendable {
-        public var shard: ShardID
-        /// From when on it was alone; 0: it learned.
-        public var epoch: UInt32
-        public var boot: UInt64
-        /// The epoch at which its log began.
-        public var born: UInt32
-
-        public init(shard: ShardID, epoch: UInt32, boot: UInt64, born: UInt32) {
-            self.shard = shard
-            self.epoch = epoch
-            self.boot = boot
-            self.born = born
-        }
-    }
-
     /// What the disk holds of a shard, after a start.
     public struct Held: Hashable, Sendable {
         /// Of the last entry, or later.
@@ -93,7 +76,7 @@ public struct ReplicaAgent: Sendable {
     /// By shard: where this node's process before was a member, and none of that life is left.
     var orphans: [Orphan?]
     /// What the disk told at the start, until the arbiter was read.
-    var sole: [Sole]
+    var sole: [SoleRecord]
     /// The arbiter was read once: what the disk holds is resumed or forgotten.
     var hasBegun = false
     let times: LeaseTimes
@@ -132,7 +115,7 @@ public struct ReplicaAgent: Sendable {
     static let batch = 1_024
 
     public init(
-        _ me: ReplicaID, plan: ReplicaPlan, nodes: Int, sole: [Sole] = [],
+        _ me: ReplicaID, plan: ReplicaPlan, nodes: Int, sole: [SoleRecord] = [],
         held: [Held] = [], cleanBoot: UInt64? = nil, times: LeaseTimes = LeaseTimes(),
         nowNs: UInt64, mutant: ReplicationMutant = .none
     ) {

@@ -53,10 +53,7 @@ extension SimulatedNode {
         let sole = try directory.openSoleRecords()
         let agent = ReplicaAgent(
             replicaID, plan: world.scenario.replicaPlan, nodes: world.scenario.nodes,
-            sole: sole.records.filter { !lost.contains($0.shard) }.map {
-                ReplicaAgent.Sole(
-                    shard: $0.shard, epoch: $0.epoch, boot: $0.boot, born: $0.born)
-            },
+            sole: sole.records.filter { !lost.contains($0.shard) },
             held: (0..<world.scenario.shards).map { shard in
                 let core = cores[shard % coreCount]
                 return ReplicaAgent.Held(
