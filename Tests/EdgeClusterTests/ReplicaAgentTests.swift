@@ -130,4 +130,45 @@ struct ReplicaAgentTests {
         let goesOn = isClean || mine > theirs
         #expect(outputs.contains(.reopen(before, isSealed: !isClean)) == goesOn)
     }
+
+    @Test("a learner becomes a member only once it has its copy and the store has what is in it")
+    func admission() {
+        var primary = ShardReplica(shard: 0, me: id(0), hasStore: true)
+        var effects: [ReplicaEffect] = []
+        primary.adopt(row(1, id(0), [id(0)]), into: &effects)
+        #expect(primary.role == .primary)
+        for _ in 0..<3 { _ = primary.append(into: &effects) }
+        primary.flushed(3, incarnation: 0, into: &effects)
+        primary.invite(id(1), into: &effects)
+        func proposes(_ last: UInt64) -> Bool {
+            effects = []
+            primary.receive(
+                .position(epoch: 1, last: last, greeting: 1), from: id(1), into: &effects)
+            return effects.contains { if case .propose = $0 { true } else { false } }
+        }
+        #expect(!proposes(0))
+        #expect(effects.contains(.copy(to: id(1))))
+        // The copy is there, and the store has none of its three entries.
+        #expect(!proposes(3))
+        effects = []
+        primary.stored(upTo: 2, into: &effects)
+        #expect(effects.isEmpty)
+        primary.stored(upTo: 3, into: &effects)
+        #expect(effects.contains { if case .propose = $0 { true } else { false } })
+    }
+
+    @Test("a learner of an empty shard waits for its copy, too")
+    func emptyAdmission() {
+        var primary = ShardReplica(shard: 0, me: id(0), hasStore: true)
+        var effects: [ReplicaEffect] = []
+        primary.adopt(row(1, id(0), [id(0)]), into: &effects)
+        primary.invite(id(1), into: &effects)
+        for hasCopy in [false, true] {
+            effects = []
+            primary.receive(
+                .position(epoch: 1, last: 0, greeting: 1), from: id(1), into: &effects)
+            #expect(
+                effects.contains { if case .propose = $0 { true } else { false } } == hasCopy)
+        }
+    }
 }

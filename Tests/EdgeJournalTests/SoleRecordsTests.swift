@@ -46,4 +46,27 @@ struct SoleRecordsTests {
             }
         }
     }
+
+    @Test("of two snapshots that of the later epoch counts, though its log has fewer entries")
+    func snapshotOfALaterEpoch() throws {
+        let scratch = Scratch()
+        let directory = try WriterTests.open(scratch)
+        for (epoch, sequence) in [(6, 5), (7, 0)] as [(UInt32, UInt64)] {
+            let header = SnapshotHeader(
+                shard: 12, epoch: epoch, sequence: sequence, lane: JournalLane(boot: 1, core: 0),
+                position: 0)
+            let content = [UInt8(truncatingIfNeeded: epoch)]
+            try content.withUnsafeBytes {
+                try directory.snapshots.save(header, committed: 0, content: $0)
+            }
+        }
+        guard let newest = try directory.snapshots.load(12) else {
+            Issue.record("there is none")
+            return
+        }
+        let epoch = newest.header.epoch
+        #expect(epoch == 7)
+        // What the new log will hold from its first entry on is not covered by the old one.
+        #expect(try directory.snapshots.coveredSequences()[12] == 0)
+    }
 }
