@@ -44,10 +44,11 @@ public final class NodeRecovery {
     ///   - node, nodes: its number in its cluster, and how many there are.
     ///   - owners: which node has each shard; empty: this one has all.
     ///   - replica: this process's life, in a cluster with replicas.
+    ///   - hasStore: whether what is committed goes to a store.
     ///   - mutant: a built-in bug; only simulators set one.
     public init(
         shards: Int, cores count: Int, node: Int = 0, nodes: Int = 1, owners: [UInt16] = [],
-        replica: ReplicaID? = nil, mutant: Mutant = .none
+        replica: ReplicaID? = nil, hasStore: Bool = true, mutant: Mutant = .none
     ) {
         precondition(owners.isEmpty || owners.count == shards)
         self.shards = shards
@@ -55,11 +56,11 @@ public final class NodeRecovery {
         if isReplicated { ends = Array(repeating: (0, 0), count: shards) }
         cores = SlotArray(capacity: count)
         for core in 0..<count {
-            cores.append(
-                EdgeNode(
-                    NodeConfiguration(
-                        shards: shards, cores: count, core: core, node: node, nodes: nodes,
-                        replica: replica, mutant: mutant)))
+            var configuration = NodeConfiguration(
+                shards: shards, cores: count, core: core, node: node, nodes: nodes,
+                replica: replica, mutant: mutant)
+            configuration.hasStore = hasStore
+            cores.append(EdgeNode(configuration))
             for (shard, owner) in owners.enumerated() {
                 cores[core].setOwner(of: ShardID(shard), to: owner)
             }

@@ -14,6 +14,7 @@ public final class Reconciler: Sendable {
     private struct Shared {
         var status = ReconcilerStatus()
         var thread: Thread?
+        var wantsRestart = false
     }
 
     private static let niceness: Int32 = 10
@@ -63,6 +64,7 @@ public final class Reconciler: Sendable {
             configuration: configuration, openSources: openSources, openStore: openStore,
             publish: publish)
         running: while true {
+            if takeRestart() { cycle.restart() }
             switch cycle.step(nowMs: Int64(Date().timeIntervalSince1970 * 1_000)) {
             case .more: continue
             case .idle:
@@ -86,6 +88,20 @@ public final class Reconciler: Sendable {
 
     /// Says that entries were committed. Any thread; takes no more than a free lock.
     public func wake() { signal.wake() }
+
+    /// Says that other shards are shipped from here than before: the journal is read again. Any
+    /// thread; takes no more than a free lock.
+    public func restart() {
+        shared.withLock { $0.wantsRestart = true }
+        signal.wake()
+    }
+
+    private func takeRestart() -> Bool {
+        shared.withLock { shared in
+            defer { shared.wantsRestart = false }
+            return shared.wantsRestart
+        }
+    }
 
     /// Applies what is committed now, then ends the thread. Blocks: not for event loops.
     ///

@@ -127,10 +127,10 @@ struct NodeSettings {
             }
         }
         guard let plan = options.cluster else { return }
-        if values["shards"] != nil, options.shards != plan.owners.count {
-            throw SettingError(description: "--shards: the topology says \(plan.owners.count)")
+        if values["shards"] != nil, options.shards != plan.shards {
+            throw SettingError(description: "--shards: the topology says \(plan.shards)")
         }
-        options.shards = plan.owners.count
+        options.shards = plan.shards
         // Where the file says that others reach it; flags say where it binds.
         let own = plan.nodes[plan.own]
         func bind(_ setting: String, _ address: inout ClientListeners.Address, _ port: Int) {

@@ -18,10 +18,10 @@ enum TopologyPlan {
         }
         let file = try TopologyFile.read(text, file: path)
         let topology = file.topology
-        guard topology.replicas == 1 else {
+        guard topology.replicas == 1 || topology.arbiter == .store else {
             throw Refusal(
-                description: "\(path): replicas: this version keeps one copy of each shard; "
-                    + "say `replicas: 1`")
+                description: "\(path): arbiter: with several replicas somebody must decide who "
+                    + "leads: say `arbiter: store`")
         }
         let map = try ShardMapPlanner.plan(from: nil, to: topology).target
         var nodes: [ClusterPlan.Node] = []
@@ -41,8 +41,25 @@ enum TopologyPlan {
             let known = map.nodes.joined(separator: ", ")
             throw Refusal(description: "\(path): no node \(own); there are \(known)")
         }
+        if topology.replicas > 1 {
+            return ClusterPlan(
+                name: topology.cluster, nodes: nodes,
+                replicas: replicas(map, copies: topology.replicas), own: number)
+        }
         return ClusterPlan(
             name: topology.cluster, nodes: nodes,
             owners: map.owners.map { UInt16($0.primary) }, own: number)
+    }
+
+    /// Who should hold each shard, and who stands in: the others, from the one after the last.
+    private static func replicas(_ map: ShardMap, copies: Int) -> ReplicaPlan {
+        ReplicaPlan(
+            replicas: copies,
+            candidates: map.owners.enumerated().map { shard, owner in
+                let members = [owner.primary] + owner.backups
+                let others = (0..<map.nodes.count).map { (shard + $0) % map.nodes.count }
+                    .filter { !members.contains($0) }
+                return (members + others).map { UInt16($0) }
+            })
     }
 }

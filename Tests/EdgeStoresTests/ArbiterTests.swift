@@ -24,14 +24,17 @@ import Testing
         }
     }
 
-    @Test("a cluster is founded once")
+    @Test("a shard is founded once; what is held stays")
     func founding() throws {
         try withPath { path in
             let arbiter = try SQLiteArbiter(path: path)
-            #expect(try arbiter.found(first(4)))
+            try arbiter.insert(first(4))
             let other = try SQLiteArbiter(path: path)
-            #expect(try !other.found(first(8)))
-            #expect(try other.read(after: 0).configurations == first(4))
+            let late = first(6).map { row in
+                ShardConfiguration(shard: row.shard, epoch: 1, primary: b, members: [b])
+            }
+            try other.insert(late)
+            #expect(try other.read(after: 0).configurations == first(4) + late[4...])
             #expect(try other.identity() == arbiter.identity())
         }
     }
@@ -41,7 +44,7 @@ import Testing
     func compares() throws {
         try withPath { path in
             let arbiter = try SQLiteArbiter(path: path)
-            _ = try arbiter.found(first(2))
+            try arbiter.insert(first(2))
             let held = first(2)
             let alone = ConfigurationChange(
                 expected: held[0], next: held[0].next(primary: b, members: [b]))
@@ -62,7 +65,7 @@ import Testing
     func news() throws {
         try withPath { path in
             var arbiter = try SQLiteArbiter(path: path)
-            _ = try arbiter.found(first(3))
+            try arbiter.insert(first(3))
             let start = try arbiter.read(after: 0)
             #expect(try arbiter.read(after: start.revision).configurations.isEmpty)
             let next = first(3)[1].next(primary: b, members: [b])
@@ -76,7 +79,7 @@ import Testing
     @Test("of all who race for an epoch one wins, and epochs only grow")
     func races() throws {
         try withPath { path in
-            _ = try SQLiteArbiter(path: path).found(first(1))
+            try SQLiteArbiter(path: path).insert(first(1))
             let won = Mutex<[UInt32: [UInt64]]>([:])
             let rounds = 40
             DispatchQueue.concurrentPerform(iterations: 4) { index in
@@ -115,7 +118,7 @@ import Testing
         }
         try withPath { path in
             let arbiter = try SQLiteArbiter(path: path)
-            _ = try arbiter.found(first(1))
+            try arbiter.insert(first(1))
             arbiter.close()
             let change = ConfigurationChange(
                 expected: first(1)[0], next: first(1)[0].next(primary: a, members: [a]))

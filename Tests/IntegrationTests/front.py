@@ -19,7 +19,7 @@ import time
 import tokens
 from node import ROOT, Response, eventually
 from resp import Closed, Connection, Failure
-from test_cluster import KEY
+from cluster import KEY
 from test_proxies_tls import certificate
 
 DEPLOY = ROOT / "topology/deploy"

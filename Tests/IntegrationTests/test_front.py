@@ -19,7 +19,7 @@ from front import DEPLOY, NAMES, Cluster, Crowd, HAProxy, HTTPLoad, Nginx, RESPL
 from front import substituted
 from node import BINARY, ROOT, Response, clean_environment, downpour, eventually
 from resp import Closed, Connection, Failure
-from test_cluster import KEY, free_ports
+from cluster import KEY, free_ports
 
 PACKETS = 1_000_000
 # A request that was on its way to a node over another one when it stopped: perhaps applied.

@@ -15,7 +15,7 @@ import tokens
 from front import Crowd, Load
 from node import Response, downpour, eventually
 from resp import Closed, Connection, Failure
-from test_cluster import KEY
+from cluster import KEY
 
 NAMES = ["n1", "n2", "n3"]
 PACKETS = 1_000_000

@@ -239,6 +239,10 @@ public struct ReplicaAgent: Sendable {
         guard shard < rows.count else { return false }
         let known = rows[shard]?.epoch ?? 0
         guard told.epoch > known else { return false }
+        // At once: the core that takes it over says so a moment later.
+        if told.primary == me, let before = rows[shard]?.primary, before != me {
+            deposed(before, told.shard)
+        }
         rows[shard] = told
         changedNs[shard] = nowNs
         return true
@@ -387,6 +391,17 @@ public struct ReplicaAgent: Sendable {
         guard node < pairs.count, let pair = pairs[node], !pair.lease.isGraceOver(nowNs: nowNs)
         else { return nil }
         return pair.id
+    }
+
+    /// Who holds a shard and is heard now, whoever leads first; nobody where it has no leader.
+    public func holders(_ shard: ShardID, nowNs: UInt64) -> [Int] {
+        guard let row = rows[Int(shard)], alive(Int(row.primary.node), nowNs) == row.primary else {
+            return []
+        }
+        let backups = row.members.filter {
+            $0 != row.primary && alive(Int($0.node), nowNs) == $0
+        }
+        return [Int(row.primary.node)] + backups.map { Int($0.node) }
     }
 
     private mutating func ask(_ nowNs: UInt64, _ outputs: inout [AgentOutput]) {

@@ -45,6 +45,8 @@ public final class BusConnection: ChannelInboundHandler, RemovableChannelHandler
     public private(set) var version: UInt16 = 0
     /// The owner's own mark.
     public var mark = 0
+    /// The owner's own number of the other side; -1: it has none.
+    public var peerNumber = -1
 
     private var sealing: SealStream?
     private var opening: SealStream?

@@ -1,3 +1,5 @@
+import EdgeCluster
+import EdgeJournal
 import EdgeMemory
 public import EdgeTypes
 import Logging
@@ -13,11 +15,14 @@ public final class ClusterService: Sendable {
     private let gossip: GossipSocket
     private let loops: [NodeLoop]
     let view: ClusterView
+    /// nil: one copy of each shard.
+    let replicas: ReplicaService?
 
     private init(
         _ plan: ClusterPlan, _ node: BusNode, _ listener: BusListener, _ gossip: GossipSocket,
-        _ loops: [NodeLoop], _ view: ClusterView
+        _ loops: [NodeLoop], _ view: ClusterView, _ replicas: ReplicaService?
     ) {
+        self.replicas = replicas
         self.plan = plan
         self.node = node
         self.listener = listener
@@ -36,7 +41,7 @@ public final class ClusterService: Sendable {
     static func start(
         _ plan: ClusterPlan, keys: ClusterKeys, boot: BootID, bind: ClientListeners.Address,
         seeds: [GossipSeed], shards: Int, group: MultiThreadedEventLoopGroup, loops: [NodeLoop],
-        log: Logger
+        lanes: [JournalLane], view: ClusterView, replicas: ReplicaService?, log: Logger
     ) async throws -> ClusterService {
         let own = plan.nodes[plan.own]
         let hello = BusHello(
@@ -46,7 +51,11 @@ public final class ClusterService: Sendable {
         let buses = loops.map { LoopBus($0, plan, node, log) }
         // Before anybody can connect: what comes must find its way back.
         for (place, loop) in loops.enumerated() {
-            try await loop.eventLoop.submit { loop.bus = buses[place] }.get()
+            try await loop.eventLoop.submit {
+                let bus = buses[place]
+                bus.replicas = replicas.map { LoopReplicas(loop, bus, $0, lane: lanes[place]) }
+                loop.bus = bus
+            }.get()
         }
         let listener = try await BusListener.start(
             group: group, host: bind.host, port: bind.port, node: node,
@@ -59,7 +68,6 @@ public final class ClusterService: Sendable {
         guard let port = listener.address.port.flatMap({ UInt16(exactly: $0) }) else {
             preconditionFailure("a listener without a port")
         }
-        let view = ClusterView(plan, log)
         // Looked up off the loops: it may take long.
         let places = try await BackgroundThread.run {
             GossipSeed(host: own.host, port: port).resolve()
@@ -82,7 +90,8 @@ public final class ClusterService: Sendable {
         for (place, loop) in loops.enumerated() {
             try await loop.eventLoop.submit { buses[place].start() }.get()
         }
-        return ClusterService(plan, node, listener, gossip, loops, view)
+        if let replicas { try await loops[0].eventLoop.submit { replicas.start() }.get() }
+        return ClusterService(plan, node, listener, gossip, loops, view, replicas)
     }
 
     /// Says goodbye to the others; links stay.
@@ -102,6 +111,7 @@ public final class ClusterService: Sendable {
         for loop in loops {
             try await loop.eventLoop.submit { loop.bus?.stop() }.get()
         }
+        try await replicas?.end()
     }
 
     /// What all loops and gossip have counted.
@@ -129,19 +139,31 @@ public final class ClusterService: Sendable {
     public func status() async throws -> Value {
         let reach = try await numbers().reach
         var shards = Array(repeating: 0, count: plan.nodes.count)
-        for owner in plan.owners { shards[Int(owner)] += 1 }
+        var copies = shards
+        let held = view.copies
+        for holders in held {
+            if let owner = holders.first { shards[owner] += 1 }
+            for holder in holders { copies[holder] += 1 }
+        }
+        let wanted = plan.replicas?.replicas ?? 1
+        let short = held.count { $0.count < wanted }
+        let unserved = held.count { $0.isEmpty }
         let members = plan.nodes.indices.map { number in
             let isOwn = number == plan.own
             return Value.map(
                 view.fields(number) + [
                     .init("shards", .integer(Int64(shards[number]))),
+                    .init("copies", .integer(Int64(copies[number]))),
                     .init("linked", .integer(isOwn || reach[number] == loops.count ? 1 : 0)),
                 ])
         }
         return .map([
             .init("cluster", .text(plan.name)),
             .init("node", .text(plan.nodes[plan.own].name)),
-            .init("shards", .integer(Int64(plan.owners.count))),
+            .init("shards", .integer(Int64(plan.shards))),
+            .init("replicas", .integer(Int64(wanted))),
+            .init("short", .integer(Int64(short))),
+            .init("unserved", .integer(Int64(unserved))),
             .init("nodes", .array(members)),
         ])
     }
@@ -161,6 +183,8 @@ final class ClusterView: GossipOwner {
     let plan: ClusterPlan
     private let log: Logger
     private let states: Mutex<[State]>
+    /// By shard: who holds it, whoever serves it first.
+    private let holders: Mutex<[[Int]]>
 
     init(_ plan: ClusterPlan, _ log: Logger) {
         self.plan = plan
@@ -168,9 +192,25 @@ final class ClusterView: GossipOwner {
         var states = [State](repeating: .unknown, count: plan.nodes.count)
         states[plan.own] = .alive
         self.states = Mutex(states)
+        holders = Mutex(
+            plan.owners.isEmpty
+                ? Array(repeating: [], count: plan.shards) : plan.owners.map { [Int($0)] })
     }
 
+    /// By shard: the numbers of the nodes that hold it now, whoever serves it first; nobody where
+    /// it is not served.
+    var copies: [[Int]] { holders.withLock { $0 } }
+
+    /// By shard: the number of the node that serves it.
+    var owners: [Int?] { copies.map(\.first) }
+
+    func hold(_ copies: [[Int]]) { holders.withLock { $0 = copies } }
+
     func state(_ number: Int) -> State { states.withLock { $0[number] } }
+
+    func name(_ number: Int) -> String {
+        plan.nodes.indices.contains(number) ? plan.nodes[number].name : "?"
+    }
 
     /// What a node is asked about another.
     func fields(_ number: Int) -> [Value.Field] {

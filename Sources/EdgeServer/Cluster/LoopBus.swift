@@ -11,11 +11,11 @@ import NIOCore
 /// with the requests of this loop's clients, and is answered once it is durable.
 final class LoopBus: BusOwner, @unchecked Sendable {
     // SAFETY: all mutable state is confined to the loop's `eventLoop`.
-    private unowned let loop: ServerLoop
-    private let plan: ClusterPlan
-    private let log: Logger
+    unowned let loop: ServerLoop
+    let plan: ClusterPlan
+    let log: Logger
     /// By node's number; nil for this one.
-    private var links: [BusLink?] = []
+    private(set) var links: [BusLink?] = []
     /// All that are up, dialed and accepted.
     private var connections: [BusConnection] = []
     private var dirty: [BusConnection] = []
@@ -23,7 +23,9 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     private var asked = SlotTable<Asked>()
     private var owed = SlotTable<Owed>()
     private var held: [Held<HeldReply>] = []
-    private(set) var statistics = LoopBusStatistics()
+    var statistics = LoopBusStatistics()
+    /// Of a cluster with replicas.
+    var replicas: LoopReplicas?
 
     /// The slot of tickets of requests that other nodes sent.
     static let ticketSlot = UInt32.max - 1
@@ -81,11 +83,15 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         connections.append(connection)
         guard connection.isDialed else {
             // It is there: a dialer that waits after failures need not.
-            if let number = plan.number(of: connection.peer?.name) { links[number]?.dialNow() }
+            if let number = plan.number(of: connection.peer?.name) {
+                links[number]?.dialNow()
+                replicas?.linkUp(connection, number)
+            }
             return
         }
         guard let number = number(of: connection) else { return connection.close() }
         loop.batch.linked.append(UInt16(number))
+        replicas?.linkUp(connection, number)
         loop.scheduleTick()
     }
 
@@ -107,6 +113,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     func linkDown(_ connection: BusConnection, _ end: BusEnd) {
         connections.removeAll { $0 === connection }
+        replicas?.linkDown(connection)
         guard connection.isDialed else { return }
         // They were sent, and nobody knows what came of them.
         for request in asked.takeAll(where: { $0.connection === connection }) {
@@ -168,7 +175,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         }
     }
 
-    private func mark(_ connection: BusConnection) {
+    func mark(_ connection: BusConnection) {
         guard connection.mark == 0 else { return }
         connection.mark = 1
         dirty.append(connection)
@@ -213,8 +220,13 @@ final class LoopBus: BusOwner, @unchecked Sendable {
             reply.ticket = request.ticket
             loop.answered(reply, body)
         case .frame(let shard, let frame): loop.received(frame, for: shard)
-        case .replica, .entries, .copy, .beacon, .beaconAnswer, .ping, .pong:
-            statistics.unknown &+= 1
+        case .replica, .entries, .copy, .beacon, .beaconAnswer:
+            guard let replicas else {
+                statistics.unknown &+= 1
+                break
+            }
+            replicas.received(message, attached, on: connection)
+        case .ping, .pong: statistics.unknown &+= 1
         }
         loop.scheduleTick()
     }
@@ -250,20 +262,28 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     // MARK: Answering
 
-    /// Answers another node's request, once the journal holds `needs`.
-    func answer(_ reply: Reply, _ body: Value?, needs: UInt64) {
-        if needs > loop.committed {
-            held.append(Held(needs: needs, item: HeldReply(reply: reply, body: body)))
-        } else {
+    /// Answers another node's request, once it may leave.
+    func answer(_ reply: Reply, _ body: Value?, needs: Release) {
+        if needs.position == 0 || loop.mayLeave(needs) {
             finish(reply, body)
+        } else {
+            held.append(Held(needs: needs, item: HeldReply(reply: reply, body: body)))
         }
     }
 
-    /// Lets go the answers that the last commit covers.
+    /// Lets go the answers that may leave.
     func release() {
-        let count = held.prefix { $0.needs <= loop.committed }.count
-        for index in 0..<count { finish(held[index].item.reply, held[index].item.body) }
-        held.removeFirst(count)
+        guard !held.isEmpty else { return }
+        for answer in held.take(where: loop.mayLeave) { finish(answer.reply, answer.body) }
+    }
+
+    /// Answers that wait on one of these streams may be lost: nobody knows.
+    func fail(_ streams: UInt16) {
+        for answer in held.take(where: { $0.isAmong(streams) }) {
+            finish(
+                Reply(ticket: answer.reply.ticket, shape: .error, error: .unknown),
+                ServerLoop.movedText)
+        }
     }
 
     private func finish(_ reply: Reply, _ body: Value?) {

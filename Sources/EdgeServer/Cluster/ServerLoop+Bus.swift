@@ -10,7 +10,7 @@ extension ServerLoop {
             forwardsInFlight -= 1
             precondition(forwardsInFlight >= 0)
             // It was durable before it left.
-            deliver(reply, body: body, needs: 0)
+            deliver(reply, body: body, needs: .now)
         } else {
             outgoing[Int(reply.ticket.core)].replies.append(RemoteReply(reply: reply, body: body))
         }
@@ -25,6 +25,24 @@ extension ServerLoop {
             pass(frame, to: Int(shard) % peers.count)
         }
         scheduleTick()
+    }
+
+    /// Something about the replicas of a core's shards. On this loop.
+    func tell(_ input: ReplicaInput, core: Int) {
+        if core == Int(index) {
+            batch.replicas.append(input)
+        } else {
+            outgoing[core].replicas.append(input)
+        }
+        scheduleTick()
+    }
+
+    func tell(_ input: ReplicaInput, _ shard: ShardID) {
+        tell(input, core: Int(shard) % peers.count)
+    }
+
+    func tellAll(_ input: ReplicaInput) {
+        for core in peers.indices { tell(input, core: core) }
     }
 
     private func pass(_ frame: Frame, to core: Int) {

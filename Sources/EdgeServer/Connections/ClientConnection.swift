@@ -43,12 +43,12 @@ class ClientConnection {
 
     private struct Mark {
         var end: Int
-        var needs: UInt64
+        var needs: Release
     }
 
     private enum Parked {
         case nothing
-        case reply(Reply, Value?, needs: UInt64)
+        case reply(Reply, Value?, needs: Release)
         case bytes([UInt8])
     }
 
@@ -98,7 +98,7 @@ class ClientConnection {
 
     /// Hands over the answer to one of this connection's requests.
     @inline(__always)
-    final func deliver(_ reply: Reply, body: Value?, needs: UInt64) {
+    final func deliver(_ reply: Reply, body: Value?, needs: Release) {
         let offset = reply.ticket.position &- nextOut
         if offset == 0 {
             loop.openRun(self, needs: needs)
@@ -121,7 +121,7 @@ class ClientConnection {
         let position = nextIn
         nextIn &+= 1
         if position == nextOut {
-            loop.openRun(self, needs: 0)
+            loop.openRun(self, needs: .now)
             write(&loop.sink)
             answered()
             loop.scheduleTick()
@@ -161,7 +161,7 @@ class ClientConnection {
                 loop.openRun(self, needs: needs)
                 encode(reply, body: body, to: &loop.sink)
             case .bytes(let bytes):
-                loop.openRun(self, needs: 0)
+                loop.openRun(self, needs: .now)
                 bytes.withUnsafeBytes { loop.sink.append($0) }
             }
             ring[index] = .nothing
@@ -175,19 +175,25 @@ class ClientConnection {
 
     /// Appends a run of answers to the output.
     ///
-    /// - Parameter needs: the journal position they wait for; 0: none.
-    final func accept(_ bytes: UnsafeRawBufferPointer, needs: UInt64) {
+    /// - Parameter needs: what they wait for.
+    final func accept(_ bytes: UnsafeRawBufferPointer, needs: Release) {
         guard context != nil, !bytes.isEmpty else { return }
         if out.capacity == 0 { out = loop.takeBuffer() }
         out.writeBytes(bytes)
-        let last = marks.last?.needs ?? 0
-        let position = max(needs, last)
-        if position <= loop.committed, marks.isEmpty {
+        let isFree = needs.position == 0 || loop.mayLeave(needs)
+        if let last = marks.last {
+            let isCovered =
+                isFree
+                || (needs.stream == last.needs.stream && needs.position <= last.needs.position)
+            if isCovered {
+                marks[marks.count - 1].end = out.readableBytes
+            } else {
+                marks.append(Mark(end: out.readableBytes, needs: needs))
+            }
+        } else if isFree {
             releasable = out.readableBytes
-        } else if position == last {
-            marks[marks.count - 1].end = out.readableBytes
         } else {
-            marks.append(Mark(end: out.readableBytes, needs: position))
+            marks.append(Mark(end: out.readableBytes, needs: needs))
         }
         if out.readableBytes > loop.limits.outputBytes { return cutOff() }
         if out.readableBytes > loop.limits.outputLowWaterBytes { pause(.output) }
@@ -239,7 +245,7 @@ class ClientConnection {
     /// Lets go what the journal has committed.
     private final func passCommitted() {
         var covered = 0
-        while covered < marks.count, marks[covered].needs <= loop.committed {
+        while covered < marks.count, loop.mayLeave(marks[covered].needs) {
             releasable = marks[covered].end
             covered += 1
         }
@@ -347,6 +353,21 @@ class ClientConnection {
             pauses = []
             setReading(true)
         }
+    }
+
+    /// What was waited for on one of these streams may be lost.
+    final func fail(on streams: UInt16) {
+        let waits = marks.contains { $0.needs.isAmong(streams) }
+        let isParked =
+            parked > 0
+            && ring.contains { answer in
+                if case .reply(_, _, let needs) = answer, needs.position > 0 {
+                    needs.isAmong(streams)
+                } else {
+                    false
+                }
+            }
+        if waits || isParked { closeNow() }
     }
 
     final func closeNow() { context?.close(promise: nil) }

@@ -13,13 +13,17 @@ struct Mail: Sendable {
     var forwards: [Forward] = []
     var replies: [RemoteReply] = []
     var frames: [Frame] = []
+    var replicas: [ReplicaInput] = []
 
-    var isEmpty: Bool { forwards.isEmpty && replies.isEmpty && frames.isEmpty }
+    var isEmpty: Bool {
+        forwards.isEmpty && replies.isEmpty && frames.isEmpty && replicas.isEmpty
+    }
 
     mutating func removeAll() {
         forwards.removeAll(keepingCapacity: true)
         replies.removeAll(keepingCapacity: true)
         frames.removeAll(keepingCapacity: true)
+        replicas.removeAll(keepingCapacity: true)
     }
 }
 
@@ -27,7 +31,7 @@ struct Mail: Sendable {
 ///
 /// It is bounded without ever refusing: a loop sends at most `forwardsPerLoop` requests that are
 /// unanswered, and each makes one reply; frames beyond `frames` are dropped, since the cores
-/// send every unanswered frame again.
+/// send every unanswered frame again; what is about replicas is bounded by what links hold.
 final class Mailbox: Sendable {
     private struct State {
         var mail = Mail()
@@ -50,6 +54,7 @@ final class Mailbox: Sendable {
         state.withLockedValue { state in
             state.mail.forwards.append(contentsOf: mail.forwards)
             state.mail.replies.append(contentsOf: mail.replies)
+            state.mail.replicas.append(contentsOf: mail.replicas)
             let room = frameLimit - state.mail.frames.count
             state.mail.frames.append(contentsOf: mail.frames.prefix(room))
             state.droppedFrames += UInt64(max(0, mail.frames.count - room))

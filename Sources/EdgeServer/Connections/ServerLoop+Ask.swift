@@ -85,13 +85,13 @@ extension ServerLoop {
         asks = [:]
     }
 
-    final func answerAsk(_ reply: Reply, _ body: Value?, _ needs: UInt64) {
+    final func answerAsk(_ reply: Reply, _ body: Value?, _ needs: Release) {
         let answer = HeldAnswer(
             position: reply.ticket.position, answer: CoreAnswer(reply, body))
-        if needs > committed {
-            heldAnswers.append(Held(needs: needs, item: answer))
-        } else {
+        if needs.position == 0 || mayLeave(needs) {
             finishAsk(answer)
+        } else {
+            heldAnswers.append(Held(needs: needs, item: answer))
         }
     }
 

@@ -27,22 +27,25 @@ extension ServerLoop {
             }
         }
         for frame in incoming.frames { batch.frames.append(frame) }
+        batch.replicas.append(contentsOf: incoming.replicas)
         for answer in incoming.replies {
             forwardsInFlight -= 1
             precondition(forwardsInFlight >= 0)
             // It became durable on the loop that it comes from.
-            deliver(answer.reply, body: answer.body, needs: 0)
+            deliver(answer.reply, body: answer.body, needs: .now)
         }
         closeRun()
         incoming.removeAll()
     }
 
-    /// Sends the step's forwards at once, and its frames once `needs` is committed.
-    func routeEffects(needs: UInt64) {
+    /// Sends the step's forwards at once, and its frames once the journal's entries up to
+    /// `position` are safe.
+    func routeEffects(_ position: UInt64) {
         if !effects.forwards.isEmpty { routeForwards() }
         guard !effects.frames.isEmpty else { return }
         for frame in effects.frames {
-            if needs == 0 {
+            let needs = Release(position: position, stream: frame.stream)
+            if position == 0 || mayLeave(needs) {
                 post(frame)
             } else if heldFrames.count < Mailbox.frames {
                 heldFrames.append(Held(needs: needs, item: frame))
@@ -78,11 +81,11 @@ extension ServerLoop {
 
     private func refuse(_ request: Request, _ text: String) {
         let refusal = Reply(ticket: request.ticket, shape: .error, error: .tryAgain)
-        deliver(refusal, body: .text(text), needs: 0)
+        deliver(refusal, body: .text(text), needs: .now)
     }
 
-    func sendBack(_ answer: RemoteReply, needs: UInt64) {
-        if needs == 0 {
+    func sendBack(_ answer: RemoteReply, needs: Release) {
+        if needs.position == 0 || mayLeave(needs) {
             outgoing[Int(answer.reply.ticket.core)].replies.append(answer)
         } else {
             heldReplies.append(Held(needs: needs, item: answer))
@@ -100,21 +103,41 @@ extension ServerLoop {
         }
     }
 
-    /// Lets go the mail that the last commit covers.
+    /// Lets go the mail that may leave.
     func releaseMail() {
-        let replies = heldReplies.prefix { $0.needs <= committed }.count
-        for held in heldReplies.prefix(replies) { sendBack(held.item, needs: 0) }
-        heldReplies.removeFirst(replies)
-        let frames = heldFrames.prefix { $0.needs <= committed }.count
-        for held in heldFrames.prefix(frames) { post(held.item) }
-        heldFrames.removeFirst(frames)
+        if !heldReplies.isEmpty {
+            for reply in heldReplies.take(where: mayLeave) { sendBack(reply, needs: .now) }
+        }
+        if !heldFrames.isEmpty {
+            for frame in heldFrames.take(where: mayLeave) { post(frame) }
+        }
     }
 
-    /// Lets go the answers to the admin plane that the last commit covers.
+    /// Answers that may be lost become "nobody knows"; frames are sent again by whoever has the
+    /// shard now.
+    func failMail(_ streams: UInt16) {
+        for held in heldReplies.take(where: { $0.isAmong(streams) }) {
+            let unknown = Reply(ticket: held.reply.ticket, shape: .error, error: .unknown)
+            sendBack(RemoteReply(reply: unknown, body: Self.movedText), needs: .now)
+        }
+        _ = heldFrames.take { $0.isAmong(streams) }
+    }
+
+    static let movedText = Value.text("the shard is on the move")
+
+    /// Lets go the answers to the admin plane that may leave.
     func releaseAnswers() {
-        let answers = heldAnswers.prefix { $0.needs <= committed }.count
-        for held in heldAnswers.prefix(answers) { finishAsk(held.item) }
-        heldAnswers.removeFirst(answers)
+        guard !heldAnswers.isEmpty else { return }
+        for answer in heldAnswers.take(where: mayLeave) { finishAsk(answer) }
+    }
+
+    func failAnswers(_ streams: UInt16) {
+        for answer in heldAnswers.take(where: { $0.isAmong(streams) }) {
+            finishAsk(
+                HeldAnswer(
+                    position: answer.position, answer: .error(.unknown, "the shard is on the move"))
+            )
+        }
     }
 
     func postMail() {

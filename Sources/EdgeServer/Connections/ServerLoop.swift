@@ -29,7 +29,7 @@ public class ServerLoop: @unchecked Sendable {
     final var sink = ByteSink(capacity: 64 * 1_024)
     final var body = ByteSink(capacity: 4 * 1_024)
     private final var run: ClientConnection?
-    private final var runNeeds: UInt64 = 0
+    private final var runNeeds = Release.now
     private final var spareBuffers: [ByteBuffer] = []
     private final var dirty: [ClientConnection] = []
     private final var waiting: [ClientConnection] = []
@@ -49,6 +49,12 @@ public class ServerLoop: @unchecked Sendable {
     /// Up to here the journal was told that somebody waits.
     private final var wanted: UInt64 = 0
     final var committed: UInt64 = 0
+    /// By stream: up to where everything may leave, on a node with replicas (`CommitStream`).
+    private final var released = InlineArray<16, UInt64>(repeating: .max)
+    /// What has replicas is waited for beyond the journal.
+    private final let isReplicated: Bool
+    /// Replicas wait for the journal to hold this much; nil: none does.
+    private final var diskAwaited: UInt64?
     /// The core wants to know when all up to here is durable.
     private final var noticed: UInt64 = 0
     private let reported = Atomic<UInt64>(0)
@@ -94,6 +100,7 @@ public class ServerLoop: @unchecked Sendable {
         self.shared = shared
         self.journal = journal
         limits = shared.settings.limits
+        isReplicated = shared.settings.profile.replicates
         respUserBuckets = UserBuckets(limits.respUserRate, users: limits.ratedUsers)
         httpUserBuckets = UserBuckets(limits.httpUserRate, users: limits.ratedUsers)
         httpTexts = HTTPTexts(shared.settings)
@@ -150,7 +157,11 @@ public class ServerLoop: @unchecked Sendable {
 
     private final func step() {
         batch.storageIsFull = journal?.isFull ?? false
-        batch.isCaughtUp = committed >= noticed || journal == nil
+        batch.isCaughtUp =
+            journal == nil
+            || (committed >= noticed
+                && mayLeave(Release(position: noticed, stream: CommitStream.all)))
+        batch.laneEnd = submitted
         statistics.steps &+= 1
         statistics.requests &+= UInt64(batch.requests.count)
         stepCore(now: now)
@@ -161,21 +172,54 @@ public class ServerLoop: @unchecked Sendable {
     /// Does what a step left to do.
     final func execute() {
         submitEntries()
-        deliverReplies()
-        routeEffects(needs: submitted > committed ? submitted : 0)
+        if isReplicated { executeReplicas() }
+        // What waits for replicas may not leave though the journal has it all.
+        let end = isReplicated || submitted > committed ? submitted : 0
+        deliverReplies(end)
+        routeEffects(end)
         let next = effects.nextDeadlineMs
         effects.nextDeadlineMs = .max
         if effects.awaitsFrames { scheduleResend() }
         effects.removeAll()
         setDeadline(next)
         if let journal, journal.isOverBacklog { holdBack() }
+        if isReplicated { releaseHeld() }
+    }
+
+    /// What a step says of replicas: before its answers wait with others.
+    private final func executeReplicas() {
+        for stream in 1..<CommitStream.count { released[stream] = effects.released[stream] }
+        if effects.wantsDisk {
+            diskAwaited = submitted
+            tellDisk()
+        }
+        for output in effects.replicas {
+            if case .stops(_, let streams) = output { failHeld(streams) }
+        }
+        bus?.replicas?.execute(effects.replicas)
+    }
+
+    /// The core hears that the journal holds what replicas wait for.
+    private final func tellDisk() {
+        guard let awaited = diskAwaited, committed >= awaited else { return }
+        diskAwaited = nil
+        batch.replicas.append(.durable(position: committed))
+        scheduleTick()
+    }
+
+    /// Has the journal take to the disk what was submitted. On this loop.
+    final func wantDisk() {
+        guard let journal, submitted > max(committed, wanted) else { return }
+        _ = journal.submit(&effects.journal, needsSync: true)
+        wanted = submitted
     }
 
     private final func submitEntries() {
         guard let journal else { return effects.journal.removeAll() }
         let isWaitedFor =
-            !effects.frames.isEmpty || effects.asksForDurability
-            || effects.replies.contains { $0.waitsForJournal }
+            effects.asksForDurability || effects.wantsDisk
+            || effects.frames.contains { Release.waitsForDisk($0.stream) }
+            || effects.replies.contains { $0.waitsForJournal && Release.waitsForDisk($0.stream) }
         let hasEntries = effects.journal.count > 0
         // An answer may have read what was left to become durable lazily.
         let isOwed = isWaitedFor && submitted > max(committed, wanted)
@@ -189,11 +233,7 @@ public class ServerLoop: @unchecked Sendable {
 
     /// Has everything that was submitted made durable now. From any thread.
     final func demandSync() -> EventLoopFuture<Void> {
-        eventLoop.submit { [unowned self] in
-            guard let journal, submitted > max(committed, wanted) else { return }
-            _ = journal.submit(&effects.journal, needsSync: true)
-            wanted = submitted
-        }
+        eventLoop.submit { [unowned self] in wantDisk() }
     }
 
     /// Ends stepping, so that nothing follows what the journal is about to close on. Questions
@@ -207,15 +247,16 @@ public class ServerLoop: @unchecked Sendable {
         }
     }
 
-    private final func deliverReplies() {
-        let position = submitted > committed ? submitted : 0
+    private final func deliverReplies(_ position: UInt64) {
         let count = effects.replies.count
         var index = 0
         while index < count {
             let reply = effects.replies[index]
             index &+= 1
             let body = reply.body >= 0 ? effects.bodies[Int(reply.body)] : nil
-            let needs = reply.waitsForJournal ? position : 0
+            let needs =
+                reply.waitsForJournal
+                ? Release(position: position, stream: reply.stream) : .now
             if reply.ticket.core == self.index {
                 deliver(reply, body: body, needs: needs)
             } else {
@@ -226,7 +267,7 @@ public class ServerLoop: @unchecked Sendable {
     }
 
     @inline(__always)
-    final func deliver(_ reply: Reply, body: Value?, needs: UInt64) {
+    final func deliver(_ reply: Reply, body: Value?, needs: Release) {
         let slot = Int(reply.ticket.connection)
         if reply.ticket.connection >= LoopBus.ticketSlot {
             return deliverElsewhere(reply, body, needs)
@@ -250,7 +291,7 @@ public class ServerLoop: @unchecked Sendable {
     }
 
     /// To whom is no client's connection.
-    private final func deliverElsewhere(_ reply: Reply, _ body: Value?, _ needs: UInt64) {
+    private final func deliverElsewhere(_ reply: Reply, _ body: Value?, _ needs: Release) {
         if reply.ticket.connection == Self.askSlot { return answerAsk(reply, body, needs) }
         bus?.answer(reply, body, needs: needs)
     }
@@ -275,7 +316,7 @@ public class ServerLoop: @unchecked Sendable {
 
     /// Makes `sink` the place for `connection`'s next answers.
     @inline(__always)
-    final func openRun(_ connection: ClientConnection, needs: UInt64) {
+    final func openRun(_ connection: ClientConnection, needs: Release) {
         if run === connection, runNeeds == needs { return }
         closeRun()
         run = connection
@@ -344,22 +385,59 @@ public class ServerLoop: @unchecked Sendable {
     private final func takeCommit() {
         isCommitScheduled.store(false, ordering: .sequentiallyConsistent)
         committed = reported.load(ordering: .sequentiallyConsistent)
-        var connections: [ClientConnection] = []
-        swap(&connections, &waiting)
-        closeRun()
-        releaseMail()
+        releaseHeld()
         postMail()
-        for connection in connections { connection.release() }
-        releaseAnswers()
-        bus?.release()
         bus?.flush()
+        tellDisk()
+        bus?.replicas?.diskHolds(committed)
         if let journal, isHeldBack, !journal.isOverBacklog {
             isHeldBack = false
             for connection in table { connection?.endHold() }
             bus?.resume()
         }
+    }
+
+    /// Whether what waits for `needs` may leave.
+    @inline(__always)
+    final func mayLeave(_ needs: Release) -> Bool {
+        if needs.stream == CommitStream.disk { return needs.position <= committed }
+        return isReplicated ? haveReplicas(needs) : needs.position <= committed
+    }
+
+    private final func haveReplicas(_ needs: Release) -> Bool {
+        if needs.stream == CommitStream.all {
+            for stream in 1..<CommitStream.count where released[stream] < needs.position {
+                return false
+            }
+            return true
+        }
+        if Release.waitsForDisk(needs.stream), needs.position > committed { return false }
+        let group = Int(needs.stream & 0x0f)
+        return group == Int(CommitStream.disk) || released[group] >= needs.position
+    }
+
+    /// Lets go what the journal or the replicas hold now.
+    private final func releaseHeld() {
+        var connections: [ClientConnection] = []
+        swap(&connections, &waiting)
+        closeRun()
+        releaseMail()
+        for connection in connections { connection.release() }
+        releaseAnswers()
+        bus?.release()
         connections.removeAll(keepingCapacity: true)
         if waiting.isEmpty { swap(&connections, &waiting) }
+    }
+
+    /// A shard has gone: what waits on its streams may be lost, and nobody knows. Clients lose
+    /// their connection: the answer is among others that are encoded already.
+    private final func failHeld(_ streams: UInt16) {
+        guard streams != 0 else { return }
+        closeRun()
+        for connection in table { connection?.fail(on: streams) }
+        failMail(streams)
+        failAnswers(streams)
+        bus?.fail(streams)
     }
 
     private final func holdBack() {
@@ -440,10 +518,47 @@ public struct LoopStatistics: Sendable {
     public init() {}
 }
 
-/// Something that may leave once a position is committed.
+/// When something may leave: once the journal's entries up to a position are safe, and with whom.
+struct Release: Equatable {
+    var position: UInt64
+    /// See `CommitStream`.
+    var stream: UInt8
+
+    static let now = Release(position: 0, stream: CommitStream.disk)
+
+    static func waitsForDisk(_ stream: UInt8) -> Bool {
+        stream == CommitStream.disk
+            || (stream != CommitStream.all && stream & CommitStream.andDisk != 0)
+    }
+
+    /// Whether it waits on one of `streams`: bits by their number.
+    func isAmong(_ streams: UInt16) -> Bool {
+        stream == CommitStream.all || streams & 1 << UInt16(stream & 0x0f) != 0
+    }
+}
+
+/// Something that waits to leave.
 struct Held<Item> {
-    var needs: UInt64
+    var needs: Release
     var item: Item
+}
+
+extension Array {
+    /// Takes out what may leave, in order.
+    mutating func take<Item>(where mayLeave: (Release) -> Bool) -> [Item]
+    where Element == Held<Item> {
+        // Mostly all that is there, or the first of it.
+        let first = prefix { mayLeave($0.needs) }.count
+        var taken = self[..<first].map(\.item)
+        removeFirst(first)
+        guard contains(where: { mayLeave($0.needs) }) else { return taken }
+        var left: [Held<Item>] = []
+        for held in self {
+            if mayLeave(held.needs) { taken.append(held.item) } else { left.append(held) }
+        }
+        self = left
+        return taken
+    }
 }
 
 /// A loop with its core.

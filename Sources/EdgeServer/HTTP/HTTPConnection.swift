@@ -123,7 +123,7 @@ final class HTTPConnection: ClientConnection, ChannelInboundHandler {
         current.expectsContinue = false
         guard outstanding == 0 else { return awaitsContinue = true }
         awaitsContinue = false
-        loop.openRun(self, needs: 0)
+        loop.openRun(self, needs: .now)
         loop.sink.append("HTTP/1.1 100 Continue\r\n\r\n")
         loop.scheduleTick()
     }

@@ -35,16 +35,24 @@ extension CoreLoop where Core == EdgeNode {
     func snapshot(_ shard: ShardID) -> EventLoopFuture<ShardCopy> {
         let promise = eventLoop.makePromise(of: ShardCopy.self)
         eventLoop.execute { [unowned self] in
-            let copy = ShardCopy(core.beginSnapshot(of: shard), position: lastPosition)
+            let copy = ShardCopy(
+                core.beginSnapshot(of: shard), position: lastPosition,
+                incarnation: core.incarnation(of: shard))
             copyOn(copy, promise)
         }
         return promise.futureResult
     }
 
+    /// Whether what was copied is still held.
+    func holds(_ copy: ShardCopy, of shard: ShardID) -> EventLoopFuture<Bool> {
+        eventLoop.submit { [unowned self] in core.incarnation(of: shard) == copy.incarnation }
+    }
+
     private func copyOn(_ copy: ShardCopy, _ promise: EventLoopPromise<ShardCopy>) {
-        guard !core.continueSnapshot(&copy.snapshot, bytes: ShardCopy.pieceBytes) else {
-            return promise.succeed(copy)
-        }
+        // One whose log was dropped meanwhile is handed over as it is, and not saved.
+        guard core.incarnation(of: copy.snapshot.header.shard) == copy.incarnation,
+            !core.continueSnapshot(&copy.snapshot, bytes: ShardCopy.pieceBytes)
+        else { return promise.succeed(copy) }
         eventLoop.scheduleTask(in: .milliseconds(1)) { [unowned self] in copyOn(copy, promise) }
     }
 }
@@ -58,9 +66,12 @@ final class ShardCopy: @unchecked Sendable {
     var snapshot: ShardSnapshot
     /// The journal must hold this before the copy counts.
     let position: UInt64
+    /// Of the shard's log: see `EdgeNode.incarnation`.
+    let incarnation: UInt32
 
-    init(_ snapshot: consuming ShardSnapshot, position: UInt64) {
+    init(_ snapshot: consuming ShardSnapshot, position: UInt64, incarnation: UInt32) {
         self.snapshot = snapshot
         self.position = position
+        self.incarnation = incarnation
     }
 }

@@ -45,10 +45,14 @@ public struct NodeOptions: Sendable {
         }
         if dataDirectory.isEmpty { found.append("--data: a directory") }
         if cores < 1 || cores > 64 || cores > shards { found.append("--cores: 1 to 64") }
-        if durability == .replicated {
+        if durability == .replicated, cluster?.replicas == nil {
             found.append(
-                "--durability replicated needs backups, which this version does not keep: "
-                    + "use journal or memory")
+                "--durability replicated needs a topology with several replicas of each shard")
+        }
+        if cluster?.replicas != nil, storeURL == nil {
+            found.append(
+                "replicas need a store that all nodes share: DOWNPOUR_STORE_URL, such as "
+                    + "sqlite:/path for nodes on one machine")
         }
         if cluster != nil, clusterKeys == nil {
             found.append("--topology needs DOWNPOUR_CLUSTER_KEY: 64 hexadecimal digits")

@@ -1,3 +1,4 @@
+import EdgeCluster
 import EdgeCore
 import EdgeJournal
 public import EdgeLedger
@@ -27,7 +28,8 @@ public final class NodeRunner: Sendable {
     public let tls: TLSHolder?
     private let listeners = Mutex<ClientListeners?>(nil)
     private let joined = Mutex<ClusterService?>(nil)
-    private let snapshotted: Mutex<ShardSequences>
+    private let snapshotted: SavedSnapshots
+    private let replicas: ReplicaParts?
     let log: Logger
     /// Entries that the start replayed from the journal, beyond snapshots.
     let replayedEntries: UInt64
@@ -39,6 +41,7 @@ public final class NodeRunner: Sendable {
         self.log = log
         var configuration = JournalConfiguration()
         configuration.segmentBytes = Self.segmentBytes(options)
+        configuration.isReplicated = options.cluster?.replicas != nil
         let directory = try Self.open(
             path: options.dataDirectory,
             identity: JournalIdentity(
@@ -46,11 +49,16 @@ public final class NodeRunner: Sendable {
             configuration: configuration)
         self.directory = directory
         let cluster = options.cluster
+        var parts = try ReplicaParts(options, directory, log)
         let recovery = NodeRecovery(
             shards: options.shards, cores: options.cores, node: cluster?.own ?? 0,
-            nodes: cluster?.nodes.count ?? 1, owners: cluster?.owners ?? [])
+            nodes: cluster?.nodes.count ?? 1, owners: cluster?.owners ?? [],
+            replica: parts?.start.me, hasStore: try Self.storePath(options) != nil)
         let report = try recovery.run(directory)
+        parts?.recovered(recovery, report)
         let boot = try directory.beginBoot()
+        try parts?.begin()
+        replicas = parts
         shared = ServerShared(try Self.settings(options))
         shared.setReady(false)
         tls = try options.tlsCertificate.map {
@@ -78,10 +86,10 @@ public final class NodeRunner: Sendable {
         loops.reverse()
         ServerLoop.connect(loops)
         self.loops = loops
-        reconciler = try Self.reconciler(options, directory, writers)
+        reconciler = try Self.reconciler(options, directory, writers, parts?.shipping)
         let wake = reconciler.map { reconciler in { @Sendable in reconciler.wake() } }
         for core in 0..<options.cores { relays[core].connect(loops[core], wake: wake) }
-        snapshotted = Mutex(try directory.snapshots.coveredSequences(keeping: 1))
+        snapshotted = SavedSnapshots(try directory.snapshots.coveredSequences(keeping: 1))
         for loop in loops { try await loop.finishRecovery(cleanStop: report.wasClean).get() }
         Self.report(report, recovery.snapshots, log)
         replayedEntries = report.entries
@@ -137,6 +145,7 @@ public final class NodeRunner: Sendable {
         profile.shards = options.shards
         profile.startedMs = SystemClock.now().wallMs
         profile.isClustered = options.cluster != nil
+        profile.replicates = options.cluster?.replicas != nil
         var settings = ServerShared.Settings(profile: profile)
         settings.limits = options.limits
         settings.corsOrigins = options.corsOrigins
@@ -150,11 +159,12 @@ public final class NodeRunner: Sendable {
     }
 
     private static func reconciler(
-        _ options: NodeOptions, _ directory: JournalDirectory, _ writers: [LoopWriter]
+        _ options: NodeOptions, _ directory: JournalDirectory, _ writers: [LoopWriter],
+        _ shipping: ShippingTable?
     ) throws -> Reconciler? {
         guard let path = try storePath(options) else { return nil }
         return Reconciler(
-            openSources: { try sources(directory, writers) },
+            openSources: { try sources(directory, writers, shipping) },
             openStore: { try SQLiteStore(path: path) })
     }
 
@@ -169,14 +179,18 @@ public final class NodeRunner: Sendable {
 
     /// Every lane of the journal, the running ones as far as they are durable.
     static func sources(
-        _ directory: JournalDirectory, _ writers: [LoopWriter]
+        _ directory: JournalDirectory, _ writers: [LoopWriter], _ shipping: ShippingTable? = nil
     ) throws -> [any EntrySource] {
-        try directory.lanes().map { lane in
+        let verdict: ((EntryHeader) -> ShippingVerdict)? = shipping.map { shipping in
+            { shipping.verdict($0) }
+        }
+        return try directory.lanes().map { lane in
             guard let writer = writers.first(where: { $0.lane == lane }) else {
-                return JournalSource(directory: directory, lane: lane)
+                return JournalSource(directory: directory, lane: lane, verdict: verdict)
             }
             return JournalSource(
-                directory: directory, lane: lane, committed: { writer.committedPosition })
+                directory: directory, lane: lane, committed: { writer.committedPosition },
+                verdict: verdict)
         }
     }
 
@@ -188,9 +202,14 @@ public final class NodeRunner: Sendable {
     /// Takes its part in the cluster, where there is one.
     private func join() async throws {
         guard let plan = options.cluster, let keys = options.clusterKeys else { return }
+        let view = ClusterView(plan, log)
         let service = try await ClusterService.start(
-            plan, keys: keys, boot: .random(in: 1 ... .max), bind: options.bus,
-            seeds: options.join, shards: options.shards, group: group, loops: loops, log: log)
+            plan, keys: keys, boot: replicas?.start.me.boot ?? .random(in: 1 ... .max),
+            bind: options.bus, seeds: options.join, shards: options.shards, group: group,
+            loops: loops, lanes: writers.map(\.lane), view: view,
+            replicas: replicas?.service(
+                loops: loops, saved: snapshotted, reconciler: reconciler, view: view, log: log,
+                onReady: { [shared] in shared.setReady(true) }), log: log)
         joined.withLock { $0 = service }
         shared.cluster = service.view
     }
@@ -201,7 +220,8 @@ public final class NodeRunner: Sendable {
         let started = try await ClientListeners.start(
             group: group, loops: loops, resp: options.resp, http: options.http, tls: tls)
         listeners.withLock { $0 = started }
-        shared.setReady(true)
+        // With replicas: once the arbiter has answered.
+        if replicas == nil { shared.setReady(true) }
         return (started.httpAddress, started.respAddress)
     }
 
@@ -227,6 +247,9 @@ public final class NodeRunner: Sendable {
         do { try await cluster?.leave() } catch {
             log.warning("gossip did not end well", metadata: ["error": "\(error)"])
         }
+        if let service = cluster?.replicas {
+            try await loops[0].eventLoop.submit { service.stop() }.get()
+        }
         for loop in loops { try await loop.halt().get() }
         await letAnswersLeave()
         do { try await cluster?.stop() } catch {
@@ -234,6 +257,9 @@ public final class NodeRunner: Sendable {
         }
         var isClean = true
         for writer in writers { isClean = writer.stop() && isClean }
+        do { try await replicas?.disk.stop(isClean: isClean) } catch {
+            log.warning("the clean stop was not noted", metadata: ["error": "\(error)"])
+        }
         let reconciler = reconciler
         let hasAll = reconciler?.stop() ?? true
         try await group.shutdownGracefully()
@@ -252,21 +278,28 @@ public final class NodeRunner: Sendable {
     /// Saves every shard that has changed since it was saved last, one at a time.
     public func saveSnapshots() async throws {
         for (core, loop) in loops.enumerated() {
-            let saved = snapshotted.withLock { $0 }
+            let saved = snapshotted.all
             for shard in try await loop.shards(above: saved).get() {
                 let copy = try await loop.snapshot(shard).get()
                 try await waitForCommit(of: copy.position, core)
+                // One whose log was dropped meanwhile is of no use.
+                guard try await loop.holds(copy, of: shard).get() else { continue }
                 let standing = copy.snapshot.header
                 let header = SnapshotHeader(
                     shard: shard, epoch: standing.epoch, sequence: standing.sequence,
                     lane: writers[core].lane, position: copy.position)
                 let directory = directory
                 let committed = writers[core].committedPosition
-                try await BackgroundThread.run {
+                let save: @Sendable () throws -> Void = {
                     try directory.snapshots.save(
                         header, committed: committed, content: copy.snapshot.content.bytes)
                 }
-                snapshotted.withLock { $0[shard] = standing.sequence }
+                if let disk = replicas?.disk {
+                    try await disk.perform(save)
+                } else {
+                    try await BackgroundThread.run(save)
+                }
+                snapshotted[shard] = standing.sequence
             }
         }
         try directory.snapshots.removeOld(keeping: 2)

@@ -282,9 +282,10 @@ extension RESPConnection {
         let shared = loop.shared
         let addresses = shared.addresses
         let cluster = shared.cluster
+        let owners = cluster?.owners ?? []
         return .array(
             (0..<shared.settings.profile.shards).map { shard in
-                let owner = cluster.map { $0.plan.nodes[Int($0.plan.owners[shard])] }
+                let owner = cluster.flatMap { view in owners[shard].map { view.plan.nodes[$0] } }
                 return .map([
                     .init("shard", .integer(Int64(shard))),
                     .init("node", .text(owner?.name ?? shared.settings.profile.name)),

@@ -10,10 +10,8 @@ public protocol Arbiter: AnyObject, Sendable {
     /// it until an operator accepts it.
     func identity() throws(StoreError) -> ArbiterIdentity
 
-    /// Makes the first configurations of a cluster, where there are none.
-    ///
-    /// - Returns: whether it was this call that made them.
-    func found(_ configurations: [ShardConfiguration]) throws(StoreError) -> Bool
+    /// Makes first configurations, of shards that have none. What is held stays.
+    func insert(_ configurations: [ShardConfiguration]) throws(StoreError)
 
     /// Puts each `next` in the place of its `expected`, where that is what is held, whole. Each
     /// change is decided by itself.

@@ -34,20 +34,18 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
         }
     }
 
-    public func found(_ configurations: [ShardConfiguration]) throws(StoreError) -> Bool {
+    public func insert(_ configurations: [ShardConfiguration]) throws(StoreError) {
         try run { database in
-            var isFirst = false
             try database.inTransaction(.immediate) {
-                let held = try Int.fetchOne(database, sql: "SELECT count(*) FROM configurations")
-                isFirst = held == 0
-                guard isFirst else { return .commit }
                 let revision = try Self.raiseRevision(database)
                 for configuration in configurations {
-                    try Self.write(configuration, revision, database)
+                    let held = try Row.fetchOne(
+                        database, sql: "SELECT 1 FROM configurations WHERE shard = ?",
+                        arguments: [Int64(configuration.shard)])
+                    if held == nil { try Self.write(configuration, revision, database) }
                 }
                 return .commit
             }
-            return isFirst
         }
     }
 

@@ -1,0 +1,407 @@
+import EdgeCluster
+import EdgeJournal
+import EdgeLedger
+import EdgeMemory
+import EdgeReconciler
+import EdgeStores
+import EdgeTypes
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// A node's agent (`ReplicaAgent`) with what it needs: the time, the arbiter, and the disk's small
+/// records. It runs on the first loop; arbiter and disk have a thread each.
+final class ReplicaService: @unchecked Sendable {
+    // SAFETY: `agent` and what belongs to it are confined to `loop`'s event loop; `sole` to the
+    // disk's thread; the rest guards itself.
+    let me: ReplicaID
+    let shipping: ShippingTable
+    let saved: SavedSnapshots
+    private let loops: [NodeLoop]
+    private let loop: NodeLoop
+    private let log: Logger
+    private let reconciler: Reconciler?
+    private let arbiter: any Arbiter
+    private let arbiterThread = NIOThreadPool(numberOfThreads: 1)
+    private let disk: DiskThread
+    private let view: ClusterView
+
+    private var agent: ReplicaAgent
+    /// By shard: what the disk told at the start.
+    private let born: [ShardID: UInt32]
+    private var timer: RepeatedTask?
+    private var told = ShardSequences()
+    private var turns = 0
+    private var arbiterIsSilent = false
+    private var hasRead = false
+    private let onReady: @Sendable () -> Void
+
+    private static let tickMs: Int64 = 50
+
+    init(
+        _ parts: ReplicaParts, loops: [NodeLoop], saved: SavedSnapshots, reconciler: Reconciler?,
+        view: ClusterView, log: Logger, onReady: @escaping @Sendable () -> Void
+    ) {
+        self.onReady = onReady
+        let start = parts.start
+        me = start.me
+        self.loops = loops
+        loop = loops[0]
+        arbiter = parts.arbiter
+        disk = parts.disk
+        shipping = parts.shipping
+        self.saved = saved
+        self.reconciler = reconciler
+        self.view = view
+        self.log = log
+        let records = start.records.filter { !start.lost.contains($0.shard) }
+        born = Dictionary(uniqueKeysWithValues: records.map { ($0.shard, $0.born) })
+        agent = ReplicaAgent(
+            me, plan: start.plan, nodes: start.nodes, sole: records, held: start.held,
+            cleanBoot: start.cleanBoot, nowNs: SystemClock.now().monotonicNs)
+        arbiterThread.start()
+    }
+
+    /// Begins to keep time. On the first loop.
+    func start() {
+        timer = loop.eventLoop.scheduleRepeatedTask(
+            initialDelay: .zero, delay: .milliseconds(Self.tickMs)
+        ) { [weak self] _ in self?.tick() }
+    }
+
+    /// No more beacons, no more answers to them. On the first loop.
+    func stop() {
+        timer?.cancel()
+        timer = nil
+    }
+
+    func end() async throws { try await arbiterThread.shutdownGracefully() }
+
+    private var nowNs: UInt64 { SystemClock.now().monotonicNs }
+    private var isRunning: Bool { timer != nil }
+
+    private func tick() {
+        var outputs: [AgentOutput] = []
+        agent.tick(nowNs: nowNs, into: &outputs)
+        execute(outputs)
+        turns += 1
+        if turns % 4 == 0 {
+            tellStored()
+            let now = nowNs
+            view.hold(agent.plan.candidates.indices.map { agent.holders(ShardID($0), nowNs: now) })
+        }
+    }
+
+    /// What the store has, for whoever admits replicas.
+    private func tellStored() {
+        guard let marks = reconciler?.status.watermarks else { return }
+        for shard in marks.shards where marks[shard].sequence > told[shard] {
+            told[shard] = marks[shard].sequence
+            loop.tell(.stored(shard, marks[shard].sequence), shard)
+        }
+    }
+
+    // MARK: What the loops tell, from any of them
+
+    private func onLoop(_ body: @escaping @Sendable (ReplicaService) -> Void) {
+        if loop.eventLoop.inEventLoop { return body(self) }
+        loop.eventLoop.execute { [self] in body(self) }
+    }
+
+    func linked(_ other: ReplicaID) {
+        onLoop { $0.agent.linked(other, nowNs: $0.nowNs) }
+    }
+
+    func heard(_ row: ShardConfiguration) {
+        onLoop { service in
+            var outputs: [AgentOutput] = []
+            service.agent.heard(row, nowNs: service.nowNs, into: &outputs)
+            service.execute(outputs)
+        }
+    }
+
+    func holding(_ shard: ShardID, _ message: ReplicaMessage, _ from: ReplicaID) {
+        guard case .holding(let epoch, let logEpoch, let last, let isComplete) = message else {
+            preconditionFailure("not that message")
+        }
+        onLoop {
+            $0.agent.holding(
+                shard, epoch: epoch, logEpoch: logEpoch, last: last, isComplete: isComplete,
+                from: from)
+        }
+    }
+
+    func beacon(_ number: UInt64, _ from: ReplicaID) {
+        onLoop { service in
+            guard service.isRunning else { return }
+            var outputs: [AgentOutput] = []
+            service.agent.beacon(number, from: from, nowNs: service.nowNs, into: &outputs)
+            service.execute(outputs)
+        }
+    }
+
+    func beaconAnswered(_ number: UInt64, _ from: ReplicaID) {
+        onLoop { service in
+            var outputs: [AgentOutput] = []
+            service.agent.beaconAnswered(number, from: from, nowNs: service.nowNs, into: &outputs)
+            service.execute(outputs)
+        }
+    }
+
+    /// What cores say to the agent.
+    func take(_ outputs: [ReplicaOutput]) {
+        onLoop { service in
+            for output in outputs {
+                switch output {
+                case .propose(let change): service.agent.propose(change)
+                case .read: service.agent.wantsRows()
+                case .depose(let shard, let other): service.agent.deposed(other, shard)
+                case .noted(let shard, let other): service.agent.noted(shard, by: other)
+                case .send, .live, .tail, .copy, .secure, .learned, .discarded, .serves, .stops:
+                    preconditionFailure("not for the agent")
+                }
+            }
+        }
+    }
+
+    /// The shards that this node serves have changed: the journal is read again.
+    func restartShipping() { reconciler?.restart() }
+
+    // MARK: What the agent wants
+
+    private func execute(_ outputs: [AgentOutput]) {
+        guard !outputs.isEmpty else { return }
+        for output in outputs { execute(output) }
+    }
+
+    private func execute(_ output: AgentOutput) {
+        switch output {
+        case .beacon(let number, let to): loop.bus?.sendBeacon(number, to)
+        case .beaconAnswer(let number, let to): loop.bus?.answerBeacon(number, to)
+        case .send(let shard, let message, let to): loop.bus?.send(message, shard, to)
+        case .adopt(let row):
+            loop.tellAll(.configuration(row))
+        case .resume(let row, let sole):
+            loop.tell(
+                .resume(row, boot: sole.boot, epoch: sole.epoch, born: sole.born), row.shard)
+        case .reopen(let row, let isSealed):
+            log.warning(
+                "all members of a shard have restarted: this node goes on with it",
+                metadata: ["shard": "\(row.shard)", "sealed": "\(isSealed)"])
+            loop.tell(
+                .reopen(row, isSealed: isSealed, born: born[row.shard] ?? 0), row.shard)
+        case .forget(let shard): loop.tell(.forget(shard), shard)
+        case .decided(let change, let outcome):
+            loop.tell(.decided(change, outcome), change.next.shard)
+        case .lost(let other): loop.tellAll(.lost(other))
+        case .graceIsOver(let other): loop.tellAll(.graceIsOver(other))
+        case .lease(let other, let untilNs): loop.tellAll(.lease(other, untilNs: untilNs))
+        case .invite(let shard, let other): loop.tell(.invite(shard, other), shard)
+        case .drop(let shard, let other): loop.tell(.drop(shard, other), shard)
+        case .handOver(let shard, let other): loop.tell(.handOver(shard, other), shard)
+        case .remind: loop.tellAll(.remind)
+        case .compareAndSet(let changes): compareAndSet(changes)
+        case .insert(let rows): insert(rows)
+        case .read(let revision): read(after: revision)
+        }
+    }
+
+    // MARK: The arbiter
+
+    private func ask<Answer: Sendable>(
+        _ question: @escaping @Sendable (any Arbiter) -> Answer,
+        _ take: @escaping @Sendable (ReplicaService, Answer) -> Void
+    ) {
+        arbiterThread.submit { [self] state in
+            guard case .active = state else { return }
+            let answer = question(arbiter)
+            loop.eventLoop.execute { [self] in
+                if isRunning { take(self, answer) }
+            }
+        }
+    }
+
+    private func compareAndSet(_ changes: [ConfigurationChange]) {
+        ask {
+            $0.compareAndSet(changes)
+        } _: { service, outcomes in
+            for (change, outcome) in zip(changes, outcomes) {
+                service.tell(change, outcome)
+            }
+            var outputs: [AgentOutput] = []
+            service.agent.answered(changes, outcomes, nowNs: service.nowNs, into: &outputs)
+            service.execute(outputs)
+        }
+    }
+
+    /// First configurations: the disk tells of them before the arbiter does.
+    private func insert(_ rows: [ShardConfiguration]) {
+        let records = rows.map {
+            SoleRecord(shard: $0.shard, epoch: 1, boot: me.boot, born: 0)
+        }
+        note(records, on: loop.eventLoop) { [self] isNoted in
+            guard isNoted else { return agent.inserted() }
+            ask { arbiter in
+                do { try arbiter.insert(rows) } catch { return "\(error)" }
+                return ""
+            } _: { service, problem in
+                service.heardArbiter(problem)
+                service.agent.inserted()
+            }
+        }
+    }
+
+    private func read(after revision: UInt64) {
+        ask { arbiter in
+            Result { () throws in try arbiter.read(after: revision) }
+        } _: { service, answer in
+            var outputs: [AgentOutput] = []
+            switch answer {
+            case .success(let news):
+                service.heardArbiter("")
+                service.agent.read(
+                    news.configurations, revision: news.revision, nowNs: service.nowNs,
+                    into: &outputs)
+                service.begin(news.configurations)
+            case .failure(let error):
+                service.heardArbiter("\(error)")
+                service.agent.read(
+                    nil, revision: revision, nowNs: service.nowNs, into: &outputs)
+            }
+            service.execute(outputs)
+        }
+    }
+
+    /// What has changed, for the log: a shard's nodes, whoever leads first.
+    private func tell(_ change: ConfigurationChange, _ outcome: ConfigurationOutcome) {
+        guard outcome == .applied, Int(change.next.shard) < agent.plan.shards,
+            agent.rows[Int(change.next.shard)] != change.next
+        else { return }
+        let next = change.next
+        let names = ([next.primary] + next.members.filter { $0 != next.primary }).map {
+            view.name(Int($0.node))
+        }
+        log.info(
+            "shard has another configuration",
+            metadata: [
+                "shard": "\(next.shard)", "epoch": "\(next.epoch)",
+                "nodes": "\(names.joined(separator: " "))",
+            ])
+    }
+
+    private func heardArbiter(_ problem: String) {
+        if !problem.isEmpty, !arbiterIsSilent {
+            log.warning("the arbiter does not answer", metadata: ["error": "\(problem)"])
+        } else if problem.isEmpty, arbiterIsSilent {
+            log.info("the arbiter answers again")
+        }
+        arbiterIsSilent = !problem.isEmpty
+    }
+
+    /// The first word of the arbiter: a life must not be older than one that it knows.
+    private func begin(_ rows: [ShardConfiguration]) {
+        guard !hasRead else { return }
+        hasRead = true
+        let later = rows.flatMap(\.members).first { $0.node == me.node && $0.boot > me.boot }
+        guard later == nil else {
+            log.critical(
+                "the arbiter knows a later life of this node: its clock is behind, or another process has its name"
+            )
+            exit(1)
+        }
+        onReady()
+    }
+
+    // MARK: The disk
+
+    /// Makes records durable.
+    func note(
+        _ records: [SoleRecord], on eventLoop: any EventLoop,
+        _ done: @escaping @Sendable (Bool) -> Void
+    ) {
+        disk.run(on: eventLoop, { try $0.note(records) }, done)
+    }
+
+    /// Makes a snapshot of what was learned durable, and that it was.
+    func save(
+        _ header: SnapshotHeader, committed: UInt64, content: ByteBox, _ record: SoleRecord,
+        on eventLoop: any EventLoop, _ done: @escaping @Sendable (Bool) -> Void
+    ) {
+        let directory = disk.directory
+        disk.run(
+            on: eventLoop,
+            { sole in
+                try directory.snapshots.save(
+                    header, committed: committed, content: content.bytes)
+                try sole.note([record])
+            }, done)
+    }
+}
+
+/// Which snapshots are on the disk, by shard: their last entries.
+final class SavedSnapshots: Sendable {
+    private let sequences: Mutex<ShardSequences>
+
+    init(_ sequences: ShardSequences) { self.sequences = Mutex(sequences) }
+
+    var all: ShardSequences { sequences.withLock { $0 } }
+
+    subscript(shard: ShardID) -> UInt64 {
+        get { sequences.withLock { $0[shard] } }
+        set { sequences.withLock { $0[shard] = newValue } }
+    }
+}
+
+/// The thread that writes small files which an event loop must not wait for: one after the other.
+final class DiskThread: @unchecked Sendable {
+    // SAFETY: `sole` is touched by the pool's one thread only, and before that has begun.
+    let directory: JournalDirectory
+    private var sole: SoleRecords
+    private let log: Logger
+    private let pool = NIOThreadPool(numberOfThreads: 1)
+
+    init(_ directory: JournalDirectory, _ sole: SoleRecords, _ log: Logger) {
+        self.directory = directory
+        self.sole = sole
+        self.log = log
+        pool.start()
+    }
+
+    /// A process begins: before the thread has anything to do.
+    func begin(boot: UInt64) throws { try sole.begin(boot: boot) }
+
+    /// - Parameter done: whether it was done; called on the event loop.
+    func run(
+        on eventLoop: any EventLoop,
+        _ body: @escaping @Sendable (inout SoleRecords) throws -> Void,
+        _ done: @escaping @Sendable (Bool) -> Void
+    ) {
+        pool.submit { [self] state in
+            guard case .active = state else { return }
+            var isDone = true
+            do { try body(&sole) } catch {
+                isDone = false
+                log.warning("the disk refuses", metadata: ["error": "\(error)"])
+            }
+            let result = isDone
+            eventLoop.execute { done(result) }
+        }
+    }
+
+    /// The same for whoever can wait.
+    func perform(_ body: @escaping @Sendable () throws -> Void) async throws {
+        try await pool.runIfActive(body)
+    }
+
+    /// Waits for what was begun, and notes that the process ends in good order.
+    func stop(isClean: Bool) async throws {
+        let noted = pool.runIfActive(eventLoop: MultiThreadedEventLoopGroup.singleton.any()) {
+            [self] in
+            if isClean { try sole.noteCleanStop() }
+        }
+        try await noted.get()
+        try await pool.shutdownGracefully()
+    }
+}

@@ -1,0 +1,77 @@
+import EdgeCluster
+import EdgeCore
+import EdgeJournal
+import EdgeMemory
+import EdgeRecovery
+import EdgeStores
+import EdgeTypes
+import Logging
+
+/// What a node with replicas has from its start on, beside its cores and their journal.
+struct ReplicaParts: Sendable {
+    private(set) var start: ReplicaStart
+    let arbiter: any Arbiter
+    let disk: DiskThread
+    let shipping: ShippingTable
+
+    /// nil: a node with one copy of each shard.
+    ///
+    /// - Throws: where the arbiter cannot be opened, or the disk's records cannot be read.
+    init?(_ options: NodeOptions, _ directory: JournalDirectory, _ log: Logger) throws {
+        guard let cluster = options.cluster, let plan = cluster.replicas else { return nil }
+        guard let path = try NodeRunner.storePath(options) else {
+            throw ClusterError(
+                description: "replicas need an arbiter, which is with the store: "
+                    + "DOWNPOUR_STORE_URL says none")
+        }
+        let sole = try directory.openSoleRecords()
+        // Later than any before, also where the disk is new.
+        let life = max(sole.boot + 1, UInt64(clamping: SystemClock.now().wallMs))
+        arbiter = try SQLiteArbiter(path: path + ".arbiter")
+        disk = DiskThread(directory, sole, log)
+        shipping = ShippingTable(shards: plan.shards)
+        start = ReplicaStart(
+            me: ReplicaID(node: UInt64(cluster.own), boot: life), plan: plan,
+            nodes: cluster.nodes.count, records: sole.records, held: [], lost: [],
+            cleanBoot: sole.cleanBoot == sole.boot && sole.boot > 0 ? sole.boot : nil)
+    }
+
+    /// What the disk holds is known.
+    mutating func recovered(_ recovery: NodeRecovery, _ report: RecoveryReport) {
+        start.lost = recovery.lost
+        let cores = recovery.cores.count
+        start.held = (0..<start.plan.shards).map { shard in
+            ReplicaAgent.Held(
+                logEpoch: recovery.cores[shard % cores].epoch(of: ShardID(shard)),
+                last: recovery.cores[shard % cores].sequence(of: ShardID(shard)))
+        }
+        if !report.wasClean { start.cleanBoot = nil }
+    }
+
+    /// This life is durable before anybody hears of it.
+    func begin() throws { try disk.begin(boot: start.me.boot) }
+
+    func service(
+        loops: [NodeLoop], saved: SavedSnapshots, reconciler: Reconciler?, view: ClusterView,
+        log: Logger, onReady: @escaping @Sendable () -> Void
+    ) -> ReplicaService {
+        ReplicaService(
+            self, loops: loops, saved: saved, reconciler: reconciler, view: view, log: log,
+            onReady: onReady)
+    }
+}
+
+/// What a node's process was told at its start about replicas.
+struct ReplicaStart: Sendable {
+    var me: ReplicaID
+    var plan: ReplicaPlan
+    var nodes: Int
+    /// Of the processes before.
+    var records: [SoleRecord]
+    /// What the disk holds of each shard.
+    var held: [ReplicaAgent.Held]
+    /// Shards whose log on the disk makes no sense.
+    var lost: Set<ShardID>
+    /// The life of the process before, where that ended in good order.
+    var cleanBoot: UInt64?
+}
