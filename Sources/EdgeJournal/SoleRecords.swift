@@ -21,6 +21,11 @@ public struct SoleRecords {
     /// The life of the last process that ended in good order.
     public private(set) var cleanBoot: UInt64 = 0
 
+    /// Whether a node's data directory is that of a cluster with replicas.
+    public static func exist(in path: String) -> Bool {
+        access(path + "/" + fileName, F_OK) == 0
+    }
+
     init(_ directory: Directory) throws(JournalError) {
         self.directory = directory
         guard directory.exists(Self.fileName) else { return }

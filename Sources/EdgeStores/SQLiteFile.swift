@@ -45,17 +45,33 @@ enum SQLiteFile {
         }
         let queue = try open(path, configuration)
         do {
-            try queue.inDatabase { database in
-                // Before anything is written: a file of another program stays as it is.
-                try identify(database, path, migrations, applicationID)
-                try database.execute(sql: "PRAGMA journal_mode = WAL")
-                try migrate(database, path, migrations, applicationID)
+            try insist(forMs: options.lockWaitMs) {
+                try queue.inDatabase { database in
+                    // Before anything is written: a file of another program stays as it is.
+                    try identify(database, path, migrations, applicationID)
+                    try database.execute(sql: "PRAGMA journal_mode = WAL")
+                    try migrate(database, path, migrations, applicationID)
+                }
             }
         } catch {
             try? queue.close()
             throw StoreError.of(error)
         }
         return queue
+    }
+
+    /// Tries again while another process makes the file: SQLite does not wait for some of the locks
+    /// that a change of the journal's mode takes.
+    private static func insist(forMs waitMs: Int, _ body: () throws -> Void) throws {
+        let deadline = ContinuousClock.now + .milliseconds(waitMs)
+        while true {
+            do { return try body() } catch {
+                guard case .locked = StoreError.of(error), ContinuousClock.now < deadline else {
+                    throw error
+                }
+                Thread.sleep(forTimeInterval: 0.01)
+            }
+        }
     }
 
     /// Opens a connection that cannot write. The file must be there, with a schema this release
@@ -125,6 +141,9 @@ enum SQLiteFile {
         _ applicationID: Int32
     ) throws {
         let known = migrations.count
+        // All as of one moment: another process may be making the file.
+        try database.execute(sql: "BEGIN DEFERRED")
+        defer { try? database.execute(sql: "COMMIT") }
         let identity = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
         let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
         if identity != applicationID {

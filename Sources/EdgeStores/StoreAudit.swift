@@ -28,6 +28,15 @@ public struct AuditOptions: Sendable {
 /// in the worst order, not on the number of claims. The store is read in one transaction: a
 /// reconciler may go on, and its write-ahead log grows until the audit ends.
 public enum StoreAudit {
+    /// How far a store has applied each shard.
+    ///
+    /// - Throws: `StoreError`.
+    public static func watermarks(storePath: String) throws -> WatermarkTable {
+        let queue = try SQLiteFile.openForReading(path: storePath)
+        defer { try? queue.close() }
+        return try queue.inDatabase { try SQLiteRows.watermarks($0) }
+    }
+
     /// - Parameters:
     ///   - storePath: the file of the store.
     ///   - sources: every lane of the journal, in any order. They are read from their start,

@@ -36,11 +36,15 @@ struct AuditCommand: AsyncParsableCommand {
 
     /// The journal in a directory, whichever node's it is.
     private static func open(_ path: String) throws -> JournalDirectory {
+        var configuration = JournalConfiguration()
+        configuration.isReplicated = SoleRecords.exist(in: path)
         do throws(JournalError) {
             return try JournalDirectory(
-                path: path, identity: JournalIdentity(cluster: 0, node: 0))
+                path: path, identity: JournalIdentity(cluster: 0, node: 0),
+                configuration: configuration)
         } catch .foreign(_, _, let found) {
-            return try JournalDirectory(path: path, identity: found)
+            return try JournalDirectory(
+                path: path, identity: found, configuration: configuration)
         }
     }
 
@@ -70,7 +74,7 @@ struct AuditCommand: AsyncParsableCommand {
             if let store, case .sqlite(let other) = try StoreURL(store) { file = other }
             let directories = try data.map(Self.open)
             return try StoreAudit.run(
-                storePath: file, sources: try directories.flatMap(JournalSource.all))
+                storePath: file, sources: try sources(directories, store: file))
         } catch let error as JournalError {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
@@ -81,6 +85,17 @@ struct AuditCommand: AsyncParsableCommand {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
         }
+    }
+
+    /// Every lane; where shards have replicas, what was committed of all of them.
+    private static func sources(
+        _ directories: [JournalDirectory], store: String
+    ) throws -> [any EntrySource] {
+        guard directories.contains(where: \.configuration.isReplicated) else {
+            return try directories.flatMap(JournalSource.all)
+        }
+        let marks = try StoreAudit.watermarks(storePath: store)
+        return [try ReplicatedJournals(directories, marks: marks)]
     }
 
     private func print(_ answer: AdminClient.Answer) {

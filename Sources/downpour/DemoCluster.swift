@@ -67,8 +67,8 @@ final class DemoCluster {
             version: 1
             cluster: demo
             shards: 64
-            replicas: 1
-            arbiter: none
+            replicas: 2
+            arbiter: store
             regions:
               - name: here
                 nodes:
@@ -107,7 +107,8 @@ final class DemoCluster {
         return found
     }
 
-    /// Every node that runs sees every other one that runs, alive and linked.
+    /// Every node that runs sees every other one that runs, alive and linked, and every shard has
+    /// two copies.
     func waitUntilLinked() async throws {
         guard topology != nil else { return }
         for _ in 0..<600 {
@@ -126,7 +127,7 @@ final class DemoCluster {
             let isWhole = running.allSatisfy { other in
                 members.contains { $0["name"] as? String == other.name && ClusterStatus.isWell($0) }
             }
-            guard isWhole else { return false }
+            guard isWhole, status.integer("short") == 0 else { return false }
         }
         return true
     }

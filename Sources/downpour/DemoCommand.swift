@@ -13,8 +13,8 @@ struct DemoCommand: AsyncParsableCommand {
         commandName: "demo",
         abstract: "Start nodes, let a crowd loose on a rain and a sale, kill one, audit it all.",
         discussion: """
-            With several nodes, one is killed with kill -9 when half of the users have come, and \
-            started again from its journal.
+            With several nodes, each shard has two copies; one node is killed with kill -9 when half \
+            of the users have come, and the others take over.
             """)
 
     @Option(help: "Nodes, one cluster where there are several: 1 to 9.") var nodes = 3
@@ -29,8 +29,6 @@ struct DemoCommand: AsyncParsableCommand {
     @Flag(help: "Print one JSON document.") var json = false
 
     private static let price: Int64 = 19_900
-    /// With one copy of each shard, nobody else has those of a node that was killed.
-    private static let restartsKilledNode = true
 
     func validate() throws {
         guard (1...9).contains(nodes) else { throw ValidationError("--nodes: 1 to 9") }
@@ -85,14 +83,14 @@ struct DemoCommand: AsyncParsableCommand {
             "POST", "/v1/stock", ["sku": "demo-sku", "units": units, "price": Self.price])
         Console.note("\(users) users are coming for \(packets) packets and \(units) units …")
         let buyers = min(Int(units) * 5, 100_000)
-        let crash = DemoCrash(nodes > 1 ? cluster.nodes[1] : nil, again: Self.restartsKilledNode)
+        let crash = DemoCrash(nodes > 1 ? cluster.nodes[1] : nil)
         let load = try await cluster.crowd(
             [
                 "load-worker", "--resp", cluster.nodes.map(\.resp).joined(separator: ","),
                 "--rain", "demo-rain", "--sku", "demo-sku", "--users", "\(users)",
                 "--buyers", "\(buyers)", "--price", "\(Self.price)",
             ], halfway: { crash.begin() })
-        let crashed = try await crash.end()
+        let crashed = crash.end()
         try await cluster.waitUntilLinked()
         Console.note("closing the rain; the store catches up …")
         _ = try await first.require("POST", "/v1/rains/demo-rain/close")
@@ -123,18 +121,21 @@ struct DemoCommand: AsyncParsableCommand {
         return zip(came, map.shares(of: packets)).reduce(0) { $0 + min($1.0, $1.1.count) }
     }
 
-    /// What each node's shards gave, as the store has it.
-    private func shares(_ cluster: DemoCluster) throws -> [DemoResult.Share] {
+    /// What each node's shards gave, as the store has it: those that it serves now.
+    private func shares(_ cluster: DemoCluster) async throws -> [DemoResult.Share] {
         guard case .sqlite(let path) = try StoreURL(cluster.storeURL) else { return [] }
         let totals = try StoreHistory(path: path).claimsByShard(ofPool: "demo-rain")
-        let plan = try cluster.topology.map { try TopologyPlan.of($0, own: "demo-1") }
-        return cluster.nodes.enumerated().map { number, node in
+        let told = try await cluster.nodes[0].client.require("GET", "/v1/shards")
+        let rows = told["shards"] as? [[String: Any]] ?? []
+        let owners = rows.map { ($0["nodes"] as? [String])?.first }
+        return cluster.nodes.map { node in
             let owned = totals.filter {
-                plan == nil || plan?.owners[Int($0.shard)] == UInt16(number)
+                cluster.nodes.count == 1 || owners[Int($0.shard)] == node.name
             }
             return DemoResult.Share(
                 node: node.name,
-                shards: plan?.owners.count { $0 == UInt16(number) } ?? 64,
+                shards: cluster.nodes.count == 1
+                    ? owners.count : owners.count { $0 == node.name },
                 grants: owned.reduce(0) { $0 + $1.claims }, fen: owned.reduce(0) { $0 + $1.fen })
         }
     }
@@ -148,7 +149,7 @@ struct DemoCommand: AsyncParsableCommand {
                 lag += try await node.client.require("GET", "/v1/status").integer("lagEntries") ?? 0
             }
             if lag == 0 {
-                let shares = try shares(cluster)
+                let shares = try await shares(cluster)
                 if shares.reduce(0, { $0 + $1.grants }) >= claims { return shares }
             }
             try await Task.sleep(for: .milliseconds(50))
@@ -158,45 +159,20 @@ struct DemoCommand: AsyncParsableCommand {
     }
 }
 
-/// kill -9 of a node in the middle of the rain, and its way back.
+/// kill -9 of a node in the middle of the rain.
 final class DemoCrash: Sendable {
-    struct Report: Sendable {
-        var node: String
-        /// nil: it was not started again.
-        var backMs: Double?
-        /// Entries of its journal that it went through.
-        var replayed: Int64 = 0
-    }
-
     private let node: DemoNode?
-    private let again: Bool
-    private let task = Mutex<Task<Report, any Error>?>(nil)
+    private let isDone = Mutex<Bool>(false)
 
-    init(_ node: DemoNode?, again: Bool) {
-        self.node = node
-        self.again = again
-    }
+    init(_ node: DemoNode?) { self.node = node }
 
     func begin() {
         guard let node else { return }
-        task.withLock { $0 = Task { [again] in try await Self.crash(node, again) } }
-    }
-
-    /// - Returns: nil where nobody was killed.
-    func end() async throws -> Report? { try await task.withLock { $0 }?.value }
-
-    private static func crash(_ node: DemoNode, _ again: Bool) async throws -> Report {
-        let clock = ContinuousClock()
-        let start = clock.now
         node.kill()
+        isDone.withLock { $0 = true }
         Console.note("\(node.name) was killed with kill -9")
-        guard again else { return Report(node: node.name) }
-        try node.launch()
-        try await node.waitUntilReady()
-        let backMs = (clock.now - start) / .milliseconds(1)
-        Console.note("\(node.name) serves again")
-        let status = try await node.client.require("GET", "/v1/status")
-        return Report(
-            node: node.name, backMs: backMs, replayed: status.integer("replayedEntries") ?? 0)
     }
+
+    /// - Returns: who was killed.
+    func end() -> String? { isDone.withLock { $0 } ? node?.name : nil }
 }

@@ -25,7 +25,7 @@ struct DemoResult {
     let verdict: RainVerify.Verdict
     let shares: [Share]
     /// nil: nobody was killed.
-    let crash: DemoCrash.Report?
+    let crash: String?
     /// Of all journals against the store, after the nodes' end.
     var audit: AuditReport?
 
@@ -81,10 +81,7 @@ struct DemoResult {
             "shares": shares.map {
                 ["node": $0.node, "shards": $0.shards, "grants": $0.grants, "fen": $0.fen]
             },
-            "crash": crash.map {
-                ["node": $0.node, "backMs": $0.backMs ?? NSNull(), "replayed": $0.replayed]
-                    as [String: Any]
-            } ?? NSNull(),
+            "crash": crash.map { ["node": $0] as [String: Any] } ?? NSNull(),
             "checks": Dictionary(uniqueKeysWithValues: checks.map { ($0.name, $0.holds) }),
         ]
     }
@@ -163,13 +160,9 @@ struct DemoResult {
     private var crashLines: [String] {
         guard let crash else { return [] }
         var lines = [
-            "", "Crash", "  \(crash.node) was killed with kill -9 in the middle of the rain",
+            "", "Crash",
+            "  \(crash) was killed with kill -9 in the middle of the rain; the others took over",
         ]
-        if let backMs = crash.backMs {
-            lines.append(
-                "  it served again after \(Int(backMs)) ms, from "
-                    + "\(Self.grouped(crash.replayed)) entries of its journal")
-        }
         let unanswered = counts("outcomes")["unanswered"] ?? 0
         lines.append(
             "  \(Self.grouped(Int64(delayed))) users had to try again meanwhile, and "

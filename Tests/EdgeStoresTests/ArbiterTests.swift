@@ -110,6 +110,22 @@ import Testing
         }
     }
 
+    @Test("whoever opens it first at the same time as others makes it for all")
+    func openedAtOnce() throws {
+        for _ in 0..<25 {
+            try withPath { path in
+                let problems = Mutex<[String]>([])
+                DispatchQueue.concurrentPerform(iterations: 4) { _ in
+                    do { try SQLiteArbiter(path: path).insert(first(1)) } catch {
+                        problems.withLock { $0.append("\(error)") }
+                    }
+                }
+                #expect(problems.withLock { $0 } == [])
+                #expect(try SQLiteArbiter(path: path).read(after: 0).configurations == first(1))
+            }
+        }
+    }
+
     @Test("a file of another kind, or no file at all, is an error or unknown, never a wrong answer")
     func failures() throws {
         try withPath { path in

@@ -52,6 +52,11 @@ enum AdminContract {
               responses:
                 "200": {$ref: "#/components/responses/done"}
                 "404": {$ref: "#/components/responses/problem"}
+          /v1/shards:
+            get:
+              summary: The nodes that hold each shard, whoever serves it first.
+              responses:
+                "200": {$ref: "#/components/responses/done"}
           /v1/audit:
             post:
               summary: Compare the journal with the store.

@@ -34,9 +34,31 @@ enum AdminHealth {
             }
             return AdminJSON.response(try await cluster.status())
         }
+        router.get("v1/shards") { _, _ in
+            AdminJSON.response(shards(runner))
+        }
         router.get("v1/status") { _, _ in
             AdminJSON.response(.map(try await status(runner)))
         }
+    }
+
+    /// Who has each shard, whoever serves it first.
+    private static func shards(_ runner: NodeRunner) -> Value {
+        let copies =
+            runner.cluster.map { cluster in
+                cluster.view.copies.map { $0.map(cluster.view.name) }
+            } ?? Array(repeating: [runner.options.name], count: runner.options.shards)
+        return .map([
+            .init(
+                "shards",
+                .array(
+                    copies.enumerated().map { shard, nodes in
+                        .map([
+                            .init("shard", .integer(Int64(shard))),
+                            .init("nodes", .array(nodes.map { .text($0) })),
+                        ])
+                    }))
+        ])
     }
 
     static func status(_ runner: NodeRunner) async throws -> [Value.Field] {

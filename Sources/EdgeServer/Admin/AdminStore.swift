@@ -11,6 +11,12 @@ enum AdminStore {
                 throw AdminProblem(
                     status: .notFound, code: "no-store", detail: "this node has no store")
             }
+            guard runner.options.cluster?.replicas == nil else {
+                throw AdminProblem(
+                    status: .conflict, code: "replicated",
+                    detail: "one node's journal holds only what it has copies of: stop the nodes "
+                        + "and use downpour audit with the data directories of all of them")
+            }
             let report = try await runner.audit(path)
             return AdminJSON.response(AuditJSON.of(report))
         }

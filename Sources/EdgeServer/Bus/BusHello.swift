@@ -37,7 +37,7 @@ public struct BusHello: Hashable, Sendable {
         if !versions.meets(peer.versions) {
             return .disjointVersions(ours: versions, theirs: peer.versions)
         }
-        if peer.boot == boot { return .itself }
+        if peer.boot == boot, peer.name == name { return .itself }
         return nil
     }
 

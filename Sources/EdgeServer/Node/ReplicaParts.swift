@@ -25,8 +25,9 @@ struct ReplicaParts: Sendable {
                     + "DOWNPOUR_STORE_URL says none")
         }
         let sole = try directory.openSoleRecords()
-        // Later than any before, also where the disk is new.
-        let life = max(sole.boot + 1, UInt64(clamping: SystemClock.now().wallMs))
+        // Later than any before, also where the disk is new; and no other node's.
+        let nowMs = UInt64(clamping: SystemClock.now().wallMs)
+        let life = max(sole.boot + 1, nowMs << 16 | UInt64.random(in: 0..<1 << 16))
         arbiter = try SQLiteArbiter(path: path + ".arbiter")
         disk = DiskThread(directory, sole, log)
         shipping = ShippingTable(shards: plan.shards)
