@@ -63,22 +63,16 @@ extension EdgeNode {
     mutating func forward(
         _ request: Request, _ payload: Payload?, to shard: ShardID, into effects: inout EffectBuffer
     ) {
-        guard let route = route(to: shard) else {
-            counters.errors &+= 1
-            return effects.fail(
-                request.ticket, .tryAgain, "nobody serves shard \(shard) now", waits: false)
-        }
         var request = request
         if payload == nil { request.payload = -1 }
-        // Cores and nodes may know of different owners for a while. Nothing goes back to the core
-        // that it came from: the place of its answer there is reserved once.
-        let goesBack =
-            route.isCore && route.core == Int(request.ticket.core)
-            && route.core != configuration.core
-        guard request.hops < Limits.hops, !goesBack else {
-            counters.errors &+= 1
-            return effects.fail(
-                request.ticket, .tryAgain, "shard \(shard) is on the move", waits: false)
+        // Cores and nodes may know of different owners for a while.
+        guard let route = route(to: shard), request.hops < Limits.hops,
+            !goesBack(request, route)
+        else {
+            let waits =
+                request.hops < Limits.hops && waitForOwner(request, payload, of: shard)
+            if !waits { refuseMoving(request, shard, into: &effects) }
+            return
         }
         request.hops += 1
         counters.forwards &+= 1

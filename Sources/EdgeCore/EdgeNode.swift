@@ -71,6 +71,8 @@ public struct EdgeNode: ~Copyable {
     var tailDueNs: UInt64 = .max
     /// Since when those have waited who are taken again.
     var waitingSinceNs: UInt64?
+    /// Requests whose shard nobody serves now: see `EdgeNode+Moving.swift`.
+    var moving: [MovingRequest] = []
     var isServing = false
     /// What the step was told.
     var current = Instant(wallMs: 0)
@@ -114,9 +116,9 @@ public struct EdgeNode: ~Copyable {
         _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
     ) {
         counters.steps &+= 1
-        if !batch.replicas.isEmpty { takeReplicaInputs(batch, now: now, into: &effects) }
         current = now
         isStorageFull = batch.storageIsFull
+        if !batch.replicas.isEmpty { takeReplicaInputs(batch, now: now, into: &effects) }
         if awaitsDurability && batch.isCaughtUp { durable() }
         if has(.timeGoesBack) { forgetTimes() }
         for node in batch.linked { greet(Int(node), into: &effects) }
@@ -124,7 +126,22 @@ public struct EdgeNode: ~Copyable {
             receive(frame, now: now, into: &effects)
             settle(now: now, into: &effects)
         }
+        if !moving.isEmpty { takeMoving(now: now, into: &effects) }
         counters.requests &+= UInt64(batch.requests.count)
+        takeRequests(batch, now: now, into: &effects)
+        if now.wallMs >= deadlineMs { expire(now: now, into: &effects) }
+        if holdsChanged { deadlineMs = earliestDeadlineMs() }
+        effects.nextDeadlineMs = deadlineMs
+        if tailDueNs != .max { passTails(into: &effects) }
+        if isUnconfirmed { resend(now: now, into: &effects) }
+        if configuration.replica != nil { replicate(batch, now: now, into: &effects) }
+    }
+
+    /// Takes the batch's requests in their order, grabs in runs.
+    @inline(__always)
+    mutating func takeRequests(
+        _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
+    ) {
         let count = batch.requests.count
         var index = 0
         while index < count {
@@ -137,12 +154,6 @@ public struct EdgeNode: ~Copyable {
                 index += 1
             }
         }
-        if now.wallMs >= deadlineMs { expire(now: now, into: &effects) }
-        if holdsChanged { deadlineMs = earliestDeadlineMs() }
-        effects.nextDeadlineMs = deadlineMs
-        if tailDueNs != .max { passTails(into: &effects) }
-        if isUnconfirmed { resend(now: now, into: &effects) }
-        if configuration.replica != nil { replicate(batch, now: now, into: &effects) }
     }
 
     mutating func dispatch(

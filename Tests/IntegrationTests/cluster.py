@@ -1,8 +1,10 @@
 """Real nodes that are one cluster, on free ports of this machine."""
 
+import collections
 import random
 import socket
 import threading
+import time
 
 from node import eventually
 from resp import Closed, Connection, Failure
@@ -96,6 +98,8 @@ class Crowd(threading.Thread):
         super().__init__(daemon=True)
         self.cluster, self.random = cluster, random.Random(number)
         self.user, self.told, self.ends, self.problem = number << 32, {}, False, None
+        # What users heard beside a prize, and how long the slowest answer took, seconds.
+        self.heard, self.slowest = collections.Counter(), 0
 
     def run(self):
         try:
@@ -114,12 +118,18 @@ class Crowd(threading.Thread):
             port = self.cluster.ports[self.random.choice(NAMES)]["resp"]
             try:
                 connection = Connection(port, timeout=5)
+            except OSError:
+                continue
+            begun = time.monotonic()
+            try:
                 outcome, fen, packet, _ = connection.call("RAIN.GRAB", "rain", user)
                 assert outcome in ("granted", "repeat"), outcome
+                self.slowest = max(self.slowest, time.monotonic() - begun)
                 return [fen, packet]
             except Failure as failure:
                 assert failure.code in ("TRYAGAIN", "UNKNOWN"), failure.text
+                self.heard[failure.text] += 1
             except (OSError, Closed):
-                pass
+                self.heard["closed"] += 1
             if self.ends and user not in self.told:
                 return None

@@ -1,5 +1,6 @@
 """Three real nodes that keep two copies of each shard: whoever dies is replaced."""
 
+import collections
 import os
 import random
 import threading
@@ -126,3 +127,33 @@ def test_nothing_told_is_lost_however_often_nodes_are_killed(cluster):
     assert info["granted"] >= len(told)
     assert info["granted"] + info["returned"] == packets
     assert info["granted_fen"] + info["returned_fen"] == packets * 100
+
+
+def test_nodes_are_restarted_one_by_one_and_nobody_is_refused(cluster):
+    packets = 1_000_000
+    cluster.nodes["n1"].resp().call(
+        f"RAIN.CREATE rain AMOUNT {packets * 100} COUNT {packets} SLICES 48")
+    crowd = [Crowd(cluster, number) for number in range(1, 5)]
+    for one in crowd:
+        one.start()
+    for name in NAMES:
+        assert cluster.nodes[name].stop() == 0
+        cluster.nodes[name].start()
+        cluster.wait_linked()
+        cluster.wait_settled()
+    for one in crowd:
+        one.ends = True
+    heard = collections.Counter()
+    for one in crowd:
+        one.join(30)
+        assert one.problem is None, repr(one.problem)
+        heard += one.heard
+    # A move takes milliseconds: requests wait for it. Nothing is ever in doubt.
+    assert not any(text.startswith("UNKNOWN") for text in heard), heard
+    told = {user: prize for one in crowd for user, prize in one.told.items() if prize}
+    assert heard.total() <= len(told) / 200, (heard, len(told))
+    print(f"{len(told)} users, {dict(heard)}, slowest {max(one.slowest for one in crowd):.3f} s")
+    assert len({packet for _, packet in told.values()}) == len(told), "a packet has two owners"
+    connection = cluster.nodes["n2"].resp()
+    for user, prize in told.items():
+        assert insist(connection, "RAIN.GRAB", "rain", user)[:3] == ["repeat", *prize]

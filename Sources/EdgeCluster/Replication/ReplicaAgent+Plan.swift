@@ -11,7 +11,8 @@ extension ReplicaAgent {
     }
 
     mutating func reconcile(_ nowNs: UInt64, _ outputs: inout [AgentOutput]) {
-        var left = Self.changesPerTick
+        // Whoever goes is in a hurry.
+        var left = leaving[Int(me.node)] ? rows.count : Self.changesPerTick
         let first = cursor
         for offset in rows.indices {
             let shard = (first + offset) % rows.count
@@ -40,19 +41,19 @@ extension ReplicaAgent {
 
     /// What a shard needs next, by whoever leads it; nil: nothing.
     private func step(_ row: ShardConfiguration, _ nowNs: UInt64) -> AgentOutput? {
+        if leaving[Int(me.node)] { return give(row, nowNs) }
+        let goes = row.members.first { leaving[Int($0.node)] }
+        if let goes { return .drop(row.shard, goes) }
         let wanted = plan.wanted(row.shard)
         let waitedNs = nowNs - min(nowNs, changedNs[Int(row.shard)])
         // The missing first: nothing is given up before its successor is there.
         for node in wanted where !row.members.contains(where: { $0.node == UInt64(node) }) {
-            if let id = alive(Int(node), nowNs) { return .invite(row.shard, id) }
+            if let id = taker(Int(node), nowNs) { return .invite(row.shard, id) }
         }
         let there = row.members.filter { alive(Int($0.node), nowNs) == $0 }
         if there.count < plan.replicas {
             guard waitedNs >= Self.substituteNs else { return nil }
-            let stands = plan.candidates[Int(row.shard)].first { node in
-                !row.members.contains { $0.node == UInt64(node) } && alive(Int(node), nowNs) != nil
-            }
-            return stands.flatMap { alive(Int($0), nowNs) }.map { .invite(row.shard, $0) }
+            return stranger(to: row, nowNs).map { .invite(row.shard, $0) }
         }
         guard waitedNs >= Self.settleNs else { return nil }
         let first = row.members.first { $0.node == UInt64(wanted[wanted.startIndex]) }
@@ -63,5 +64,21 @@ extension ReplicaAgent {
             member != me && !wanted.contains { UInt64($0) == member.node }
         }
         return extra.map { .drop(row.shard, $0) }
+    }
+
+    /// This node goes: another member leads; where there is none, somebody learns first.
+    private func give(_ row: ShardConfiguration, _ nowNs: UInt64) -> AgentOutput? {
+        let heir = row.members.first { $0 != me && taker(Int($0.node), nowNs) == $0 }
+        if let heir { return .handOver(row.shard, to: heir) }
+        return stranger(to: row, nowNs).map { .invite(row.shard, $0) }
+    }
+
+    /// Whoever comes first to hold a shard that it does not hold yet.
+    private func stranger(to row: ShardConfiguration, _ nowNs: UInt64) -> ReplicaID? {
+        for node in plan.candidates[Int(row.shard)]
+        where !row.members.contains(where: { $0.node == UInt64(node) }) {
+            if let id = taker(Int(node), nowNs) { return id }
+        }
+        return nil
     }
 }

@@ -87,6 +87,8 @@ public struct ReplicaAgent: Sendable {
     public internal(set) var rows: [ShardConfiguration?]
     /// By shard: who should hold it, whoever should lead first.
     public internal(set) var plan: ReplicaPlan
+    /// By node number: who is about to go. It is given nothing new, and gives away what it has.
+    public private(set) var leaving: [Bool]
     /// When the row last changed, by shard.
     var changedNs: [UInt64]
     /// To be asked, one change a shard.
@@ -128,21 +130,52 @@ public struct ReplicaAgent: Sendable {
         self.times = times
         self.mutant = mutant
         pairs = Array(repeating: nil, count: nodes)
+        leaving = Array(repeating: false, count: nodes)
         rows = Array(repeating: nil, count: plan.shards)
         changedNs = Array(repeating: nowNs, count: plan.shards)
         beganNs = nowNs
     }
 
+    // MARK: Going
+
+    /// A node is about to go, or is back.
+    public mutating func setLeaving(_ node: Int, _ isLeaving: Bool) {
+        if leaving.indices.contains(node) { leaving[node] = isLeaving }
+    }
+
+    /// Shards that this process is a member of. Whoever goes while it is one holds the others up:
+    /// they wait for its word until it has been silent for long.
+    public var heldShards: Int { rows.count { $0?.has(me) == true } }
+
+    /// Whether somebody is there to whom shards can be given.
+    public func hasHeirs(nowNs: UInt64) -> Bool {
+        leaving.indices.contains { $0 != Int(me.node) && taker($0, nowNs) != nil }
+    }
+
+    /// The life of a node that may be given something; nil: none is there, it is about to go, or
+    /// has not promised anything yet: whoever leads with it would have no lease.
+    func taker(_ node: Int, _ nowNs: UInt64) -> ReplicaID? {
+        guard leaving.indices.contains(node), !leaving[node],
+            pairs[node]?.lease.leaseUntilNs ?? 0 > nowNs
+        else { return nil }
+        return alive(node, nowNs)
+    }
+
     // MARK: The arbiter
 
-    /// A core proposes a change.
-    public mutating func propose(_ change: ConfigurationChange) {
-        let shard = change.next.shard
-        if let place = proposals.firstIndex(where: { $0.next.shard == shard }) {
-            proposals[place] = change
-        } else {
-            proposals.append(change)
+    /// Cores propose changes.
+    public mutating func propose(
+        _ changes: [ConfigurationChange], nowNs: UInt64, into outputs: inout [AgentOutput]
+    ) {
+        for change in changes {
+            let shard = change.next.shard
+            if let place = proposals.firstIndex(where: { $0.next.shard == shard }) {
+                proposals[place] = change
+            } else {
+                proposals.append(change)
+            }
         }
+        ask(nowNs, &outputs)
     }
 
     /// A core wants to know more of a shard than it does.
@@ -156,11 +189,27 @@ public struct ReplicaAgent: Sendable {
         isAsking = false
         for (change, outcome) in zip(changes, outcomes) {
             switch outcome {
-            case .applied: spread(change.next, nowNs, &outputs)
+            case .applied:
+                spread(change.next, nowNs, &outputs)
+                announce(change.next, nowNs, &outputs)
             case .refused(let held): spread(held, nowNs, &outputs)
             case .unknown: break
             }
             outputs.append(.decided(change, outcome))
+        }
+        ask(nowNs, &outputs)
+    }
+
+    /// Others route by it, too, and read the arbiter only now and then; and whoever is to lead must
+    /// hear of that. Members hear from their primary.
+    private func announce(
+        _ row: ShardConfiguration, _ nowNs: UInt64, _ outputs: inout [AgentOutput]
+    ) {
+        for pair in pairs {
+            guard let pair, row.primary != me || !row.has(pair.id),
+                !pair.lease.isGraceOver(nowNs: nowNs)
+            else { continue }
+            outputs.append(.send(row.shard, .stale(row), to: pair.id))
         }
     }
 

@@ -90,7 +90,10 @@ public final class ClusterService: Sendable {
         for (place, loop) in loops.enumerated() {
             try await loop.eventLoop.submit { buses[place].start() }.get()
         }
-        if let replicas { try await loops[0].eventLoop.submit { replicas.start() }.get() }
+        if let replicas {
+            view.replicas.withLock { $0 = replicas }
+            try await loops[0].eventLoop.submit { replicas.start() }.get()
+        }
         return ClusterService(plan, node, listener, gossip, loops, view, replicas)
     }
 
@@ -183,6 +186,8 @@ final class ClusterView: GossipOwner {
     let plan: ClusterPlan
     private let log: Logger
     private let states: Mutex<[State]>
+    /// Who must know of those that go.
+    let replicas = Mutex<ReplicaService?>(nil)
     /// By shard: who holds it, whoever serves it first.
     private let holders: Mutex<[[Int]]>
 
@@ -242,6 +247,11 @@ final class ClusterView: GossipOwner {
         let before = states.withLock { states in
             defer { states[number] = state }
             return states[number]
+        }
+        switch event.kind {
+        case .left: replicas.withLock { $0 }?.setLeaving(number, true)
+        case .joined: replicas.withLock { $0 }?.setLeaving(number, false)
+        case .updated, .trusted, .suspected, .died, .forgotten: break
         }
         if before != state {
             log.info(

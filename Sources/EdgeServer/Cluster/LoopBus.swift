@@ -198,7 +198,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     func received(
         _ message: BusMessage, _ attached: UnsafeRawBufferPointer, on connection: BusConnection
     ) {
-        guard !loop.isHalted else { return }
+        guard !loop.isHalted else { return refuse(message, on: connection) }
         switch message {
         case .request(_, _, let request) where !request.operation.takes(nil),
             .command(_, _, let request, _) where !isSound(message, request):
@@ -229,6 +229,21 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         case .ping, .pong: statistics.unknown &+= 1
         }
         loop.scheduleTick()
+    }
+
+    /// The node stops: nothing of it was applied.
+    private func refuse(_ message: BusMessage, on connection: BusConnection) {
+        let (id, ticket): (UInt64, Ticket)
+        switch message {
+        case .request(let number, _, let request): (id, ticket) = (number, request.ticket)
+        case .command(let number, _, let request, _): (id, ticket) = (number, request.ticket)
+        default: return
+        }
+        reply(
+            Reply(ticket: ticket, shape: .error, error: .tryAgain), .text("this node stops"),
+            Owed(connection: connection, id: id))
+        connection.mark = 0
+        connection.flush()
     }
 
     func receivedAll(on connection: BusConnection) {}

@@ -103,6 +103,20 @@ final class ReplicaService: @unchecked Sendable {
         }
     }
 
+    // MARK: Going
+
+    /// A node has said goodbye, or is back.
+    func setLeaving(_ node: Int, _ isLeaving: Bool) {
+        onLoop { $0.agent.setLeaving(node, isLeaving) }
+    }
+
+    /// Whether nothing is left that others could take over. From any thread.
+    func hasGivenAll() async throws -> Bool {
+        try await loop.eventLoop.submit { [self] in
+            agent.heldShards == 0 || !agent.hasHeirs(nowNs: nowNs)
+        }.get()
+    }
+
     // MARK: What the loops tell, from any of them
 
     private func onLoop(_ body: @escaping @Sendable (ReplicaService) -> Void) {
@@ -153,9 +167,10 @@ final class ReplicaService: @unchecked Sendable {
     /// What cores say to the agent.
     func take(_ outputs: [ReplicaOutput]) {
         onLoop { service in
+            var changes: [ConfigurationChange] = []
             for output in outputs {
                 switch output {
-                case .propose(let change): service.agent.propose(change)
+                case .propose(let change): changes.append(change)
                 case .read: service.agent.wantsRows()
                 case .depose(let shard, let other): service.agent.deposed(other, shard)
                 case .noted(let shard, let other): service.agent.noted(shard, by: other)
@@ -163,6 +178,10 @@ final class ReplicaService: @unchecked Sendable {
                     preconditionFailure("not for the agent")
                 }
             }
+            guard !changes.isEmpty, service.isRunning else { return }
+            var wanted: [AgentOutput] = []
+            service.agent.propose(changes, nowNs: service.nowNs, into: &wanted)
+            service.execute(wanted)
         }
     }
 

@@ -230,8 +230,38 @@ public final class NodeRunner: Sendable {
         await loops[0].ask(request, payload: payload)
     }
 
-    /// `/readyz` turns 503 while everything is still served.
-    public func beginDrain() { listeners.withLock { $0 }?.beginDrain() }
+    /// `/readyz` turns 503 while everything is still served; the other nodes hear that this one
+    /// goes, and take its shards over.
+    ///
+    /// - Parameter ms: how long proxies have to notice.
+    public func drain(ms: Int64) async {
+        listeners.withLock { $0 }?.beginDrain()
+        let begun = ContinuousClock.now
+        async let goodbye: Void = sayGoodbye()
+        await giveShards(untilMs: max(ms, Self.giveMs), since: begun)
+        await goodbye
+        let left = Duration.milliseconds(ms) - (ContinuousClock.now - begun)
+        if left > .zero { try? await Task.sleep(for: left) }
+    }
+
+    private func sayGoodbye() async {
+        do { try await cluster?.leave() } catch {
+            log.warning("gossip did not end well", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// For shards to be handed over, at most.
+    private static let giveMs: Int64 = 5_000
+
+    private func giveShards(untilMs ms: Int64, since begun: ContinuousClock.Instant) async {
+        guard let service = cluster?.replicas, let own = options.cluster?.own else { return }
+        service.setLeaving(own, true)
+        while ContinuousClock.now - begun < .milliseconds(ms) {
+            guard (try? await service.hasGivenAll()) == false else { return }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        log.warning("some shards were not handed over in time")
+    }
 
     /// Closes listeners and connections, saves what is in memory, notes the clean stop.
     ///
@@ -243,9 +273,6 @@ public final class NodeRunner: Sendable {
         } catch {
             // A full disk has no room for them; the next start replays the journal instead.
             log.warning("no snapshots at the stop", metadata: ["error": "\(error)"])
-        }
-        do { try await cluster?.leave() } catch {
-            log.warning("gossip did not end well", metadata: ["error": "\(error)"])
         }
         if let service = cluster?.replicas {
             try await loops[0].eventLoop.submit { service.stop() }.get()

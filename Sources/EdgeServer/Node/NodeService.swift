@@ -38,8 +38,7 @@ public enum NodeService {
             reload(runner, log)
         }
         log.info("draining", metadata: ["milliseconds": "\(options.drainMs)"])
-        runner.beginDrain()
-        if options.drainMs > 0 { try await Task.sleep(for: .milliseconds(options.drainMs)) }
+        await runner.drain(ms: options.drainMs)
         maintenance.cancel()
         await maintenance.value
         await admin.stop()

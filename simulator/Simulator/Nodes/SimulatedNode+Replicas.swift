@@ -227,7 +227,9 @@ extension SimulatedNode {
                 epoch: epoch, last: last, offset: 0, totalBytes: UInt64(bytes.count))
             send(.copy(shard, piece), core, to, Int(shard) % peerCores(to), bytes)
         case .propose(let change):
-            replicas?.agent.propose(change)
+            var outputs: [AgentOutput] = []
+            replicas?.agent.propose([change], nowNs: now.monotonicNs, into: &outputs)
+            execute(outputs)
         case .read: replicas?.agent.wantsRows()
         case .secure(let shard, let epoch, let born, let last, let incarnation):
             replicas?.secures.removeAll { $0.record.shard == shard }
