@@ -1,4 +1,4 @@
-// Closed-loop RESP2 load whose batches may end with a second command, which redis-benchmark cannot do.
+// Closed-loop RESP2 load whose batches may end with a second command, as redis-benchmark cannot.
 //
 //     pipes PORTS CONNECTIONS REQUESTS PIPELINE SEED COMMAND... [each|once TAIL...]
 //
