@@ -131,10 +131,10 @@ class Pair:
             one["linked"] and one["state"] == "alive" for one in seen["nodes"])
 
     def create_rain_of_second(self, packets):
-        """A rain whose slice the second node has; its name."""
+        """A rain of one slice, which the second node has; its name."""
         for number in range(64):
             name = f"rain-{number}"
-            self.nodes[0].create_rain(name, packets)
+            self.nodes[0].create_rain(name, packets, "SLICES", 1)
             before = self.nodes[1].grabs()
             self.nodes[0].connection.call("RAIN.GRAB", name, 1)
             if self.nodes[1].grabs() > before:
