@@ -65,7 +65,7 @@ def run_row(row, context, sides, options):
                 began = time.monotonic()
                 taken = sample(side)
                 samples[side].append(taken)
-                print(f"{row.key:<10} {turn + 1} {side:<5} "
+                print(f"{row.key:<12} {turn + 1} {side:<5} "
                       f"{report.amount(taken[row.measure])} {row.unit} "
                       f"({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
     finally:

@@ -40,9 +40,9 @@ class Downpour:
         ready = json.loads(self.ready_path.read_text())
         return ready if ready["pid"] == self.server.pid else None
 
-    def create_rain(self, name, packets):
+    def create_rain(self, name, packets, *options):
         self.connection.call(
-            "RAIN.CREATE", name, "AMOUNT", packets * MEAN_FEN, "COUNT", packets)
+            "RAIN.CREATE", name, "AMOUNT", packets * MEAN_FEN, "COUNT", packets, *options)
         self.connection.call("RAIN.WARM", name)
 
     def grabs(self):
@@ -79,21 +79,26 @@ class Downpour:
 
 
 class Pair:
-    """Two nodes of one cluster on one core: a rain of the second, which both can be asked for."""
+    """Two nodes of one cluster on one core. With one copy: a rain of the second, which both can be
+    asked for. With two copies each node leads half of the shards and backs the others up; they
+    share a SQLite file, which is the arbiter and the store."""
 
     LISTENERS = ("http", "resp", "bus", "admin")
 
-    def __init__(self, binary, core, directory, options=(), env=None):
+    def __init__(self, binary, core, directory, options=(), env=None, copies=1):
         names = ("n1", "n2")
         ports = {name: {one: free_port() for one in self.LISTENERS} for name in names}
         topology = Path(directory) / "topology.yaml"
-        lines = ["version: 1\ncluster: bench\nshards: 64\nreplicas: 1\narbiter: none\n"
-                 "regions:\n  - name: here\n    nodes:\n"]
+        arbiter = "none" if copies == 1 else "store"
+        lines = [f"version: 1\ncluster: bench\nshards: 64\nreplicas: {copies}\n"
+                 f"arbiter: {arbiter}\nregions:\n  - name: here\n    nodes:\n"]
         for name, taken in ports.items():
             fields = ", ".join(f"{one}: {port}" for one, port in taken.items())
             lines.append(f"      - {{name: {name}, zone: {name}, host: 127.0.0.1, {fields}}}\n")
         topology.write_text("".join(lines))
         env = {**(env or {}), "DOWNPOUR_CLUSTER_KEY": secrets.token_hex(32)}
+        if copies > 1:
+            env = {"DOWNPOUR_STORE_URL": f"sqlite:{directory}/shared.sqlite", **env}
         self.nodes = []
         try:
             for name, taken in ports.items():
@@ -104,29 +109,59 @@ class Pair:
                 self.nodes.append(Downpour(
                     binary, core, home, "memory",
                     ["--topology", topology, "--name", name, *listeners, *options], env))
-            first = self.nodes[0]
-            first.server.wait_until(lambda: self._is_linked(first), timeout=60)
+            for node in self.nodes:
+                node.server.wait_until(lambda node=node: self._is_whole(node), timeout=60)
         except BaseException:
             self.stop()
             raise
 
     @staticmethod
-    def _is_linked(node):
-        """Whether all its links are up."""
+    def _cluster(node):
+        """The cluster as this node sees it."""
         status, body = http_request(node.admin_port, "GET", "/v1/cluster", None)
-        return status == 200 and all(
-            one["linked"] and one["state"] == "alive" for one in json.loads(body)["nodes"])
+        if status != 200:
+            raise BenchError(f"downpour: /v1/cluster answered {status}")
+        return json.loads(body)
+
+    @classmethod
+    def _is_whole(cls, node):
+        """Whether all its links are up and no shard is short of a copy."""
+        seen = cls._cluster(node)
+        return not seen.get("short") and all(
+            one["linked"] and one["state"] == "alive" for one in seen["nodes"])
 
     def create_rain_of_second(self, packets):
-        """A rain whose slice the second node has; its name."""
+        """A rain of one slice, which the second node has; its name."""
         for number in range(64):
             name = f"rain-{number}"
-            self.nodes[0].create_rain(name, packets)
+            self.nodes[0].create_rain(name, packets, "SLICES", 1)
             before = self.nodes[1].grabs()
             self.nodes[0].connection.call("RAIN.GRAB", name, 1)
             if self.nodes[1].grabs() > before:
                 return name
         raise BenchError("no rain is the second node's")
+
+    def lose_first(self, name):
+        """Kills the first node and waits until the second, which is returned, leads every shard
+        and answers for every slice of this rain."""
+        self.nodes[0].stop(hard=True)
+        survivor = self.nodes[1]
+
+        def leads():
+            seen = self._cluster(survivor)
+            return seen["nodes"][1]["shards"] == seen["shards"] == seen["short"]
+        survivor.server.wait_until(leads, timeout=60)
+        survivor.server.wait_until(lambda: self._answers(survivor, name), timeout=60)
+        return survivor
+
+    @staticmethod
+    def _answers(node, name):
+        try:
+            return node.info(name)
+        except BenchError as problem:
+            if "TRYAGAIN" in str(problem):
+                return None
+            raise
 
     @property
     def server(self):
@@ -134,6 +169,9 @@ class Pair:
 
     def cpu_seconds(self):
         return sum(node.server.cpu_seconds() for node in self.nodes)
+
+    def background_seconds(self):
+        return sum(node.server.background_seconds() for node in self.nodes)
 
     def require_alive(self):
         for node in self.nodes:

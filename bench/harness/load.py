@@ -1,8 +1,10 @@
-"""The load generators, pinned to the client's core: redis-benchmark and wrk."""
+"""The load generators, pinned to the client's core: redis-benchmark, wrk, and pipes."""
 
 import csv
 import io
+import json
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from .process import BenchError, die_with_parent
 
 PEERS = Path(__file__).resolve().parent.parent / "peers"
+PIPES = Path(__file__).resolve().parent / "pipes.c"
 
 # redis-benchmark draws users with random(3), which ends at 2^31 - 1.
 MOST_USERS = 2**31 - 1
@@ -47,6 +50,32 @@ def redis_benchmark(port, core, requests, pipeline, command, users=MOST_USERS, t
     row = next(csv.DictReader(io.StringIO("\n".join(lines[heads[0]:]))))
     return Load(requests, float(row["rps"]), float(row["p50_latency_ms"]),
                 float(row["p99_latency_ms"]))
+
+
+def build_pipes(directory):
+    """Compiles `pipes.c`; its path."""
+    compiler = next(filter(None, map(shutil.which, ("cc", "clang", "gcc"))), None)
+    if compiler is None:
+        raise BenchError("no C compiler: the replicated rows need one for their load generator")
+    program = Path(directory) / "pipes"
+    result = subprocess.run(
+        [compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, PIPES],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    if result.returncode != 0:
+        raise BenchError(f"{compiler} failed: {result.stderr[-1000:]}")
+    return program
+
+
+def pipes(program, ports, core, requests, pipeline, seed, command, tail=(), timeout=600):
+    """50 connections, dealt to `ports` in turns; the same users for the same seed. `tail`: `each`
+    or `once` and the command that follows each, or the last, of a batch."""
+    output = run(
+        [program, ",".join(map(str, ports)), 50, requests, pipeline, seed, *command, *tail], core,
+        timeout)
+    told = json.loads(output)
+    if told["requests"] != requests:
+        raise BenchError(f"pipes had {told['requests']} answers of {requests}")
+    return Load(requests, told["rate"], told["p50_ms"], told["p99_ms"])
 
 
 def wrk(port, core, seconds, path):

@@ -79,6 +79,52 @@ class Redis:
         self.stop()
 
 
+class RedisPair:
+    """A primary and its replica on one core, in memory; as Redis counts, one replica has it."""
+
+    def __init__(self, core, directory):
+        self.nodes = []
+        try:
+            for name in ("primary", "replica"):
+                home = Path(directory) / name
+                home.mkdir()
+                options = {"repl-diskless-sync-delay": 0}
+                if self.nodes:
+                    options["replicaof"] = f"127.0.0.1 {self.nodes[0].port}"
+                self.nodes.append(Redis(core, home, options))
+            self.primary, self.replica = self.nodes
+            self.replica.server.wait_until(self._is_linked)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _is_linked(self):
+        told = self.replica.connection.call("INFO", "replication")
+        return "master_link_status:up" in told and "master_sync_in_progress:0" in told
+
+    def fill(self, key, count):
+        """As `Redis.fill`, until the replica has it too."""
+        self.primary.fill(key, count)
+        self.primary.connection.call("WAIT", 1, 0)
+
+    def cpu_seconds(self):
+        return sum(node.server.cpu_seconds() for node in self.nodes)
+
+    def require_alive(self):
+        for node in self.nodes:
+            node.server.require_alive()
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
 class Nginx:
     """nginx with one worker: `/constant` and, given a Redis, the grab."""
 

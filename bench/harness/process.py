@@ -84,6 +84,15 @@ class Server:
             total += int(fields[11]) + int(fields[12])
         return total / TICKS_PER_SECOND
 
+    def background_seconds(self):
+        """The part of `cpu_seconds` that nice threads took which still run: the reconciler's."""
+        total = 0
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            fields = stat_fields(f"{self.pid}/task/{task.name}")
+            if int(fields[16]) > 0:
+                total += int(fields[11]) + int(fields[12])
+        return total / TICKS_PER_SECOND
+
     def rss_bytes(self):
         """Resident memory, the kernel's exact count (statm lags by some pages a thread)."""
         total = 0

@@ -100,7 +100,7 @@ def details(results):
         for side, fields in row["sides"].items():
             shown = ", ".join(f"{name} {amount(values['median'])}"
                               for name, values in fields.items() if name != row["measure"])
-            lines.append(f"{row['key']:<10} {side:<5} {shown}")
+            lines.append(f"{row['key']:<12} {side:<5} {shown}")
     return "\n".join(lines)
 
 

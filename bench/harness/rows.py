@@ -1,6 +1,7 @@
 """The rows of the table: how each side of each is measured once, with a fresh server."""
 
 import contextlib
+import functools
 import json
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from . import load
 from .downpour import Downpour, Pair
-from .peers import Nginx, Redis, sample_body
+from .peers import Nginx, Redis, RedisPair, sample_body
 from .process import BenchError
 
 OURS, PEER = "ours", "peer"
@@ -37,6 +38,11 @@ class Context:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+    @functools.cached_property
+    def pipes(self):
+        """The compiled load generator."""
+        return load.build_pipes(self.scratch)
 
     def downpour(self, directory, durability):
         return Downpour(self.binary, self.server_core, directory, durability,
@@ -108,6 +114,78 @@ def grab_over_two_nodes(context, side, requests, pipeline):
         require_mostly_granted(granted, requests)
         return {"cpu_us": cpu_us, "rate": result.rate, "p50_ms": result.p50_ms,
                 "p99_ms": result.p99_ms, "requests": requests, "granted": granted}
+
+
+# The users of the replicated rows are the same in every sample.
+WARM_SEED, SEED = 1, 2
+# Behind a batch of the peer; one behind each grab costs it twice as much.
+WAIT = ("once", "WAIT", "1", "0")
+# Four of its eight slices are the first node's.
+HALVED = "storm"
+
+
+def grab_replicated(context, side, requests, pipeline):
+    """Two servers; both have a grab before it is answered. The CPU of both counts."""
+    measure = replicated_ours if side == OURS else replicated_peer
+    warm_requests = max(1000, requests // 20)
+    with context.directory() as directory:
+        result, sample = measure(context, directory, warm_requests, requests, pipeline)
+    require_mostly_granted(sample["granted"], requests)
+    return {**sample, "rate": result.rate, "p50_ms": result.p50_ms, "p99_ms": result.p99_ms,
+            "requests": requests}
+
+
+def replicated_ours(context, directory, warm_requests, requests, pipeline):
+    """Half of the connections to each node, so half of the grabs arrive where their shard is not
+    led. In the end one node is killed and everybody comes again: the other knows them all."""
+    with Pair(context.binary, context.server_core, directory, context.node_options,
+              context.node_env, copies=2) as pair:
+        def drive(ports, name, count, depth, seed):
+            return load.pipes(context.pipes, ports, context.client_core, count, depth, seed,
+                              resp_command(OURS, name))
+
+        for name, count in (("warm", warm_requests), (HALVED, requests)):
+            pair.nodes[0].create_rain(name, count, "DURABILITY", "replicated")
+        ports = [node.resp_port for node in pair.nodes]
+        drive(ports, "warm", warm_requests, pipeline, WARM_SEED)
+        led, background = pair.nodes[0].grabs(), pair.background_seconds()
+        result, cpu_us = measured(
+            pair, lambda: drive(ports, HALVED, requests, pipeline, SEED))
+        background = pair.background_seconds() - background
+        led = pair.nodes[0].grabs() - led
+        if not 0.4 <= led / requests <= 0.6:
+            raise BenchError(f"the first node led {led} grabs of {requests}, not half")
+        granted = pair.nodes[0].check(HALVED, requests)
+        survivor = pair.lose_first(HALVED)
+        require_same(granted, survivor.check(HALVED, requests))
+        drive([survivor.resp_port], HALVED, requests, 32, SEED)
+        require_same(granted, survivor.check(HALVED, requests))
+        return result, {"cpu_us": cpu_us, "background_us": background / requests * 1e6,
+                        "granted": granted}
+
+
+def replicated_peer(context, directory, warm_requests, requests, pipeline):
+    """`WAIT 1 0` behind each batch; the books of the replica are those of the primary."""
+    with RedisPair(context.server_core, directory) as pair:
+        sha = pair.primary.load_script("grab.lua")
+
+        def drive(name, count, seed):
+            return load.pipes(context.pipes, [pair.primary.port], context.client_core, count,
+                              pipeline, seed, resp_command(PEER, name, sha), WAIT)
+
+        pair.fill("packetswarm", warm_requests)
+        pair.fill("packetsrain", requests)
+        drive("warm", warm_requests, WARM_SEED)
+        result, cpu_us = measured(pair, lambda: drive("rain", requests, SEED))
+        granted, copied = (node.check("packetsrain", "claimsrain", requests)
+                           for node in (pair.primary, pair.replica))
+        require_same(granted, copied)
+        return result, {"cpu_us": cpu_us, "granted": granted}
+
+
+def require_same(granted, copied):
+    if granted != copied:
+        raise BenchError(f"{granted} granted, {copied} where the copy is")
 
 
 def require_mostly_granted(granted, requests):
@@ -333,6 +411,10 @@ ROWS = [
         "µs CPU", True, 2.2, 1.5),
     Row("forward16", "Grab by way of another node, pipeline 16", "the node that has it", "cpu_us",
         "µs CPU", True, 2.2, 1.5),
+    Row("replicated32", "RAIN.GRAB, two copies, pipeline 32", "Redis, replica, WAIT 1", "cpu_us",
+        "µs CPU", True, 1 / 3, 1 / 4),
+    Row("replicated1", "RAIN.GRAB, two copies, pipeline 1", "Redis, replica, WAIT 1", "cpu_us",
+        "µs CPU", True, 1.0, 0.85),
     Row("restart", "Restart with its claims", "Redis, RDB or AOF", "seconds", "s",
         True, 1.0, 1 / 5),
 ]
@@ -356,6 +438,10 @@ def sampler(row, context):
         count = requests // 10 if quick else requests
         return lambda side: grab_over_two_nodes(context, side, count, pipeline)
 
+    def replicated(requests, pipeline):
+        count = requests // 10 if quick else requests
+        return lambda side: grab_replicated(context, side, count, pipeline)
+
     match row.key:
         case "restart":
             restart = Restart(context, claims)
@@ -370,6 +456,10 @@ def sampler(row, context):
             measure = forward(300_000, 1)
         case "forward16":
             measure = forward(1_500_000, 16)
+        case "replicated32":
+            measure = replicated(2_000_000, 32)
+        case "replicated1":
+            measure = replicated(400_000, 1)
         case "resp32":
             measure = resp(2_000_000, 32, "memory")
         case "resp1":
