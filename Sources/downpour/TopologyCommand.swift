@@ -5,11 +5,13 @@ import StrictYAML
 import TopologyFiles
 
 /// Operators' work on topology files.
-struct TopologyCommand: ParsableCommand {
+struct TopologyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "topology",
-        abstract: "Which nodes there are: check a file, plan the way to it.",
-        subcommands: [Check.self, Plan.self])
+        abstract: "Which nodes hold which shards: check a file, plan the way to it, carry it out.",
+        subcommands: [
+            Check.self, Plan.self, Apply.self, Status.self, Pause.self, Resume.self, Abort.self,
+        ])
 
     /// Reads a file; problems are told, with their line, and end with 65.
     static func read(_ path: String) throws -> TopologyFile {
@@ -69,18 +71,19 @@ struct TopologyCommand: ParsableCommand {
         }
     }
 
-    struct Plan: ParsableCommand {
+    struct Plan: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Plan the moves to a topology file; nothing is carried out.",
             discussion: """
-                With --from, the way from the cluster that this file would create; without it, the
-                new cluster itself. The same files give the same bytes everywhere. Beside the
+                With --from, the way from the cluster that this file would create; with --admin, from
+                the cluster that runs; without them, the new cluster itself. The same files give the same bytes everywhere. Beside the
                 copies stands a lower bound: no plan that leaves every node as near to its share
                 copies less.
                 """)
 
         @Argument(help: "The topology file to reach.") var file: String
         @Option(help: "The topology file to start from.") var from: String?
+        @Option(help: "The admin API of a node of the cluster to start from.") var admin: String?
         @Option(help: "Bytes of a shard: 64M.") var shardBytes: ByteCount?
         @Option(help: "Bytes a second that may be copied, in all: 50M.") var rate: ByteCount?
         @Flag(help: "Print one JSON document.") var json = false
@@ -88,17 +91,21 @@ struct TopologyCommand: ParsableCommand {
         @Flag(help: "List every move, step by step.") var moves = false
 
         func validate() throws {
+            guard from == nil || admin == nil else {
+                throw ValidationError("--from and --admin: one of them")
+            }
             guard rate == nil || shardBytes != nil else {
                 throw ValidationError("--rate needs --shard-bytes")
             }
             guard rate?.bytes != 0 else { throw ValidationError("--rate: more than 0") }
         }
 
-        func run() throws {
+        func run() async throws {
             let target = try TopologyCommand.read(file).topology
-            let map = try from.map { path in
+            var map = try from.map { path in
                 try TopologyCommand.plan(from: nil, to: TopologyCommand.read(path).topology).target
             }
+            if let admin { map = try await RunningCluster(admin).map }
             let plan = try TopologyCommand.plan(from: map, to: target)
             let cost = shardBytes.map { TopologyReport.Cost(shard: $0.bytes, rate: rate?.bytes) }
             let report = TopologyReport(plan: plan, cost: cost)

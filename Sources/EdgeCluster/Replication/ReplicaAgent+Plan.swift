@@ -5,17 +5,30 @@ import EdgeTypes
 /// few shards at a time; a node that dies meanwhile only changes what the next step is.
 extension ReplicaAgent {
     /// Makes another plan the goal.
-    public mutating func follow(_ plan: ReplicaPlan) {
-        precondition(plan.shards == rows.count)
+    ///
+    /// - Parameters:
+    ///   - isPaused: nothing is moved for the plan's sake; copies that are lost are replaced.
+    ///   - atOnce: shards of this node that are on the move at once.
+    public mutating func follow(_ plan: ReplicaPlan, isPaused: Bool, atOnce: Int) {
+        precondition(plan.shards == rows.count && atOnce > 0)
         self.plan = plan
+        self.isPaused = isPaused
+        self.atOnce = atOnce
+    }
+
+    /// Whether a shard is where the plan wants it.
+    public func isSettled(_ shard: ShardID) -> Bool {
+        guard let row = rows[Int(shard)] else { return false }
+        let wanted = plan.wanted(shard).map { UInt64($0) }
+        return row.primary.node == wanted[0] && row.members.count == wanted.count
+            && row.members.allSatisfy { wanted.contains($0.node) }
     }
 
     mutating func reconcile(_ nowNs: UInt64, _ outputs: inout [AgentOutput]) {
         // Whoever goes is in a hurry.
-        var left = leaving[Int(me.node)] ? rows.count : Self.changesPerTick
-        let first = cursor
-        for offset in rows.indices {
-            let shard = (first + offset) % rows.count
+        var left = leaving[Int(me.node)] ? rows.count : atOnce
+        // From the first on: those that have begun are brought to their end before others begin.
+        for shard in rows.indices {
             guard let row = rows[shard] else {
                 found(ShardID(shard), nowNs)
                 continue
@@ -23,7 +36,6 @@ extension ReplicaAgent {
             guard left > 0, row.primary == me, let output = step(row, nowNs) else { continue }
             outputs.append(output)
             left -= 1
-            cursor = shard + 1
         }
     }
 
@@ -44,7 +56,7 @@ extension ReplicaAgent {
         if leaving[Int(me.node)] { return give(row, nowNs) }
         let goes = row.members.first { leaving[Int($0.node)] }
         if let goes { return .drop(row.shard, goes) }
-        let wanted = plan.wanted(row.shard)
+        let wanted = isPaused ? [] : plan.wanted(row.shard)
         let waitedNs = nowNs - min(nowNs, changedNs[Int(row.shard)])
         // The missing first: nothing is given up before its successor is there.
         for node in wanted where !row.members.contains(where: { $0.node == UInt64(node) }) {
@@ -55,7 +67,7 @@ extension ReplicaAgent {
             guard waitedNs >= Self.substituteNs else { return nil }
             return stranger(to: row, nowNs).map { .invite(row.shard, $0) }
         }
-        guard waitedNs >= Self.settleNs else { return nil }
+        guard waitedNs >= Self.settleNs, !isPaused else { return nil }
         let first = row.members.first { $0.node == UInt64(wanted[wanted.startIndex]) }
         if let first, first != me, alive(Int(first.node), nowNs) == first {
             return .handOver(row.shard, to: first)

@@ -101,8 +101,10 @@ public struct ReplicaAgent: Sendable {
     var lastReadNs: UInt64 = 0
     var nextBeaconNs: UInt64 = 0
     var nextReminderNs: UInt64 = 0
-    /// Where `reconcile` goes on.
-    var cursor = 0
+    /// Nothing is moved for the plan's sake.
+    var isPaused = false
+    /// Shards of this node that are on the move at once.
+    var atOnce = ReplicaAgent.usualAtOnce
 
     /// Between two looks at what the arbiter has decided without this node.
     static let readNs: UInt64 = 1_000_000_000
@@ -111,8 +113,7 @@ public struct ReplicaAgent: Sendable {
     static let settleNs: UInt64 = 1_500_000_000
     /// Who is planned and not there is waited for before somebody else is taken.
     static let substituteNs: UInt64 = 5_000_000_000
-    /// Invitations and hand-overs of one tick.
-    static let changesPerTick = 8
+    public static let usualAtOnce = 8
     /// Changes in one question to the arbiter.
     static let batch = 1_024
 
@@ -289,7 +290,7 @@ public struct ReplicaAgent: Sendable {
         let known = rows[shard]?.epoch ?? 0
         guard told.epoch > known else { return false }
         // At once: the core that takes it over says so a moment later.
-        if told.primary == me, let before = rows[shard]?.primary, before != me {
+        if told.primary == me, let before = rows[shard]?.primary, before != me, !told.has(before) {
             deposed(before, told.shard)
         }
         rows[shard] = told

@@ -33,7 +33,8 @@ extension ShardReplica {
         _ effects: inout [ReplicaEffect]
     ) {
         let wasPrimary = isPrimary
-        if let deposed, deposed != me { effects.append(.depose(deposed)) }
+        // Who handed it over is a member still, and has answered nothing since it proposed that.
+        if let deposed, deposed != me, !next.has(deposed) { effects.append(.depose(deposed)) }
         if !wasPrimary || before == .opening {
             // A learner too: it was admitted, and has not heard of that before it is to lead.
             role = .opening

@@ -57,6 +57,34 @@ enum AdminContract {
               summary: The nodes that hold each shard, whoever serves it first.
               responses:
                 "200": {$ref: "#/components/responses/done"}
+          /v1/topology:
+            get:
+              summary: Who holds each shard, who should, and how far that has come.
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "404": {$ref: "#/components/responses/problem"}
+            post:
+              summary: Decide who should hold each shard; 409 where somebody else has meanwhile.
+              requestBody:
+                content:
+                  application/json:
+                    schema:
+                      type: object
+                      required: [version, members]
+                      properties:
+                        version: {type: integer}
+                        members: {type: array, items: {type: array, items: {type: string}}}
+                        shardsAtOnce: {type: integer}
+                        bytesPerSecond: {type: integer}
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "409": {$ref: "#/components/responses/problem"}
+          /v1/topology/{action}:
+            post:
+              summary: pause, resume or abort the moves.
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "409": {$ref: "#/components/responses/problem"}
           /v1/audit:
             post:
               summary: Compare the journal with the store.

@@ -20,10 +20,12 @@ final class AdminServer: Sendable {
         let router = Router()
         router.addMiddleware { AdminErrors() }
         AdminHealth.add(to: router, runner)
+        AdminTopology.addReading(to: router, runner)
         let guarded = router.group().addMiddleware { AdminTokens(options: runner.options) }
         AdminPools.add(to: guarded, runner)
         AdminOrders.add(to: guarded, runner)
         AdminStore.add(to: guarded, runner)
+        AdminTopology.add(to: guarded, runner)
         let (addresses, running) = AsyncThrowingStream<SocketAddress?, any Error>.makeStream()
         let listener = runner.options.admin
         let application = Application(

@@ -15,6 +15,11 @@ struct OutgoingCopies {
     /// Another turn is on its way.
     var isPumping = false
 
+    /// 0: as fast as the links take them.
+    var bytesPerMs: Int64 = 0
+    /// Bytes that may be sent before the next turn; below 0 where more was.
+    private var allowance: Int64 = 0
+
     static let pieceBytes = 256 << 10
     /// So much of a link's output copies may fill.
     static let outputBytes = 512 << 10
@@ -40,13 +45,16 @@ struct OutgoingCopies {
     /// - Parameter sent: called with a connection that has something to write.
     /// - Returns: whether to come back in a moment.
     mutating func pump(_ sent: (BusConnection) -> Void) -> Bool {
+        allowance = min(allowance + bytesPerMs, bytesPerMs * 10)
         for index in copies.indices {
             let connection = copies[index].connection
             sent(connection)
             while copies[index].next.offset < copies[index].next.totalBytes,
-                connection.outputBytes < Self.outputBytes
+                connection.outputBytes < Self.outputBytes, bytesPerMs == 0 || allowance > 0
             {
+                let before = copies[index].next.offset
                 send(&copies[index])
+                allowance -= Int64(copies[index].next.offset - before)
             }
         }
         copies.removeAll { $0.next.offset >= $0.next.totalBytes }

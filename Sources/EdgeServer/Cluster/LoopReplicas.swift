@@ -285,6 +285,9 @@ final class LoopReplicas: @unchecked Sendable {
 
     // MARK: Copies
 
+    /// Most bytes of copies that this loop sends in a second; 0: as fast as the links take them.
+    func setCopyRate(bytesPerSecond: Int64) { outgoing.bytesPerMs = bytesPerSecond / 1_000 }
+
     /// Sends pieces of copies as the links take them.
     private func pump() {
         guard outgoing.pump({ bus.mark($0) }) else { return }

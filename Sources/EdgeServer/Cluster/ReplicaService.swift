@@ -38,6 +38,9 @@ final class ReplicaService: @unchecked Sendable {
     private var hasRead = false
     private let onReady: @Sendable () -> Void
 
+    /// What operators have decided last.
+    private var decided: PlacementTarget
+
     private static let tickMs: Int64 = 50
 
     init(
@@ -58,6 +61,8 @@ final class ReplicaService: @unchecked Sendable {
         self.log = log
         let records = start.records.filter { !start.lost.contains($0.shard) }
         born = Dictionary(uniqueKeysWithValues: records.map { ($0.shard, $0.born) })
+        let first = start.plan.candidates.indices.map { Array(start.plan.wanted(ShardID($0))) }
+        decided = PlacementTarget(members: first, previous: first)
         agent = ReplicaAgent(
             me, plan: start.plan, nodes: start.nodes, sole: records, held: start.held,
             cleanBoot: start.cleanBoot, nowNs: SystemClock.now().monotonicNs)
@@ -101,6 +106,78 @@ final class ReplicaService: @unchecked Sendable {
             told[shard] = marks[shard].sequence
             loop.tell(.stored(shard, marks[shard].sequence), shard)
         }
+    }
+
+    // MARK: Who should hold what
+
+    /// What is held of every shard, and what should be.
+    struct Standing: Sendable {
+        var rows: [ShardConfiguration?]
+        var target: PlacementTarget
+        /// Shards that are where they should be.
+        var settled: Int
+    }
+
+    /// From any thread.
+    func standing() async throws -> Standing {
+        // One that was decided at another node a moment ago counts.
+        if let target = try? await target() {
+            try await loop.eventLoop.submit { [self] in
+                if target.version > decided.version { follow(target) }
+            }.get()
+        }
+        return try await loop.eventLoop.submit { [self] in
+            let shards = agent.plan.candidates.indices
+            return Standing(
+                rows: agent.rows, target: decided,
+                settled: shards.count { agent.isSettled(ShardID($0)) })
+        }.get()
+    }
+
+    /// What the arbiter holds now. From any thread.
+    func target() async throws -> PlacementTarget {
+        let held = try await arbiterThread.runIfActive { [arbiter] in
+            try arbiter.target(after: 0)
+        }
+        if let held { return held }
+        return try await loop.eventLoop.submit { [self] in decided }.get()
+    }
+
+    /// Has the arbiter hold a decision, where it was made for what is held now. From any thread.
+    func decide(_ next: PlacementTarget) async throws -> Bool {
+        let isHeld = try await arbiterThread.runIfActive { [arbiter] in try arbiter.decide(next) }
+        guard isHeld else { return false }
+        try await loop.eventLoop.submit { [self] in
+            var held = next
+            held.version += 1
+            if held.version > decided.version { follow(held) }
+        }.get()
+        return true
+    }
+
+    private func follow(_ target: PlacementTarget) {
+        let nodes = agent.leaving.count
+        guard target.members.count == agent.plan.shards,
+            target.members.allSatisfy({ $0.allSatisfy { Int($0) < nodes } })
+        else {
+            return log.error("the arbiter's target is of another cluster")
+        }
+        decided = target
+        let candidates = target.members.enumerated().map { shard, members in
+            members
+                + (0..<nodes).map { UInt16((shard + $0) % nodes) }.filter { !members.contains($0) }
+        }
+        agent.follow(
+            ReplicaPlan(replicas: target.members[0].count, candidates: candidates),
+            isPaused: target.isPaused, atOnce: target.shardsAtOnce)
+        for loop in loops {
+            loop.eventLoop.execute {
+                loop.bus?.replicas?.setCopyRate(bytesPerSecond: target.bytesPerSecond)
+            }
+        }
+        log.info(
+            "shards have another target",
+            metadata: ["version": "\(target.version)", "paused": "\(target.isPaused)"])
     }
 
     // MARK: Going
@@ -273,13 +350,17 @@ final class ReplicaService: @unchecked Sendable {
     }
 
     private func read(after revision: UInt64) {
+        let version = decided.version
         ask { arbiter in
-            Result { () throws in try arbiter.read(after: revision) }
+            Result { () throws in
+                (try arbiter.read(after: revision), try arbiter.target(after: version))
+            }
         } _: { service, answer in
             var outputs: [AgentOutput] = []
             switch answer {
-            case .success(let news):
+            case .success((let news, let target)):
                 service.heardArbiter("")
+                if let target { service.follow(target) }
                 service.agent.read(
                     news.configurations, revision: news.revision, nowNs: service.nowNs,
                     into: &outputs)

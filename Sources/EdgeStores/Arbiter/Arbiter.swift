@@ -23,6 +23,14 @@ public protocol Arbiter: AnyObject, Sendable {
     /// The configurations that were changed after `revision`, and the revision that they bring
     /// one to. 0: all of them.
     func read(after revision: UInt64) throws(StoreError) -> ArbiterNews
+
+    /// Who should hold each shard, where that was decided later than `version`; nil: it was not.
+    func target(after version: Int64) throws(StoreError) -> PlacementTarget?
+
+    /// Puts a decision in the place of another.
+    ///
+    /// - Returns: whether it is held now, one version later; not where another one came first.
+    func decide(_ next: PlacementTarget) throws(StoreError) -> Bool
 }
 
 /// An engine's own name, drawn when its tables were made.

@@ -83,6 +83,48 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
         }
     }
 
+    public func target(after version: Int64) throws(StoreError) -> PlacementTarget? {
+        try run { database in
+            let row = try Row.fetchOne(
+                database,
+                sql: """
+                    SELECT version, paused, shards_at_once, bytes_per_second, members, previous
+                    FROM targets WHERE version > ?
+                    """, arguments: [version])
+            guard let row else { return nil }
+            guard let members = PlacementTarget.members(row[4]),
+                let previous = PlacementTarget.members(row[5])
+            else { throw StoreError.badRow("a target: \(row)") }
+            var target = PlacementTarget(members: members, previous: previous)
+            target.version = row[0]
+            target.isPaused = row[1]
+            target.shardsAtOnce = row[2]
+            target.bytesPerSecond = row[3]
+            return target
+        }
+    }
+
+    public func decide(_ next: PlacementTarget) throws(StoreError) -> Bool {
+        try run { database in
+            var isHeld = false
+            try database.inTransaction(.immediate) {
+                let held =
+                    try Int64.fetchOne(database, sql: "SELECT version FROM targets") ?? 0
+                isHeld = held == next.version
+                guard isHeld else { return .commit }
+                try database.execute(sql: "DELETE FROM targets")
+                try database.execute(
+                    sql: "INSERT INTO targets VALUES (?, ?, ?, ?, ?, ?)",
+                    arguments: [
+                        next.version + 1, next.isPaused, next.shardsAtOnce, next.bytesPerSecond,
+                        PlacementTarget.text(next.members), PlacementTarget.text(next.previous),
+                    ])
+                return .commit
+            }
+            return isHeld
+        }
+    }
+
     // MARK: Rows
 
     private static func decide(
@@ -171,6 +213,18 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
                     revision INTEGER NOT NULL
                 ) STRICT;
                 CREATE INDEX configurations_by_revision ON configurations (revision);
-                """)
+                """),
+        SchemaMigration(
+            number: 2, name: "targets",
+            sql: """
+                CREATE TABLE targets (
+                    version INTEGER PRIMARY KEY,
+                    paused INTEGER NOT NULL,
+                    shards_at_once INTEGER NOT NULL,
+                    bytes_per_second INTEGER NOT NULL,
+                    members TEXT NOT NULL,
+                    previous TEXT NOT NULL
+                ) STRICT;
+                """),
     ]
 }
