@@ -377,11 +377,14 @@ extension EdgeNode {
 
     mutating func answer(_ inquiry: Inquiry, now: Instant, into effects: inout EffectBuffer) {
         let treasury = treasuries[inquiry.treasury]
-        // The pool has closed while its slices told: what some of them held then, the treasury
-        // has now. What they tell next is final: books that do not balance are told as they are.
-        if treasury.isClosed, !inquiry.isAgain,
-            inquiry.totals.held != 0 || inquiry.totals.pending != 0
-        {
+        // The pool has closed while its slices told, one after the other: what some of them held
+        // then, others have granted, or the treasury has it now. What they tell next is final: books
+        // that do not balance are told as they are.
+        let ended = inquiry.totals.granted + inquiry.totals.quarantined
+        let isWhole =
+            inquiry.totals.held == 0 && inquiry.totals.pending == 0
+            && ended + treasury.returned + treasury.unleased == treasury.funded
+        if treasury.isClosed, !inquiry.isAgain, !isWhole {
             return inquire(
                 inquiry.ticket, inquiry.treasury, isAgain: true, now: now, into: &effects)
         }

@@ -118,8 +118,9 @@ public struct EdgeNode: ~Copyable {
         counters.steps &+= 1
         current = now
         isStorageFull = batch.storageIsFull
-        if !batch.replicas.isEmpty { takeReplicaInputs(batch, now: now, into: &effects) }
+        // First of all: what this step is about to ask for is not durable yet.
         if awaitsDurability && batch.isCaughtUp { durable() }
+        if !batch.replicas.isEmpty { takeReplicaInputs(batch, now: now, into: &effects) }
         if has(.timeGoesBack) { forgetTimes() }
         for node in batch.linked { greet(Int(node), into: &effects) }
         for frame in batch.frames {
