@@ -113,7 +113,7 @@ import Testing
     @Test("whoever opens it first at the same time as others makes it for all")
     func openedAtOnce() throws {
         for _ in 0..<25 {
-            try withPath { path in
+            try withPath { (path: String) throws in
                 let problems = Mutex<[String]>([])
                 DispatchQueue.concurrentPerform(iterations: 4) { _ in
                     do { try SQLiteArbiter(path: path).insert(first(1)) } catch {
@@ -121,7 +121,8 @@ import Testing
                     }
                 }
                 #expect(problems.withLock { $0 } == [])
-                #expect(try SQLiteArbiter(path: path).read(after: 0).configurations == first(1))
+                let news = try SQLiteArbiter(path: path).read(after: 0)
+                #expect(news.configurations == first(1))
             }
         }
     }

@@ -3,6 +3,7 @@ import EdgeLedger
 import EdgeReconciler
 import EdgeStores
 import EdgeTypes
+import Foundation
 import Logging
 
 /// What a running node does now and then: snapshots once much was journaled since the last ones,
@@ -50,6 +51,17 @@ struct NodeMaintenance: Sendable {
         }
     }
 
+    /// How far the store has each shard; nil: there is none. Where shards have replicas others
+    /// carry entries there, too: only the store itself knows.
+    private static func watermarks(_ runner: NodeRunner) throws -> WatermarkTable? {
+        guard runner.options.cluster?.replicas != nil else {
+            return runner.reconciler?.status.watermarks
+        }
+        guard let path = try NodeRunner.storePath(runner.options) else { return nil }
+        guard FileManager.default.fileExists(atPath: path) else { return WatermarkTable() }
+        return try StoreAudit.watermarks(storePath: path)
+    }
+
     /// Compresses and removes segments.
     private func tidy() async throws {
         let runner = runner
@@ -61,7 +73,7 @@ struct NodeMaintenance: Sendable {
         let nowMs = SystemClock.now().wallMs
         try directory.compressSegments(sealedBeforeMs: nowMs - compressAfterMs, limit: 4)
         var covered = try directory.snapshots.coveredSequences(keeping: 2)
-        if let marks = runner.reconciler?.status.watermarks {
+        if let marks = try watermarks(runner) {
             var stored = ShardSequences()
             for shard in marks.shards { stored[shard] = marks[shard].sequence }
             covered = covered.lowered(to: stored)
