@@ -233,7 +233,7 @@ struct BusConnectionTests {
             BusSide("b", boot: 2, keys: keys, cluster: "other"),
             BusSide("b", boot: 2, keys: keys, shards: 128),
             BusSide("b", boot: 2, keys: keys, versions: versions),
-            BusSide("b", boot: 1, keys: keys),
+            BusSide(base.node.hello.name, boot: 1, keys: keys),
         ]
         let reasons: [(BusRefusal, BusRefusal)] = [
             (

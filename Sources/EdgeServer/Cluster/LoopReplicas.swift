@@ -85,7 +85,7 @@ final class LoopReplicas: @unchecked Sendable {
                 publish(shard)
             case .serves(let shard, _, _, let isNew, _):
                 publish(shard)
-                if isNew { service.restartShipping() }
+                if isNew { service.serves(shard) }
             case .stops(let shard, _): publish(shard)
             }
         }
@@ -187,6 +187,11 @@ final class LoopReplicas: @unchecked Sendable {
 
     private func publishCommits() {
         guard loop.now.monotonicNs >= publishedNs + Self.publishNs else { return }
+        publishAll()
+    }
+
+    /// What is committed now, of all shards that are served here.
+    func publishAll() {
         publishedNs = loop.now.monotonicNs
         for shard in loop.core.shardIDs where loop.core.isServing(shard) { publish(shard) }
     }
@@ -286,7 +291,9 @@ final class LoopReplicas: @unchecked Sendable {
     // MARK: Copies
 
     /// Most bytes of copies that this loop sends in a second; 0: as fast as the links take them.
-    func setCopyRate(bytesPerSecond: Int64) { outgoing.bytesPerMs = bytesPerSecond / 1_000 }
+    func setCopyRate(bytesPerSecond: Int64) {
+        outgoing.bytesPerMs = bytesPerSecond == 0 ? 0 : max(1, bytesPerSecond / 1_000)
+    }
 
     /// Sends pieces of copies as the links take them.
     private func pump() {

@@ -31,6 +31,8 @@ final class ReplicaService: @unchecked Sendable {
     private var agent: ReplicaAgent
     /// By shard: what the disk told at the start.
     private let born: [ShardID: UInt32]
+    /// Shards of which the disk held entries at the start.
+    private let heldAtStart: [ShardID]
     private var timer: RepeatedTask?
     private var told = ShardSequences()
     private var turns = 0
@@ -61,6 +63,7 @@ final class ReplicaService: @unchecked Sendable {
         self.log = log
         let records = start.records.filter { !start.lost.contains($0.shard) }
         born = Dictionary(uniqueKeysWithValues: records.map { ($0.shard, $0.born) })
+        heldAtStart = start.held.indices.filter { start.held[$0].last > 0 }.map { ShardID($0) }
         let first = start.plan.candidates.indices.map { Array(start.plan.wanted(ShardID($0))) }
         decided = PlacementTarget(members: first, previous: first)
         agent = ReplicaAgent(
@@ -262,8 +265,12 @@ final class ReplicaService: @unchecked Sendable {
         }
     }
 
-    /// The shards that this node serves have changed: the journal is read again.
-    func restartShipping() { reconciler?.restart() }
+    /// This node serves a shard from now on: the journal is read again, and whoever admits replicas
+    /// of it must hear what the store has.
+    func serves(_ shard: ShardID) {
+        reconciler?.restart()
+        onLoop { $0.told[shard] = 0 }
+    }
 
     // MARK: What the agent wants
 
@@ -409,6 +416,14 @@ final class ReplicaService: @unchecked Sendable {
             log.critical(
                 "the arbiter knows a later life of this node: its clock is behind, or another process has its name"
             )
+            exit(1)
+        }
+        // Entries come after the first configuration: an arbiter without it is not the one that was.
+        let forgotten = heldAtStart.first { shard in !rows.contains { $0.shard == shard } }
+        if let forgotten {
+            log.critical(
+                "the arbiter knows nothing of a shard that this disk holds: it was lost or replaced",
+                metadata: ["shard": "\(forgotten)"])
             exit(1)
         }
         onReady()

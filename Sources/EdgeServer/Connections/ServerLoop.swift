@@ -55,6 +55,8 @@ public class ServerLoop: @unchecked Sendable {
     private final let isReplicated: Bool
     /// Replicas wait for the journal to hold this much; nil: none does.
     private final var diskAwaited: UInt64?
+    /// How far the core was told that it does.
+    private final var diskTold: UInt64 = 0
     /// The core wants to know when all up to here is durable.
     private final var noticed: UInt64 = 0
     private let reported = Atomic<UInt64>(0)
@@ -199,10 +201,14 @@ public class ServerLoop: @unchecked Sendable {
         bus?.replicas?.execute(effects.replicas)
     }
 
-    /// The core hears that the journal holds what replicas wait for.
-    private final func tellDisk() {
-        guard let awaited = diskAwaited, committed >= awaited else { return }
-        diskAwaited = nil
+    /// The core hears how far the journal holds what replicas wait for: at every commit, since with
+    /// steady load somebody always waits for more.
+    final func tellDisk() {
+        guard let awaited = diskAwaited, committed > diskTold || committed >= awaited else {
+            return
+        }
+        if committed >= awaited { diskAwaited = nil }
+        diskTold = committed
         batch.replicas.append(.durable(position: committed))
         scheduleTick()
     }

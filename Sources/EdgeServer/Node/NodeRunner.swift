@@ -274,6 +274,7 @@ public final class NodeRunner: Sendable {
             // A full disk has no room for them; the next start replays the journal instead.
             log.warning("no snapshots at the stop", metadata: ["error": "\(error)"])
         }
+        await catchUp()
         if let service = cluster?.replicas {
             try await loops[0].eventLoop.submit { service.stop() }.get()
         }
@@ -332,6 +333,20 @@ public final class NodeRunner: Sendable {
         try directory.snapshots.removeOld(keeping: 2)
     }
 
+    /// The cores hear that their last entries are durable, and the reconciler what is committed: after
+    /// `halt` nobody tells them.
+    private func catchUp() async {
+        guard replicas != nil else { return }
+        await letAnswersLeave()
+        for loop in loops {
+            try? await loop.eventLoop.submit {
+                loop.tellDisk()
+                loop.forceStep()
+                loop.bus?.replicas?.publishAll()
+            }.get()
+        }
+    }
+
     /// What was done for other nodes becomes durable, and is answered, as far as that takes no
     /// longer than a few seconds (a full disk takes for ever).
     private func letAnswersLeave() async {
@@ -353,8 +368,18 @@ public final class NodeRunner: Sendable {
         let writer = writers[core]
         guard writer.committedPosition < position else { return }
         try await loops[core].demandSync().get()
-        while writer.committedPosition < position { try await Task.sleep(for: .milliseconds(1)) }
+        let deadline = ContinuousClock.now + .seconds(10)
+        while writer.committedPosition < position {
+            // A full disk would take for ever.
+            guard ContinuousClock.now < deadline else { throw SlowJournal() }
+            try await Task.sleep(for: .milliseconds(1))
+        }
     }
+}
+
+/// The journal has not taken to the disk what a snapshot follows.
+struct SlowJournal: Error, CustomStringConvertible {
+    let description = "the journal did not become durable within 10 s"
 }
 
 // MARK: The store

@@ -42,7 +42,11 @@ struct ReplicaParts: Sendable {
         start.lost = recovery.lost
         let cores = recovery.cores.count
         start.held = (0..<start.plan.shards).map { shard in
-            ReplicaAgent.Held(
+            // What makes no sense is nothing, whatever epoch it was of.
+            if start.lost.contains(ShardID(shard)) {
+                return ReplicaAgent.Held(logEpoch: 0, last: 0)
+            }
+            return ReplicaAgent.Held(
                 logEpoch: recovery.cores[shard % cores].epoch(of: ShardID(shard)),
                 last: recovery.cores[shard % cores].sequence(of: ShardID(shard)))
         }

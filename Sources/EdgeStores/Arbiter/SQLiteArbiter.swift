@@ -57,7 +57,12 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
                     outcomes = []
                     let revision = try Self.raiseRevision(database)
                     for change in changes {
-                        outcomes.append(try Self.decide(change, revision, database))
+                        // A damaged row is that shard's trouble alone.
+                        do {
+                            outcomes.append(try Self.decide(change, revision, database))
+                        } catch StoreError.badRow {
+                            outcomes.append(.unknown)
+                        }
                     }
                     return .commit
                 }
