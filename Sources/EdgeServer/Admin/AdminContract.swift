@@ -82,6 +82,11 @@ enum AdminContract {
           /v1/topology/{action}:
             post:
               summary: pause, resume or abort the moves.
+              parameters:
+                - name: action
+                  in: path
+                  required: true
+                  schema: {type: string, enum: [pause, resume, abort]}
               responses:
                 "200": {$ref: "#/components/responses/done"}
                 "409": {$ref: "#/components/responses/problem"}
