@@ -112,10 +112,10 @@ import Testing
 
     @Test("whoever opens it first at the same time as others makes it for all")
     func openedAtOnce() throws {
-        for _ in 0..<25 {
+        for _ in 0..<150 {
             try withPath { (path: String) throws in
                 let problems = Mutex<[String]>([])
-                DispatchQueue.concurrentPerform(iterations: 4) { _ in
+                DispatchQueue.concurrentPerform(iterations: 8) { _ in
                     do { try SQLiteArbiter(path: path).insert(first(1)) } catch {
                         problems.withLock { $0.append("\(error)") }
                     }
