@@ -57,6 +57,9 @@ struct CommitStreams {
         return streams
     }
 
+    /// Whether nothing waits on a stream.
+    func isEmpty(_ stream: UInt8) -> Bool { queues[Int(stream)].isEmpty }
+
     /// Keeps a queue that never empties from growing without end.
     mutating func tidy() {
         for index in queues.indices where heads[index] > 1_024 {

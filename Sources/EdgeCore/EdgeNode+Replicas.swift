@@ -16,6 +16,8 @@ struct Replicas: Sendable {
     /// Other processes that follow shards here or are followed: their numbers are bits of
     /// `ShardState.followers`. One that is gone gives its number to the next.
     var partners: [Partner] = []
+    /// By node: the lease that its last life has given.
+    var leases: [Lease] = []
     /// Local shards with entries of this step.
     var dirty: [Int] = []
     var streams = CommitStreams()
@@ -25,7 +27,7 @@ struct Replicas: Sendable {
     /// Shards that wait for the disk with what they hold at the end of this step.
     var flushing: [Int] = []
     /// What followers miss, to be sent at the end of the step.
-    var tails: [(partner: Int, local: Int, after: UInt64)] = []
+    var tails: [(to: ReplicaID, local: Int, after: UInt64)] = []
     /// Reused.
     var effects: [ReplicaEffect] = []
     /// By local shard: the number of its run in the message that is taken; -1: none yet. Reused.
@@ -33,8 +35,12 @@ struct Replicas: Sendable {
 
     struct Partner: Sendable {
         var id: ReplicaID
-        var leaseUntilNs: UInt64 = 0
         var bytes: [UInt8] = []
+    }
+
+    struct Lease: Sendable {
+        var boot: UInt64 = 0
+        var untilNs: UInt64 = 0
     }
 
     struct Unflushed: Sendable {
@@ -110,7 +116,7 @@ extension EdgeNode {
         case .invite(let shard, let learner):
             run(shard, now: now, into: &effects) { $0.invite(learner, into: &$1) }
         case .drop(let shard, let member):
-            run(shard, now: now, into: &effects) { $0.lost(member, into: &$1) }
+            if let local = local(shard) { lose(member, local, now: now, into: &effects) }
         case .secured(let shard, let epoch, let last, let incarnation):
             run(shard, now: now, into: &effects) {
                 $0.secured(epoch: epoch, last, incarnation: incarnation, into: &$1)
@@ -122,6 +128,7 @@ extension EdgeNode {
             run(local, now: now, into: &effects) { $0.based(into: &$1) }
             // The journal held all before this.
             replicas?.flushing.append(local)
+        case .nodes(let count): configuration.nodes = max(configuration.nodes, count)
         case .durable(let position): flushed(position, now: now, into: &effects)
         case .lease(let partner, let untilNs): lease(partner, untilNs)
         case .connected(let other):
@@ -130,9 +137,7 @@ extension EdgeNode {
                 run(local, now: now, into: &effects) { $0.connected(other, into: &$1) }
             }
         case .lost(let other):
-            for local in 0..<shards.count {
-                run(local, now: now, into: &effects) { $0.lost(other, into: &$1) }
-            }
+            for local in 0..<shards.count { lose(other, local, now: now, into: &effects) }
         case .graceIsOver(let other):
             for local in 0..<shards.count {
                 run(local, now: now, into: &effects) { $0.graceIsOver(of: other, into: &$1) }
@@ -187,14 +192,14 @@ extension EdgeNode {
         let shard = shards[local].id
         switch effect {
         case .send(let message, let to):
-            if case .begin = message { follow(local, to, false) }
+            if case .begin = message { unfollow(local, to) }
             effects.replicas.append(.send(shard, message, to: to))
         case .stream(let to, let after):
-            follow(local, to, true)
-            guard after < shards[local].stepStart, let partner = partner(to) else { return }
-            replicas?.tails.append((partner, local, after))
+            guard follows(local, to, now: now, into: &effects), after < shards[local].stepStart
+            else { return }
+            replicas?.tails.append((to, local, after))
         case .copy(let to):
-            follow(local, to, true)
+            guard follows(local, to, now: now, into: &effects) else { return }
             var sink = ByteSink()
             writeSnapshot(shard, into: &sink)
             effects.replicas.append(
@@ -217,13 +222,19 @@ extension EdgeNode {
         }
     }
 
-    /// The number of a process; nil: an earlier life of one that is known.
+    /// The number of a process; nil: an earlier life of one that is known, or all are taken.
     mutating func partner(_ id: ReplicaID) -> Int? {
         guard let known = replicas?.partners else { return nil }
         guard let place = known.firstIndex(where: { $0.id.node == id.node }) else {
-            precondition(known.count < Limits.partners, "more partners than a node may have")
-            replicas?.partners.append(Replicas.Partner(id: id))
-            return known.count
+            if known.count < Limits.partners {
+                replicas?.partners.append(Replicas.Partner(id: id))
+                return known.count
+            }
+            for place in known.indices where isIdle(place) {
+                replicas?.partners[place] = Replicas.Partner(id: id)
+                return place
+            }
+            return nil
         }
         if known[place].id.boot > id.boot { return nil }
         if known[place].id.boot < id.boot {
@@ -234,14 +245,53 @@ extension EdgeNode {
         return place
     }
 
-    /// Notes whether a process is sent this shard's entries as they come.
-    private mutating func follow(_ local: Int, _ other: ReplicaID, _ follows: Bool) {
-        guard let partner = partner(other) else { return }
-        if follows {
-            shards[local].followers |= 1 << UInt16(partner)
-        } else {
-            shards[local].followers &= ~(1 << UInt16(partner))
+    /// Whether nothing here has to do with a partner any more: another may have its number.
+    private func isIdle(_ partner: Int) -> Bool {
+        let stream = CommitStream.firstPartner + UInt8(partner)
+        guard replicas?.streams.isEmpty(stream) == true else { return false }
+        for local in 0..<shards.count
+        where shards[local].followers & 1 << UInt16(partner) != 0
+            || shards[local].stream == stream
+        {
+            return false
         }
+        return true
+    }
+
+    /// A process is sent this shard's entries as they come.
+    ///
+    /// - Returns: false where too many are already: it is none of the shard's any more.
+    private mutating func follows(
+        _ local: Int, _ other: ReplicaID, now: Instant, into effects: inout EffectBuffer
+    ) -> Bool {
+        guard let partner = partner(other) else {
+            lose(other, local, now: now, into: &effects)
+            return false
+        }
+        shards[local].followers |= 1 << UInt16(partner)
+        return true
+    }
+
+    /// A process is to be none of the shard's any more.
+    private mutating func lose(
+        _ other: ReplicaID, _ local: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        run(local, now: now, into: &effects) { $0.lost(other, into: &$1) }
+        forgetStrangers(local)
+    }
+
+    /// Entries go to nobody who follows the shard no more.
+    mutating func forgetStrangers(_ local: Int) {
+        guard shards[local].followers != 0, let known = replicas else { return }
+        let following = known.shards[local].following
+        for place in known.partners.indices where !following.contains(known.partners[place].id) {
+            shards[local].followers &= ~(1 << UInt16(place))
+        }
+    }
+
+    private mutating func unfollow(_ local: Int, _ other: ReplicaID) {
+        guard let partner = replicas?.partners.firstIndex(where: { $0.id == other }) else { return }
+        shards[local].followers &= ~(1 << UInt16(partner))
     }
 
     // MARK: Messages
@@ -422,8 +472,15 @@ extension EdgeNode {
     }
 
     private mutating func lease(_ other: ReplicaID, _ untilNs: UInt64) {
-        guard let partner = partner(other) else { return }
-        replicas?.partners[partner].leaseUntilNs = untilNs
+        guard let node = Int(exactly: other.node), node < Limits.nodes,
+            var leases = replicas?.leases
+        else { return }
+        replicas?.leases = []
+        while leases.count <= node { leases.append(Replicas.Lease()) }
+        let isNews = other.boot >= leases[node].boot
+        if isNews { leases[node] = Replicas.Lease(boot: other.boot, untilNs: untilNs) }
+        replicas?.leases = leases
+        guard isNews else { return }
         for local in 0..<shards.count where shards[local].isServing { renewLease(local) }
     }
 
@@ -432,8 +489,11 @@ extension EdgeNode {
         guard let known = replicas else { return }
         var untilNs = UInt64.max
         for other in known.shards[local].others {
-            let partner = known.partners.first { $0.id == other }
-            untilNs = min(untilNs, partner?.leaseUntilNs ?? 0)
+            let node = Int(truncatingIfNeeded: other.node)
+            let hasLease =
+                known.leases.indices.contains(node)
+                && known.leases[node].boot == other.boot
+            untilNs = min(untilNs, hasLease ? known.leases[node].untilNs : 0)
         }
         shards[local].leaseUntilNs = untilNs
     }
@@ -512,11 +572,11 @@ extension EdgeNode {
     private mutating func sendTails(now: Instant, into effects: inout EffectBuffer) {
         guard let tails = replicas?.tails, !tails.isEmpty else { return }
         replicas?.tails.removeAll(keepingCapacity: true)
-        for partner in replicas?.partners.indices ?? 0..<0 {
-            var wanted = tails.filter { $0.partner == partner }.map {
+        for id in replicas?.partners.map(\.id) ?? [] {
+            var wanted = tails.filter { $0.to == id }.map {
                 RecentEntries.Tail(shard: shards[$0.local].id, after: $0.after)
             }
-            guard !wanted.isEmpty, let id = replicas?.partners[partner].id else { continue }
+            guard !wanted.isEmpty else { continue }
             replicas?.recent.fill(&wanted)
             for tail in wanted {
                 let local = placement.localIndex(of: tail.shard)
@@ -527,7 +587,7 @@ extension EdgeNode {
                             to: id))
                 } else {
                     // Too far behind: it is dropped, and learns the shard anew.
-                    run(local, now: now, into: &effects) { $0.lost(id, into: &$1) }
+                    lose(id, local, now: now, into: &effects)
                 }
             }
         }

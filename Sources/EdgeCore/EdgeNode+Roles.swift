@@ -30,7 +30,8 @@ extension EdgeNode {
         guard shard < placement.shards, told.epoch >= epochs[shard] else { return }
         epochs[shard] = told.epoch
         let node = UInt16(truncatingIfNeeded: told.primary.node)
-        guard Int(node) < configuration.nodes else { return }
+        // One that came a moment ago may be known to others first.
+        guard Int(node) < Limits.nodes else { return }
         if Int(node) == configuration.node, placement.core(of: told.shard) == configuration.core {
             let local = placement.localIndex(of: told.shard)
             owners[shard] = shards[local].isServing ? node : Self.nobody
@@ -43,7 +44,7 @@ extension EdgeNode {
     mutating func configured(_ local: Int) {
         guard let known = replicas?.shards[local], let told = known.configuration else { return }
         shards[local].epoch = max(shards[local].epoch, told.epoch)
-        if !known.isPrimary { shards[local].followers = 0 }
+        forgetStrangers(local)
         learnOwner(told)
         guard shards[local].isServing else { return }
         chooseStream(local)

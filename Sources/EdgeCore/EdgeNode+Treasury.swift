@@ -99,7 +99,7 @@ extension EdgeNode {
     private mutating func send(_ recall: Recall, into effects: inout EffectBuffer) {
         guard let pool = pools.find(recall.pool) else { return }
         let home = placement.home(of: recall.pool)
-        var hasNode = Array(repeating: false, count: configuration.nodes)
+        var hasNode = Array(repeating: false, count: Limits.nodes)
         var hasCore = Array(repeating: false, count: configuration.cores)
         for slice in pools[pool].parts[Int(recall.part)] {
             let shard = placement.shard(of: recall.pool, slice: slice)

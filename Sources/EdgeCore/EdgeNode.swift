@@ -15,7 +15,7 @@ import EdgeWire
 /// in `EdgeNode+Orders.swift`, operators' commands in `EdgeNode+Pools.swift`.
 public struct EdgeNode: ~Copyable {
     // What every grab reads comes first: see `hotBytes`.
-    public let configuration: NodeConfiguration
+    public internal(set) var configuration: NodeConfiguration
     let placement: Placement
     /// The last pool looked up: a herd asks for one.
     var lastPool = PoolKey(rawValue: 0)

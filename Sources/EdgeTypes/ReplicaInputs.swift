@@ -36,6 +36,8 @@ public enum ReplicaInput: Sendable {
     case drop(ShardID, ReplicaID)
     /// A member is to lead.
     case handOver(ShardID, ReplicaID)
+    /// The cluster has so many nodes now: numbers are never given up.
+    case nodes(Int)
     /// Some time has passed: what is open is asked again.
     case remind
     /// The lane is durable up to here.

@@ -26,7 +26,7 @@ extension ReplicaAgent {
 
     mutating func reconcile(_ nowNs: UInt64, _ outputs: inout [AgentOutput]) {
         // Whoever goes is in a hurry.
-        var left = leaving[Int(me.node)] ? rows.count : atOnce
+        var left = isLeaving(me.node) ? rows.count : atOnce
         // From the first on: those that have begun are brought to their end before others begin.
         for shard in rows.indices {
             guard let row = rows[shard] else {
@@ -53,8 +53,8 @@ extension ReplicaAgent {
 
     /// What a shard needs next, by whoever leads it; nil: nothing.
     private func step(_ row: ShardConfiguration, _ nowNs: UInt64) -> AgentOutput? {
-        if leaving[Int(me.node)] { return give(row, nowNs) }
-        let goes = row.members.first { leaving[Int($0.node)] }
+        if isLeaving(me.node) { return give(row, nowNs) }
+        let goes = row.members.first { isLeaving($0.node) }
         if let goes { return .drop(row.shard, goes) }
         let wanted = isPaused ? [] : plan.wanted(row.shard)
         let waitedNs = nowNs - min(nowNs, changedNs[Int(row.shard)])

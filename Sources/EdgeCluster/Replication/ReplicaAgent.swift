@@ -137,11 +137,24 @@ public struct ReplicaAgent: Sendable {
         beganNs = nowNs
     }
 
-    // MARK: Going
+    // MARK: Coming and going
+
+    /// There are so many nodes now: numbers are never given up.
+    public mutating func grow(nodes: Int) {
+        while pairs.count < nodes {
+            pairs.append(nil)
+            leaving.append(false)
+        }
+    }
 
     /// A node is about to go, or is back.
     public mutating func setLeaving(_ node: Int, _ isLeaving: Bool) {
         if leaving.indices.contains(node) { leaving[node] = isLeaving }
+    }
+
+    /// Whether a node is about to go. One that another process knows and this one does not is not.
+    func isLeaving(_ node: UInt64) -> Bool {
+        Int(node) < leaving.count && leaving[Int(node)]
     }
 
     /// Shards that this process is a member of. Whoever goes while it is one holds the others up:
@@ -156,7 +169,7 @@ public struct ReplicaAgent: Sendable {
     /// The life of a node that may be given something; nil: none is there, it is about to go, or
     /// has not promised anything yet: whoever leads with it would have no lease.
     func taker(_ node: Int, _ nowNs: UInt64) -> ReplicaID? {
-        guard leaving.indices.contains(node), !leaving[node],
+        guard pairs.indices.contains(node), !leaving[node],
             pairs[node]?.lease.leaseUntilNs ?? 0 > nowNs
         else { return nil }
         return alive(node, nowNs)
