@@ -26,6 +26,8 @@ public enum StoreError: Error, Sendable, Equatable {
     case badRow(String)
     /// What the URL names is no store.
     case badURL(String)
+    /// Another cluster's, or no room for another node.
+    case notForThis(String)
     /// Any other error of the engine, with its result code.
     case engine(code: Int32, String)
 }
@@ -46,7 +48,7 @@ extension StoreError: CustomStringConvertible {
         case .refused(let refusal): "batch refused: \(refusal)"
         case .history(let fault): "the history breaks its rules: \(fault)"
         case .badRow(let text): "a row of the store makes no sense: \(text)"
-        case .badURL(let text): text
+        case .badURL(let text), .notForThis(let text): text
         case .engine(let code, let text): "SQLite error \(code): \(text)"
         }
     }

@@ -75,8 +75,8 @@ struct RunningCluster {
         }
         for node in topology.regions.flatMap(\.nodes) where map.number(ofNode: node.name) == nil {
             Console.note(
-                "downpour topology: \(node.name) is none of the nodes that this cluster was "
-                    + "started with; a node that waits for shards has weight 0 in its file")
+                "downpour topology: \(node.name) has not joined: start it with this file, and it "
+                    + "waits for shards")
             throw Exit.badInput
         }
         return try TopologyCommand.plan(from: map, to: topology)

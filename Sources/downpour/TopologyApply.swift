@@ -43,6 +43,7 @@ extension TopologyCommand {
             }
             var body: [String: Any] = [
                 "version": cluster.version, "members": members, "shardsAtOnce": shardsAtOnce,
+                "nodes": topology.regions.flatMap(\.nodes).map(\.name),
             ]
             if let rate { body["bytesPerSecond"] = Int64(clamping: rate.bytes) }
             let answer = try await options.client.require("POST", "/v1/topology", body)

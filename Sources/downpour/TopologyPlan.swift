@@ -1,5 +1,6 @@
 import EdgeCluster
 import EdgeServer
+import EdgeTypes
 import Foundation
 import StrictYAML
 import TopologyFiles

@@ -127,6 +127,82 @@ import Testing
         }
     }
 
+    private func node(_ name: String, host: String = "127.0.0.1") -> ClusterNode {
+        ClusterNode(
+            name: name, region: "here", zone: "a", host: host, http: 1, resp: 2, bus: 3, admin: 4)
+    }
+
+    private func founding(
+        _ names: [String], cluster: String = "live", shards: Int = 4
+    ) -> ClusterFounding {
+        let members = (0..<shards).map { [UInt16($0 % 2)] }
+        return ClusterFounding(
+            cluster: cluster, shards: shards, nodes: names.map { node($0) },
+            target: PlacementTarget(members: members, previous: members))
+    }
+
+    @Test("a node keeps its number for good, and whoever comes has the next")
+    func numbers() throws {
+        try withPath { (path: String) throws in
+            let arbiter = try SQLiteArbiter(path: path)
+            let first = founding(["x", "y"])
+            #expect(try arbiter.register(node("y"), founding: first) == first.nodes)
+            #expect(try arbiter.target(after: 0)?.members == first.target.members)
+            let start = try arbiter.read(after: 0)
+            #expect(start.nodes == [0: node("x"), 1: node("y")])
+            // Another file, in another order: numbers and the decision stay.
+            let later = try arbiter.register(node("a"), founding: founding(["a", "x", "y"]))
+            #expect(later == [node("x"), node("y"), node("a")])
+            #expect(try arbiter.target(after: 0)?.version == 1)
+            let news = try arbiter.read(after: start.revision)
+            #expect(news.nodes == [2: node("a")])
+            let moved = node("x", host: "127.0.0.2")
+            #expect(try arbiter.register(moved, founding: first) == [moved, node("y"), node("a")])
+            #expect(try arbiter.read(after: news.revision).nodes == [0: moved])
+        }
+    }
+
+    @Test("an arbiter serves one cluster, of so many shards, and of as many nodes as there may be")
+    func oneCluster() throws {
+        try withPath { (path: String) throws in
+            let arbiter = try SQLiteArbiter(path: path)
+            _ = try arbiter.register(node("x"), founding: founding(["x"]))
+            for other in [founding(["x"], cluster: "other"), founding(["x"], shards: 8)] {
+                #expect(throws: StoreError.self) {
+                    try arbiter.register(node("x"), founding: other)
+                }
+            }
+            let same = founding(["x"])
+            for number in 1..<Limits.nodes {
+                _ = try arbiter.register(node("n\(number)"), founding: same)
+            }
+            #expect(throws: StoreError.self) {
+                try arbiter.register(node("more"), founding: same)
+            }
+            let all = try arbiter.register(node("x"), founding: same)
+            #expect(all.count == Limits.nodes)
+        }
+    }
+
+    @Test("a target that is decided is held whole, and only by whoever knew the one before")
+    func decisions() throws {
+        try withPath { (path: String) throws in
+            let arbiter = try SQLiteArbiter(path: path)
+            _ = try arbiter.register(node("x"), founding: founding(["x", "y", "z"]))
+            var next = try #require(try arbiter.target(after: 0))
+            next.members = [[2, 0], [0, 2], [2, 0], [0, 2]]
+            next.retired = [1]
+            next.isPaused = true
+            next.bytesPerSecond = 5
+            #expect(try arbiter.decide(next))
+            #expect(try !arbiter.decide(next))
+            let held = try #require(try arbiter.target(after: 1))
+            next.version = 2
+            #expect(held == next)
+            #expect(try arbiter.target(after: 2) == nil)
+        }
+    }
+
     @Test("a file of another kind, or no file at all, is an error or unknown, never a wrong answer")
     func failures() throws {
         try withPath { path in

@@ -30,24 +30,42 @@ def free_ports(count):
 
 
 class Cluster:
-    def __init__(self, directory, make_node, cores=2, replicas=1, shards=64):
+    def __init__(self, directory, make_node, cores=2, replicas=1, shards=64, spare=()):
         self.directory, self.make_node = directory, make_node
         self.file = directory / "topology.yaml"
-        ports = iter(free_ports(4 * len(NAMES)))
+        # Those that are there; `spare` ones may join.
+        self.names = list(NAMES)
+        ports = iter(free_ports(4 * (len(NAMES) + len(spare))))
         arbiter = "none" if replicas == 1 else "store"
         self.env = {} if replicas == 1 else {
             "DOWNPOUR_STORE_URL": f"sqlite:{directory}/shared.sqlite"}
         lines = [f"version: 1\ncluster: test\nshards: {shards}\nreplicas: {replicas}\n"
                  f"arbiter: {arbiter}\n"
                  "regions:\n  - name: here\n    nodes:\n"]
-        self.ports = {}
-        for name in NAMES:
+        self.head, self.ports = "".join(lines), {}
+        for name in [*NAMES, *spare]:
             http, resp, bus, admin = (next(ports) for _ in range(4))
             self.ports[name] = {"http": http, "resp": resp, "bus": bus, "admin": admin}
-            lines.append(f"      - {{name: {name}, zone: {name}, host: 127.0.0.1, http: {http}, "
-                         f"resp: {resp}, bus: {bus}, admin: {admin}}}\n")
-        self.file.write_text("".join(lines))
+        self.file = self.file_of(NAMES)
         self.nodes = {name: self.make(name, cores=cores) for name in NAMES}
+
+    def file_of(self, names):
+        """The topology file of a cluster of these nodes."""
+        file = self.directory / f"topology-{'-'.join(names)}.yaml"
+        lines = []
+        for name in names:
+            ports = "".join(f", {one}: {port}" for one, port in self.ports[name].items())
+            lines.append(f"      - {{name: {name}, zone: {name}, host: 127.0.0.1{ports}}}\n")
+        file.write_text(self.head + "".join(lines))
+        return file
+
+    def add(self, name):
+        """A node that joins: started with a file that names it beside the others."""
+        self.names.append(name)
+        self.file = self.file_of(self.names)
+        self.nodes[name] = self.make(name)
+        self.nodes[name].start()
+        return self.file
 
     def make(self, name, cores=2, key=KEY, directory=None):
         listeners = [word for listener, port in self.ports[name].items()
@@ -66,15 +84,15 @@ class Cluster:
 
     def wait_linked(self):
         def linked():
-            return all(self.status(name)["well"] for name in NAMES)
+            return all(self.status(name)["well"] for name in self.names)
         eventually(linked, 30, "all links")
 
-    def wait_settled(self, among=NAMES):
+    def wait_settled(self, among=None):
         """Every shard has all its copies, on the nodes that are there."""
         def settled():
             return all(
                 self.nodes[name].request("GET", "/v1/cluster", listener="admin").json()["short"]
-                == 0 for name in among)
+                == 0 for name in among or self.names)
         eventually(settled, 60, "all copies")
 
     def status(self, name):
@@ -115,7 +133,7 @@ class Crowd(threading.Thread):
     def grab(self, user):
         """Until it is answered: [fen, packet]."""
         while True:
-            port = self.cluster.ports[self.random.choice(NAMES)]["resp"]
+            port = self.cluster.ports[self.random.choice(self.cluster.names)]["resp"]
             try:
                 connection = Connection(port, timeout=5)
             except OSError:

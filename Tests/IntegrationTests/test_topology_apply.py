@@ -73,6 +73,54 @@ def test_a_node_is_drained_and_filled_under_load(cluster):
         assert insist(connection, "RAIN.GRAB", "rain", user)[:3] == ["repeat", *prize]
 
 
+def test_a_node_joins_under_load_and_another_goes_for_good(directory, make_node):
+    cluster = Cluster(directory, make_node, replicas=2, spare=["n4"])
+    cluster.start()
+    cluster.wait_settled()
+    packets = 1_000_000
+    cluster.nodes["n1"].resp().call(
+        f"RAIN.CREATE rain AMOUNT {packets * 100} COUNT {packets} SLICES 48")
+    crowd = [Crowd(cluster, number) for number in range(1, 5)]
+    for one in crowd:
+        one.start()
+    more = cluster.add("n4")
+    cluster.wait_linked()
+    assert held(cluster, "n4") == 0, "whoever joins waits for a decision"
+    result = topology(cluster, "apply", more)
+    assert result.returncode == 0, result.stderr
+    eventually(lambda: held(cluster, "n4") >= 24, 10, "n4 with shards")
+    # Another one makes room: it holds nothing before it goes, and is not missed.
+    cluster.names.remove("n2")
+    fewer = cluster.file_of(cluster.names)
+    result = topology(cluster, "apply", fewer)
+    assert result.returncode == 0, result.stderr
+    eventually(lambda: held(cluster, "n2") == 0, 10, "n2 without shards")
+    assert cluster.nodes["n2"].stop() == 0
+
+    def forgotten():
+        return all([node["name"] for node in cluster.status(name)["nodes"]] == ["n1", "n3", "n4"]
+                   for name in cluster.names)
+    eventually(forgotten, 30, "a cluster of three")
+    cluster.wait_settled()
+    for one in crowd:
+        one.ends = True
+    for one in crowd:
+        one.join(30)
+        assert one.problem is None, repr(one.problem)
+    told = {user: prize for one in crowd for user, prize in one.told.items() if prize}
+    assert len({packet for _, packet in told.values()}) == len(told), "a packet has two owners"
+    # Whoever starts anew finds everybody, though its file is of another time.
+    assert cluster.nodes["n1"].stop() == 0
+    cluster.nodes["n1"].start()
+    cluster.wait_linked()
+    cluster.wait_settled()
+    connection = cluster.nodes["n4"].resp()
+    for user, prize in told.items():
+        assert insist(connection, "RAIN.GRAB", "rain", user)[:3] == ["repeat", *prize]
+    for name in cluster.names:
+        assert cluster.nodes[name].stop() == 0
+
+
 def test_moves_are_paused_resumed_and_taken_back(cluster):
     without = drained(cluster, "n2")
     # One shard at a time and few bytes: it lasts.
@@ -115,7 +163,7 @@ def test_what_cannot_be_carried_out_is_refused(cluster, directory):
     more.write_text(cluster.file.read_text()
                     + "      - {name: n4, zone: n4, host: 127.0.0.9}\n")
     result = topology(cluster, "apply", more)
-    assert result.returncode == 65 and "n4 is none of the nodes" in result.stderr
+    assert result.returncode == 65 and "n4 has not joined" in result.stderr
     node = cluster.nodes["n1"]
     for body in ({}, {"version": 0, "members": []}, {"version": 0, "members": [["n1", "n1"]] * 64},
                  {"version": 0, "members": [["n1", "n9"]] * 64}):
@@ -123,7 +171,7 @@ def test_what_cannot_be_carried_out_is_refused(cluster, directory):
     members = {"members": [["n1", "n2"]] * 64}
     answer = node.request("POST", "/v1/topology", body={"version": 7, **members}, listener="admin")
     assert answer.status == 409
-    assert node.request("GET", "/v1/topology", listener="admin").json()["version"] == 0
+    assert node.request("GET", "/v1/topology", listener="admin").json()["version"] == 1
 
 
 def test_nodes_that_are_killed_on_the_way_only_delay_it(cluster):

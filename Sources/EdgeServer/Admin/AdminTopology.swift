@@ -15,6 +15,8 @@ enum AdminTopology {
         var version: Int64
         /// By shard: names of nodes, whoever should lead first.
         var members: [[String]]
+        /// Names of the nodes that are to stay; absent: all of them.
+        var nodes: [String]?
         var shardsAtOnce: Int?
         var bytesPerSecond: Int64?
     }
@@ -46,6 +48,7 @@ enum AdminTopology {
             var next = try await replicas.target()
             next.previous = next.members
             next.members = try members(decision, cluster.plan)
+            next.retired = try retired(decision, cluster.plan)
             next.version = decision.version
             next.isPaused = false
             next.shardsAtOnce = decision.shardsAtOnce ?? ReplicaAgent.usualAtOnce
@@ -71,6 +74,7 @@ enum AdminTopology {
             "abort",
             {
                 $0.members = $0.previous
+                $0.retired = []
                 $0.isPaused = false
             }
         ),
@@ -114,11 +118,20 @@ enum AdminTopology {
             return try names.map { name in
                 guard let number = plan.nodes.firstIndex(where: { $0.name == name }) else {
                     throw AdminProblem.badRequest(
-                        "\(name) is none of the nodes that this cluster was started with")
+                        "\(name) is none of this cluster's nodes: it joins when it is started "
+                            + "with a topology file that names it")
                 }
                 return UInt16(number)
             }
         }
+    }
+
+    private static func retired(_ decision: Decision, _ plan: ClusterPlan) throws -> [UInt16] {
+        guard let names = decision.nodes.map(Set.init) else { return [] }
+        guard names.isSuperset(of: Set(decision.members.joined())) else {
+            throw AdminProblem.badRequest("a node that is not to stay is to hold a shard")
+        }
+        return plan.nodes.indices.filter { !names.contains(plan.nodes[$0].name) }.map(UInt16.init)
     }
 
     private static func status(

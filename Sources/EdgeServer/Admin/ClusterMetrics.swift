@@ -1,3 +1,5 @@
+import EdgeTypes
+
 /// What the bus and gossip count, as metrics.
 extension MetricsText {
     static func addCluster(_ cluster: ClusterService, _ page: inout Page) async throws {

@@ -1,43 +1,16 @@
 public import EdgeCluster
 import EdgeMemory
+import EdgeStores
 public import EdgeTypes
 
 /// A cluster as a node is told of it at its start: who its nodes are, where they are, and which of
 /// them has each shard.
 public struct ClusterPlan: Sendable, Hashable {
-    public struct Node: Sendable, Hashable {
-        public var name: String
-        public var region: String
-        public var zone: String
-        /// A name or an address, as the other nodes reach it.
-        public var host: String
-        public var http: Int
-        public var resp: Int
-        public var bus: Int
-        public var admin: Int
-
-        public init(
-            name: String, region: String, zone: String, host: String, http: Int, resp: Int,
-            bus: Int, admin: Int
-        ) {
-            self.name = name
-            self.region = region
-            self.zone = zone
-            self.host = host
-            self.http = http
-            self.resp = resp
-            self.bus = bus
-            self.admin = admin
-        }
-
-        /// `host:port`.
-        func address(_ port: Int) -> String {
-            host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-        }
-    }
+    public typealias Node = ClusterNode
 
     public var name: String
-    /// A node's number is its place here: the same on all nodes.
+    /// A node's number is its place here: the same on all nodes. Where there are several copies of
+    /// each shard, the arbiter gives numbers, and nodes may come.
     public var nodes: [Node]
     /// By shard: the number of the node that has it, for good; empty where the arbiter says.
     public var owners: [UInt16]
@@ -78,12 +51,28 @@ public struct ClusterPlan: Sendable, Hashable {
 
     /// Names the cluster, and which of its nodes has each shard for good. A journal that was written under
     /// other owners is refused, and so are nodes that have been told of others: a shard that
-    /// changed hands without its state would grant everything anew.
+    /// changed hands without its state would grant everything anew. Where the arbiter says who has
+    /// what, it only names the cluster.
     var ownersKey: UInt64 {
         var hash = Hash64.text(Text64(name))
+        if replicas != nil { return Hash64.mix(hash, UInt64(shards)) | 1 }
         for node in nodes { hash = Hash64.mix(hash, Hash64.text(Text64(node.name))) }
         for owner in owners { hash = Hash64.mix(hash, UInt64(owner)) }
-        if replicas != nil { hash = Hash64.mix(hash, UInt64(shards)) }
         return hash | 1
+    }
+
+    /// What the cluster begins with, where its arbiter knows of nothing yet.
+    func founding(_ replicas: ReplicaPlan) -> ClusterFounding {
+        let first = (0..<replicas.shards).map { Array(replicas.wanted(ShardID($0))) }
+        return ClusterFounding(
+            cluster: name, shards: shards, nodes: nodes,
+            target: PlacementTarget(members: first, previous: first))
+    }
+}
+
+extension ClusterNode {
+    /// `host:port`.
+    func address(_ port: Int) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 }

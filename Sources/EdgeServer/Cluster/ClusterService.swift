@@ -9,7 +9,6 @@ import Synchronization
 
 /// A node's part in its cluster: the port where others connect, the links to them, and gossip.
 public final class ClusterService: Sendable {
-    public let plan: ClusterPlan
     public let node: BusNode
     private let listener: BusListener
     private let gossip: GossipSocket
@@ -18,12 +17,14 @@ public final class ClusterService: Sendable {
     /// nil: one copy of each shard.
     let replicas: ReplicaService?
 
+    /// Its nodes, as far as this one knows of them.
+    public var plan: ClusterPlan { view.plan }
+
     private init(
-        _ plan: ClusterPlan, _ node: BusNode, _ listener: BusListener, _ gossip: GossipSocket,
+        _ node: BusNode, _ listener: BusListener, _ gossip: GossipSocket,
         _ loops: [NodeLoop], _ view: ClusterView, _ replicas: ReplicaService?
     ) {
         self.replicas = replicas
-        self.plan = plan
         self.node = node
         self.listener = listener
         self.gossip = gossip
@@ -94,7 +95,7 @@ public final class ClusterService: Sendable {
             view.replicas.withLock { $0 = replicas }
             try await loops[0].eventLoop.submit { replicas.start() }.get()
         }
-        return ClusterService(plan, node, listener, gossip, loops, view, replicas)
+        return ClusterService(node, listener, gossip, loops, view, replicas)
     }
 
     /// Says goodbye to the others; links stay.
@@ -127,7 +128,7 @@ public final class ClusterService: Sendable {
 
     func numbers() async throws -> Numbers {
         var numbers = Numbers(
-            reach: Array(repeating: 0, count: plan.nodes.count), gossip: gossip.counters)
+            reach: Array(repeating: 0, count: Limits.nodes), gossip: gossip.counters)
         for loop in loops {
             let (reached, counted) = try await loop.eventLoop.submit {
                 (loop.bus?.reached ?? [], loop.bus?.statistics ?? LoopBusStatistics())
@@ -141,17 +142,22 @@ public final class ClusterService: Sendable {
     /// The cluster as this node sees it.
     public func status() async throws -> Value {
         let reach = try await numbers().reach
-        var shards = Array(repeating: 0, count: plan.nodes.count)
+        let plan = plan
+        var shards = Array(repeating: 0, count: Limits.nodes)
         var copies = shards
         let held = view.copies
         for holders in held {
             if let owner = holders.first { shards[owner] += 1 }
             for holder in holders { copies[holder] += 1 }
         }
-        let wanted = plan.replicas?.replicas ?? 1
+        let wanted = view.wantedCopies
         let short = held.count { $0.count < wanted }
         let unserved = held.count { $0.isEmpty }
-        let members = plan.nodes.indices.map { number in
+        // Those that are no longer wanted are told of as long as they are there.
+        let told = plan.nodes.indices.filter { number in
+            !view.isRetired(number) || copies[number] > 0 || view.state(number) == .alive
+        }
+        let members = told.map { number in
             let isOwn = number == plan.own
             return Value.map(
                 view.fields(number) + [
@@ -175,93 +181,4 @@ public final class ClusterService: Sendable {
 /// A node cannot take its part in the cluster.
 public struct ClusterError: Error, CustomStringConvertible {
     public let description: String
-}
-
-/// Who is there, as gossip says. Guards itself.
-final class ClusterView: GossipOwner {
-    enum State: String {
-        case alive, suspect, dead, left, unknown
-    }
-
-    let plan: ClusterPlan
-    private let log: Logger
-    private let states: Mutex<[State]>
-    /// Who must know of those that go.
-    let replicas = Mutex<ReplicaService?>(nil)
-    /// By shard: who holds it, whoever serves it first.
-    private let holders: Mutex<[[Int]]>
-
-    init(_ plan: ClusterPlan, _ log: Logger) {
-        self.plan = plan
-        self.log = log
-        var states = [State](repeating: .unknown, count: plan.nodes.count)
-        states[plan.own] = .alive
-        self.states = Mutex(states)
-        holders = Mutex(
-            plan.owners.isEmpty
-                ? Array(repeating: [], count: plan.shards) : plan.owners.map { [Int($0)] })
-    }
-
-    /// By shard: the numbers of the nodes that hold it now, whoever serves it first; nobody where
-    /// it is not served.
-    var copies: [[Int]] { holders.withLock { $0 } }
-
-    /// By shard: the number of the node that serves it.
-    var owners: [Int?] { copies.map(\.first) }
-
-    func hold(_ copies: [[Int]]) { holders.withLock { $0 = copies } }
-
-    func state(_ number: Int) -> State { states.withLock { $0[number] } }
-
-    func name(_ number: Int) -> String {
-        plan.nodes.indices.contains(number) ? plan.nodes[number].name : "?"
-    }
-
-    /// What a node is asked about another.
-    func fields(_ number: Int) -> [Value.Field] {
-        let peer = plan.nodes[number]
-        return [
-            .init("name", .text(peer.name)),
-            .init("state", .text(state(number).rawValue)),
-            .init("region", .text(peer.region)),
-            .init("zone", .text(peer.zone)),
-            .init("http", .text(peer.address(peer.http))),
-            .init("resp", .text(peer.address(peer.resp))),
-            .init("bus", .text(peer.address(peer.bus))),
-            .init("admin", .text(peer.address(peer.admin))),
-        ]
-    }
-
-    func gossip(_ event: MemberEvent, _ record: MemberRecord?) {
-        guard let record, let number = plan.number(of: record.name), number != plan.own else {
-            return
-        }
-        let state: State =
-            switch event.kind {
-            case .joined, .updated, .trusted: .alive
-            case .suspected: .suspect
-            case .died: .dead
-            case .left: .left
-            case .forgotten: .unknown
-            }
-        let before = states.withLock { states in
-            defer { states[number] = state }
-            return states[number]
-        }
-        switch event.kind {
-        case .left: replicas.withLock { $0 }?.setLeaving(number, true)
-        case .joined: replicas.withLock { $0 }?.setLeaving(number, false)
-        case .updated, .trusted, .suspected, .died, .forgotten: break
-        }
-        if before != state {
-            log.info(
-                "member", metadata: ["name": "\(record.name)", "state": "\(state.rawValue)"])
-        }
-    }
-
-    func gossip(_ rejection: MembershipRejection) {
-        log.warning("a member is refused", metadata: ["reason": "\(rejection)"])
-    }
-
-    func gossipStopped() { log.info("gossip has stopped") }
 }

@@ -12,7 +12,8 @@ import NIOCore
 final class LoopBus: BusOwner, @unchecked Sendable {
     // SAFETY: all mutable state is confined to the loop's `eventLoop`.
     unowned let loop: ServerLoop
-    let plan: ClusterPlan
+    private(set) var plan: ClusterPlan
+    private let node: BusNode
     let log: Logger
     /// By node's number; nil for this one.
     private(set) var links: [BusLink?] = []
@@ -24,6 +25,8 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     private var owed = SlotTable<Owed>()
     private var held: [Held<HeldReply>] = []
     var statistics = LoopBusStatistics()
+    /// The node stops: no more is taken from other nodes, what was taken is answered.
+    var isClosing = false
     /// Of a cluster with replicas.
     var replicas: LoopReplicas?
 
@@ -51,18 +54,18 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     init(_ loop: ServerLoop, _ plan: ClusterPlan, _ node: BusNode, _ log: Logger) {
         self.loop = loop
         self.plan = plan
+        self.node = node
         self.log = log
-        for (number, peer) in plan.nodes.enumerated() {
-            guard number != plan.own else {
-                links.append(nil)
-                continue
-            }
-            let seed = Hash64.mix(node.hello.boot, UInt64(loop.index) << 32 | UInt64(number))
-            links.append(
-                BusLink(
-                    on: loop.eventLoop, to: peer.host, port: peer.bus, node: node, owner: self,
-                    jitterSeed: seed))
-        }
+        for number in plan.nodes.indices { links.append(makeLink(to: number)) }
+    }
+
+    /// nil to this node itself.
+    private func makeLink(to number: Int) -> BusLink? {
+        guard number != plan.own else { return nil }
+        let seed = Hash64.mix(node.hello.boot, UInt64(loop.index) << 32 | UInt64(number))
+        return BusLink(
+            on: loop.eventLoop, to: plan.nodes[number].host, port: plan.nodes[number].bus,
+            node: node, owner: self, jitterSeed: seed)
     }
 
     // MARK: Links
@@ -70,8 +73,26 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     /// Dials all others, from now on. On the loop.
     func start() { for link in links { link?.start() } }
 
+    /// There are more nodes, or some have other addresses. On the loop.
+    func follow(_ next: ClusterPlan) {
+        plan = next
+        for number in next.nodes.indices {
+            let peer = next.nodes[number]
+            if number < links.count {
+                let link = links[number]
+                guard let link, link.host != peer.host || link.port != peer.bus else { continue }
+                link.close()
+                links[number] = makeLink(to: number)
+            } else {
+                links.append(makeLink(to: number))
+            }
+            if !isClosing { links[number]?.start() }
+        }
+    }
+
     /// Ends all links for good. On the loop.
     func stop() {
+        isClosing = true
         for link in links { link?.close() }
         for connection in connections { connection.close() }
     }
@@ -136,7 +157,8 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     /// - Returns: false where it cannot be reached: nothing was sent.
     func ask(_ forward: Forward) -> Bool {
         let node = forward.to.node
-        guard let connection = links[node]?.connection, !connection.isOverloaded else {
+        guard node < links.count, let connection = links[node]?.connection, !connection.isOverloaded
+        else {
             return false
         }
         let id = asked.add(
@@ -169,7 +191,9 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     private func send(_ frame: Frame, _ shard: ShardID, to node: Int) {
         // Who is slow gets it later: what is not confirmed is sent again.
-        guard let connection = links[node]?.connection, !connection.isOverloaded else { return }
+        guard node < links.count, let connection = links[node]?.connection,
+            !connection.isOverloaded
+        else { return }
         if connection.append({ BusCodec.encode(frame, for: shard, into: &$0) }) {
             mark(connection)
         }
@@ -199,6 +223,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         _ message: BusMessage, _ attached: UnsafeRawBufferPointer, on connection: BusConnection
     ) {
         guard !loop.isHalted else { return refuse(message, on: connection) }
+        if isClosing, message.isAsked { return refuse(message, on: connection) }
         switch message {
         case .request(_, _, let request) where !request.operation.takes(nil),
             .command(_, _, let request, _) where !isSound(message, request):
@@ -327,6 +352,16 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         }
         precondition(fits, "a short text does not fit into a message")
         if isTaken { mark(connection) }
+    }
+}
+
+extension BusMessage {
+    /// Whether another node waits for an answer.
+    fileprivate var isAsked: Bool {
+        switch self {
+        case .request, .command: true
+        case .reply, .frame, .replica, .entries, .copy, .beacon, .beaconAnswer, .ping, .pong: false
+        }
     }
 }
 

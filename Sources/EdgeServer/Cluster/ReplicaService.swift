@@ -64,16 +64,30 @@ final class ReplicaService: @unchecked Sendable {
         let records = start.records.filter { !start.lost.contains($0.shard) }
         born = Dictionary(uniqueKeysWithValues: records.map { ($0.shard, $0.born) })
         heldAtStart = start.held.indices.filter { start.held[$0].last > 0 }.map { ShardID($0) }
-        let first = start.plan.candidates.indices.map { Array(start.plan.wanted(ShardID($0))) }
-        decided = PlacementTarget(members: first, previous: first)
+        decided = start.target
         agent = ReplicaAgent(
-            me, plan: start.plan, nodes: start.nodes, sole: records, held: start.held,
-            cleanBoot: start.cleanBoot, nowNs: SystemClock.now().monotonicNs)
+            me, plan: Self.plan(start.target, nodes: start.nodes), nodes: start.nodes,
+            sole: records, held: start.held, cleanBoot: start.cleanBoot,
+            nowNs: SystemClock.now().monotonicNs)
+        agent.follow(agent.plan, isPaused: decided.isPaused, atOnce: decided.shardsAtOnce)
+        view.want(decided)
         arbiterThread.start()
+    }
+
+    /// Who should hold each shard, and who stands in: the others, from another one on for each.
+    private static func plan(_ target: PlacementTarget, nodes: Int) -> ReplicaPlan {
+        ReplicaPlan(
+            replicas: target.members[0].count,
+            candidates: target.members.enumerated().map { shard, members in
+                let others = (0..<nodes).map { UInt16((shard + $0) % nodes) }
+                return members
+                    + others.filter { !members.contains($0) && !target.retired.contains($0) }
+            })
     }
 
     /// Begins to keep time. On the first loop.
     func start() {
+        setCopyRate()
         timer = loop.eventLoop.scheduleRepeatedTask(
             initialDelay: .zero, delay: .milliseconds(Self.tickMs)
         ) { [weak self] _ in self?.tick() }
@@ -159,31 +173,46 @@ final class ReplicaService: @unchecked Sendable {
     }
 
     private func follow(_ target: PlacementTarget) {
-        let nodes = agent.leaving.count
-        guard target.members.count == agent.plan.shards,
-            target.members.allSatisfy({ $0.allSatisfy { Int($0) < nodes } })
-        else {
+        guard target.members.count == agent.plan.shards else {
             return log.error("the arbiter's target is of another cluster")
         }
         decided = target
-        let candidates = target.members.enumerated().map { shard, members in
-            members
-                + (0..<nodes).map { UInt16((shard + $0) % nodes) }.filter { !members.contains($0) }
-        }
-        agent.follow(
-            ReplicaPlan(replicas: target.members[0].count, candidates: candidates),
-            isPaused: target.isPaused, atOnce: target.shardsAtOnce)
-        for loop in loops {
-            loop.eventLoop.execute {
-                loop.bus?.replicas?.setCopyRate(bytesPerSecond: target.bytesPerSecond)
-            }
-        }
+        followDecided()
+        view.want(target)
+        setCopyRate()
         log.info(
             "shards have another target",
             metadata: ["version": "\(target.version)", "paused": "\(target.isPaused)"])
     }
 
-    // MARK: Going
+    private func setCopyRate() {
+        for loop in loops {
+            loop.eventLoop.execute { [decided] in
+                loop.bus?.replicas?.setCopyRate(bytesPerSecond: decided.bytesPerSecond)
+            }
+        }
+    }
+
+    private func followDecided() {
+        agent.follow(
+            Self.plan(decided, nodes: agent.leaving.count), isPaused: decided.isPaused,
+            atOnce: decided.shardsAtOnce)
+    }
+
+    // MARK: Coming and going
+
+    /// Nodes have come, or have other addresses: links lead there from now on.
+    private func learn(_ nodes: [UInt16: ClusterNode]) {
+        guard !nodes.isEmpty, let plan = view.learn(nodes) else { return }
+        agent.grow(nodes: plan.nodes.count)
+        followDecided()
+        for loop in loops {
+            loop.eventLoop.execute {
+                loop.bus?.follow(plan)
+                loop.tell(.nodes(plan.nodes.count), core: Int(loop.index))
+            }
+        }
+    }
 
     /// A node has said goodbye, or is back.
     func setLeaving(_ node: Int, _ isLeaving: Bool) {
@@ -367,6 +396,8 @@ final class ReplicaService: @unchecked Sendable {
             switch answer {
             case .success((let news, let target)):
                 service.heardArbiter("")
+                // First of all: the rest names them.
+                service.learn(news.nodes)
                 if let target { service.follow(target) }
                 service.agent.read(
                     news.configurations, revision: news.revision, nowNs: service.nowNs,

@@ -37,7 +37,6 @@ public final class NodeRunner: Sendable {
     public static let version = "0.1.0"
 
     public init(_ options: NodeOptions, log: Logger) async throws {
-        self.options = options
         self.log = log
         var configuration = JournalConfiguration()
         configuration.segmentBytes = Self.segmentBytes(options)
@@ -48,8 +47,11 @@ public final class NodeRunner: Sendable {
                 cluster: options.cluster?.ownersKey ?? 0, node: options.cluster?.nodeKey ?? 0),
             configuration: configuration)
         self.directory = directory
-        let cluster = options.cluster
         var parts = try ReplicaParts(options, directory, log)
+        var options = options
+        if let parts { options.cluster = parts.cluster }
+        self.options = options
+        let cluster = options.cluster
         let recovery = NodeRecovery(
             shards: options.shards, cores: options.cores, node: cluster?.own ?? 0,
             nodes: cluster?.nodes.count ?? 1, owners: cluster?.owners ?? [],
@@ -274,6 +276,7 @@ public final class NodeRunner: Sendable {
             // A full disk has no room for them; the next start replays the journal instead.
             log.warning("no snapshots at the stop", metadata: ["error": "\(error)"])
         }
+        await closeToOthers()
         await catchUp()
         if let service = cluster?.replicas {
             try await loops[0].eventLoop.submit { service.stop() }.get()
@@ -331,6 +334,23 @@ public final class NodeRunner: Sendable {
             }
         }
         try directory.snapshots.removeOld(keeping: 2)
+    }
+
+    /// No more is taken from other nodes; what was taken is done and answered, also where it goes
+    /// through several cores.
+    private func closeToOthers() async {
+        guard cluster != nil else { return }
+        for loop in loops { try? await loop.eventLoop.submit { loop.bus?.isClosing = true }.get() }
+        await passMail()
+        await letAnswersLeave()
+        await passMail()
+    }
+
+    /// What one core has for another is there: a request that hops, and its answer.
+    private func passMail() async {
+        for _ in 0...Int(Limits.hops) {
+            for loop in loops { try? await loop.eventLoop.submit { loop.scheduleTick() }.get() }
+        }
     }
 
     /// The cores hear that their last entries are durable, and the reconciler what is committed: after

@@ -13,12 +13,14 @@ struct ReplicaParts: Sendable {
     let arbiter: any Arbiter
     let disk: DiskThread
     let shipping: ShippingTable
+    /// With the numbers that the arbiter has given.
+    let cluster: ClusterPlan
 
     /// nil: a node with one copy of each shard.
     ///
     /// - Throws: where the arbiter cannot be opened, or the disk's records cannot be read.
     init?(_ options: NodeOptions, _ directory: JournalDirectory, _ log: Logger) throws {
-        guard let cluster = options.cluster, let plan = cluster.replicas else { return nil }
+        guard var cluster = options.cluster, let plan = cluster.replicas else { return nil }
         guard let path = try NodeRunner.storePath(options) else {
             throw ClusterError(
                 description: "replicas need an arbiter, which is with the store: "
@@ -29,10 +31,17 @@ struct ReplicaParts: Sendable {
         let nowMs = UInt64(clamping: SystemClock.now().wallMs)
         let life = max(sole.boot + 1, nowMs << 16 | UInt64.random(in: 0..<1 << 16))
         arbiter = try SQLiteArbiter(path: path + ".arbiter")
+        let own = cluster.nodes[cluster.own]
+        cluster.nodes = try arbiter.register(own, founding: cluster.founding(plan))
+        guard let number = cluster.nodes.firstIndex(where: { $0.name == own.name }),
+            let target = try arbiter.target(after: 0)
+        else { preconditionFailure("an arbiter that forgets") }
+        cluster.own = number
+        self.cluster = cluster
         disk = DiskThread(directory, sole, log)
         shipping = ShippingTable(shards: plan.shards)
         start = ReplicaStart(
-            me: ReplicaID(node: UInt64(cluster.own), boot: life), plan: plan,
+            me: ReplicaID(node: UInt64(number), boot: life), target: target,
             nodes: cluster.nodes.count, records: sole.records, held: [], lost: [],
             cleanBoot: sole.cleanBoot == sole.boot && sole.boot > 0 ? sole.boot : nil)
     }
@@ -41,7 +50,7 @@ struct ReplicaParts: Sendable {
     mutating func recovered(_ recovery: NodeRecovery, _ report: RecoveryReport) {
         start.lost = recovery.lost
         let cores = recovery.cores.count
-        start.held = (0..<start.plan.shards).map { shard in
+        start.held = (0..<cluster.shards).map { shard in
             // What makes no sense is nothing, whatever epoch it was of.
             if start.lost.contains(ShardID(shard)) {
                 return ReplicaAgent.Held(logEpoch: 0, last: 0)
@@ -69,7 +78,8 @@ struct ReplicaParts: Sendable {
 /// What a node's process was told at its start about replicas.
 struct ReplicaStart: Sendable {
     var me: ReplicaID
-    var plan: ReplicaPlan
+    /// What operators have decided last.
+    var target: PlacementTarget
     var nodes: Int
     /// Of the processes before.
     var records: [SoleRecord]

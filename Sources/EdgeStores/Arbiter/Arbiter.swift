@@ -10,6 +10,15 @@ public protocol Arbiter: AnyObject, Sendable {
     /// it until an operator accepts it.
     func identity() throws(StoreError) -> ArbiterIdentity
 
+    /// A node begins: it is given its number, or found by its name, and its addresses are noted.
+    ///
+    /// - Parameter founding: who the cluster's nodes are where nobody has said so yet.
+    /// - Returns: all nodes, by number.
+    /// - Throws: where the engine serves another cluster, or there are too many nodes.
+    func register(
+        _ own: ClusterNode, founding: ClusterFounding
+    ) throws(StoreError) -> [ClusterNode]
+
     /// Makes first configurations, of shards that have none. What is held stays.
     func insert(_ configurations: [ShardConfiguration]) throws(StoreError)
 
@@ -20,7 +29,7 @@ public protocol Arbiter: AnyObject, Sendable {
     ///   that does not tell.
     func compareAndSet(_ changes: [ConfigurationChange]) -> [ConfigurationOutcome]
 
-    /// The configurations that were changed after `revision`, and the revision that they bring
+    /// The configurations and nodes that were changed after `revision`, and the revision that they bring
     /// one to. 0: all of them.
     func read(after revision: UInt64) throws(StoreError) -> ArbiterNews
 
@@ -43,10 +52,15 @@ public struct ArbiterIdentity: Hashable, Sendable {
 /// What an arbiter has decided lately.
 public struct ArbiterNews: Hashable, Sendable {
     public var configurations: [ShardConfiguration]
+    /// Nodes that came, or moved to another address, by number.
+    public var nodes: [UInt16: ClusterNode]
     public var revision: UInt64
 
-    public init(configurations: [ShardConfiguration], revision: UInt64) {
+    public init(
+        configurations: [ShardConfiguration], nodes: [UInt16: ClusterNode] = [:], revision: UInt64
+    ) {
         self.configurations = configurations
+        self.nodes = nodes
         self.revision = revision
     }
 }

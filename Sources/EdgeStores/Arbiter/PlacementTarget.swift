@@ -12,6 +12,8 @@ public struct PlacementTarget: Hashable, Sendable {
     public var members: [[UInt16]]
     /// What an abort goes back to.
     public var previous: [[UInt16]]
+    /// Nodes that the cluster does without from now on: they hold nothing once this is reached.
+    public var retired: [UInt16] = []
 
     public init(members: [[UInt16]], previous: [[UInt16]]) {
         self.members = members
@@ -20,17 +22,26 @@ public struct PlacementTarget: Hashable, Sendable {
 
     /// `0 1;2 0;…`: shards in order.
     static func text(_ members: [[UInt16]]) -> String {
-        members.map { $0.map { String($0) }.joined(separator: " ") }.joined(separator: ";")
+        members.map { text($0) }.joined(separator: ";")
+    }
+
+    static func text(_ numbers: [UInt16]) -> String {
+        numbers.map { String($0) }.joined(separator: " ")
+    }
+
+    /// nil where the text is none.
+    static func numbers(_ text: String) -> [UInt16]? {
+        let parts = text.split(separator: " ").map { UInt16($0) }
+        let known = parts.compactMap(\.self)
+        return known.count == parts.count ? known : nil
     }
 
     /// nil where the text is none.
     static func members(_ text: String) -> [[UInt16]]? {
         var members: [[UInt16]] = []
         for part in text.split(separator: ";", omittingEmptySubsequences: false) {
-            let nodes = part.split(separator: " ").map { UInt16($0) }
-            let known = nodes.compactMap(\.self)
-            guard !nodes.isEmpty, known.count == nodes.count else { return nil }
-            members.append(known)
+            guard let nodes = numbers(String(part)), !nodes.isEmpty else { return nil }
+            members.append(nodes)
         }
         return members
     }

@@ -84,7 +84,9 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
                 sql: "SELECT \(Self.columns) FROM configurations WHERE revision > ? ORDER BY shard",
                 arguments: [Int64(bitPattern: revision)])
             return ArbiterNews(
-                configurations: try rows.map(Self.configuration), revision: UInt64(latest))
+                configurations: try rows.map(Self.configuration),
+                nodes: try Self.nodes(after: Int64(bitPattern: revision), database),
+                revision: UInt64(latest))
         }
     }
 
@@ -93,18 +95,21 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
             let row = try Row.fetchOne(
                 database,
                 sql: """
-                    SELECT version, paused, shards_at_once, bytes_per_second, members, previous
+                    SELECT version, paused, shards_at_once, bytes_per_second, members, previous,
+                        retired
                     FROM targets WHERE version > ?
                     """, arguments: [version])
             guard let row else { return nil }
             guard let members = PlacementTarget.members(row[4]),
-                let previous = PlacementTarget.members(row[5])
+                let previous = PlacementTarget.members(row[5]),
+                let retired = PlacementTarget.numbers(row[6])
             else { throw StoreError.badRow("a target: \(row)") }
             var target = PlacementTarget(members: members, previous: previous)
             target.version = row[0]
             target.isPaused = row[1]
             target.shardsAtOnce = row[2]
             target.bytesPerSecond = row[3]
+            target.retired = retired
             return target
         }
     }
@@ -117,17 +122,23 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
                     try Int64.fetchOne(database, sql: "SELECT version FROM targets") ?? 0
                 isHeld = held == next.version
                 guard isHeld else { return .commit }
-                try database.execute(sql: "DELETE FROM targets")
-                try database.execute(
-                    sql: "INSERT INTO targets VALUES (?, ?, ?, ?, ?, ?)",
-                    arguments: [
-                        next.version + 1, next.isPaused, next.shardsAtOnce, next.bytesPerSecond,
-                        PlacementTarget.text(next.members), PlacementTarget.text(next.previous),
-                    ])
+                try Self.write(next, database)
                 return .commit
             }
             return isHeld
         }
+    }
+
+    /// A decision is held as a version later than the one that it was made for.
+    static func write(_ next: PlacementTarget, _ database: Database) throws {
+        try database.execute(sql: "DELETE FROM targets")
+        try database.execute(
+            sql: "INSERT INTO targets VALUES (?, ?, ?, ?, ?, ?, ?)",
+            arguments: [
+                next.version + 1, next.isPaused, next.shardsAtOnce, next.bytesPerSecond,
+                PlacementTarget.text(next.members), PlacementTarget.text(next.previous),
+                PlacementTarget.text(next.retired),
+            ])
     }
 
     // MARK: Rows
@@ -148,7 +159,7 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
         return .applied
     }
 
-    private static func raiseRevision(_ database: Database) throws -> Int64 {
+    static func raiseRevision(_ database: Database) throws -> Int64 {
         try database.execute(sql: "UPDATE arbiter SET revision = revision + 1")
         guard let revision = try Int64.fetchOne(database, sql: "SELECT revision FROM arbiter")
         else { throw StoreError.badRow("the arbiter has no revision") }
@@ -195,7 +206,7 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
         return ReplicaID(node: node, boot: boot)
     }
 
-    private func run<T>(_ body: (Database) throws -> T) throws(StoreError) -> T {
+    func run<T>(_ body: (Database) throws -> T) throws(StoreError) -> T {
         do {
             return try queue.inDatabase(body)
         } catch {
@@ -230,6 +241,24 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
                     members TEXT NOT NULL,
                     previous TEXT NOT NULL
                 ) STRICT;
+                """),
+        SchemaMigration(
+            number: 3, name: "nodes",
+            sql: """
+                CREATE TABLE cluster (name TEXT NOT NULL, shards INTEGER NOT NULL) STRICT;
+                CREATE TABLE nodes (
+                    number INTEGER PRIMARY KEY,
+                    name TEXT NOT NULL UNIQUE,
+                    region TEXT NOT NULL,
+                    zone TEXT NOT NULL,
+                    host TEXT NOT NULL,
+                    http INTEGER NOT NULL,
+                    resp INTEGER NOT NULL,
+                    bus INTEGER NOT NULL,
+                    admin INTEGER NOT NULL,
+                    revision INTEGER NOT NULL
+                ) STRICT;
+                ALTER TABLE targets ADD COLUMN retired TEXT NOT NULL DEFAULT '';
                 """),
     ]
 }
