@@ -310,6 +310,7 @@ extension EdgeNode {
         case .position, .diverged: break
         }
         run(shard, now: now, into: &effects) { $0.receive(message, from: sender, into: &$1) }
+        if case .diverged = message, let local = local(shard) { forgetStrangers(local) }
     }
 
     /// Entries that a shard's primary has just made. Those of one shard follow each other. O(1) each.

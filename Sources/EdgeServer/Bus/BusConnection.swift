@@ -84,6 +84,9 @@ public final class BusConnection: ChannelInboundHandler, RemovableChannelHandler
     /// Whether this side opened it.
     public var isDialed: Bool { link != nil }
 
+    /// What it is for, once that is known.
+    public var purpose: BusPurpose { link?.purpose ?? peer?.purpose ?? .work }
+
     public var isUp: Bool {
         if case .up = state { true } else { false }
     }
@@ -338,7 +341,9 @@ public final class BusConnection: ChannelInboundHandler, RemovableChannelHandler
 
     private func writeHello(_ context: ChannelHandlerContext) {
         var buffer = ByteBuffer()
-        node.hello.bytes.withUnsafeBytes { Self.seal($0, with: sealing, into: &buffer) }
+        var hello = node.hello
+        hello.purpose = purpose
+        hello.bytes.withUnsafeBytes { Self.seal($0, with: sealing, into: &buffer) }
         context.writeAndFlush(wrapOutboundOut(buffer), promise: nil)
     }
 
@@ -428,7 +433,7 @@ public final class BusConnection: ChannelInboundHandler, RemovableChannelHandler
     private func readIsOver(_ context: ChannelHandlerContext) {
         owner.receivedAll(on: self)
         guard isUp else { return }
-        if !isReadingPaused, owner.isOverloaded {
+        if !isReadingPaused, owner.isOverloaded, purpose == .work {
             isReadingPaused = true
             try? context.channel.syncOptions?.setOption(.autoRead, value: false)
         }

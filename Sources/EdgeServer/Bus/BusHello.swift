@@ -11,6 +11,8 @@ public struct BusHello: Hashable, Sendable {
     public var versions: ProtocolRange
     /// A hash of which node has which shard; 0 where nothing is said of that.
     public var owners: UInt64
+    /// What the connection is for, as whoever dialed says.
+    public var purpose = BusPurpose.work
 
     /// - Precondition: name and cluster are not empty, and the boot is not 0.
     public init(
@@ -60,6 +62,7 @@ public struct BusHello: Hashable, Sendable {
         put(cluster.count)
         bytes += cluster.bytes
         put(owners)
+        put(purpose.rawValue)
         return bytes
     }
 
@@ -85,9 +88,19 @@ public struct BusHello: Hashable, Sendable {
         else { return nil }
         guard offset + 8 <= bytes.count else { return nil }
         owners = integer(offset)
+        offset += 8
+        if offset < bytes.count { purpose = BusPurpose(rawValue: bytes[offset]) ?? .work }
         self.name = name
         self.cluster = cluster
     }
+}
+
+/// What a connection between two nodes is for.
+public enum BusPurpose: UInt8, Sendable {
+    /// Requests, frames, entries and copies: not read while the reader's disk is behind.
+    case work = 0
+    /// Beacons: always read.
+    case beacons = 1
 }
 
 /// Why two nodes that share a key do not speak with each other.

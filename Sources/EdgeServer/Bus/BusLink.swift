@@ -11,6 +11,7 @@ public final class BusLink: @unchecked Sendable {
     public let eventLoop: any EventLoop
     public let host: String
     public let port: Int
+    let purpose: BusPurpose
     private let node: BusNode
     private let owner: any BusOwner
 
@@ -28,7 +29,7 @@ public final class BusLink: @unchecked Sendable {
     ///   - jitterSeed: any number that other links do not have.
     public init(
         on eventLoop: any EventLoop, to host: String, port: Int, node: BusNode,
-        owner: any BusOwner, jitterSeed: UInt64
+        owner: any BusOwner, jitterSeed: UInt64, purpose: BusPurpose = .work
     ) {
         self.eventLoop = eventLoop
         self.host = host
@@ -36,6 +37,7 @@ public final class BusLink: @unchecked Sendable {
         self.node = node
         self.owner = owner
         self.jitterSeed = jitterSeed
+        self.purpose = purpose
     }
 
     /// Connects, and goes on until `close`. On the event loop, as all the rest.

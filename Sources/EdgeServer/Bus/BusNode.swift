@@ -102,7 +102,7 @@ public protocol BusOwner: AnyObject, Sendable {
         _ message: BusMessage, _ attached: UnsafeRawBufferPointer, on connection: BusConnection)
     /// What had come was handed over: nothing more follows at once.
     func receivedAll(on connection: BusConnection)
-    /// Whether so much waits that connections should not be read from. Asked after each
-    /// `receivedAll`; who said yes calls `BusConnection.resume` later.
+    /// Whether so much waits that connections should not be read from, but those that carry beacons.
+    /// Asked after each `receivedAll`; who said yes calls `BusConnection.resume` later.
     var isOverloaded: Bool { get }
 }

@@ -81,6 +81,11 @@ struct IncomingCopy {
     private let first: BusCopy
     private(set) var bytes: [UInt8] = []
     private(set) var live: [UInt8] = []
+    /// More entries came than may wait: nothing is kept of what still comes.
+    private(set) var isGivenUp = false
+    private var taken: UInt64 = 0
+
+    var epoch: UInt32 { first.epoch }
 
     /// Entries that wait for a copy.
     static let liveBytes = 64 << 20
@@ -88,22 +93,30 @@ struct IncomingCopy {
     init(_ first: BusCopy) { self.first = first }
 
     /// Whether the first piece is what was announced, without bytes.
-    func isAnnounced(_ piece: BusCopy) -> Bool { piece == first && bytes.isEmpty }
+    func isAnnounced(_ piece: BusCopy) -> Bool { piece == first && taken == 0 }
 
-    var isWhole: Bool { UInt64(bytes.count) == first.totalBytes }
+    var isWhole: Bool { taken == first.totalBytes }
 
     /// - Returns: whether the piece was the next; one of another copy is not.
     mutating func take(_ piece: BusCopy, _ more: UnsafeRawBufferPointer) -> Bool {
         guard piece.epoch == first.epoch, piece.last == first.last,
-            piece.totalBytes == first.totalBytes, piece.offset == UInt64(bytes.count),
+            piece.totalBytes == first.totalBytes, piece.offset == taken,
             UInt64(more.count) <= first.totalBytes - piece.offset
         else { return false }
-        bytes.append(contentsOf: more)
+        taken += UInt64(more.count)
+        if !isGivenUp { bytes.append(contentsOf: more) }
         return true
     }
 
+    /// - Returns: false where that is too much, once.
     mutating func wait(_ entries: UnsafeRawBufferPointer) -> Bool {
-        guard live.count + entries.count <= Self.liveBytes else { return false }
+        if isGivenUp { return true }
+        guard live.count + entries.count <= Self.liveBytes else {
+            isGivenUp = true
+            bytes = []
+            live = []
+            return false
+        }
         live.append(contentsOf: entries)
         return true
     }

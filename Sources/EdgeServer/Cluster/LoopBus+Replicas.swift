@@ -5,7 +5,11 @@ import EdgeWire
 /// to, or that cannot be sent, is lost: with the next link, all begins with a greeting.
 extension LoopBus {
     /// The link to a process; nil: there is none now.
-    func connection(to other: ReplicaID) -> BusConnection? {
+    func connection(to other: ReplicaID) -> BusConnection? { Self.connection(to: other, of: links) }
+
+    private static func connection(
+        to other: ReplicaID, of links: [BusLink?]
+    ) -> BusConnection? {
         guard let place = Int(exactly: other.node), place < links.count,
             let connection = links[place]?.connection, connection.peer?.boot == other.boot
         else { return nil }
@@ -19,13 +23,13 @@ extension LoopBus {
     }
 
     func sendBeacon(_ number: UInt64, _ to: ReplicaID) {
-        guard let connection = connection(to: to) else { return }
+        guard let connection = Self.connection(to: to, of: beaconLinks) else { return }
         connection.append { BusCodec.encodeBeacon(number, into: &$0) }
         mark(connection)
     }
 
     func answerBeacon(_ number: UInt64, _ to: ReplicaID) {
-        guard let connection = connection(to: to) else { return }
+        guard let connection = Self.connection(to: to, of: beaconLinks) else { return }
         connection.append { BusCodec.encodeBeaconAnswer(number, into: &$0) }
         mark(connection)
     }

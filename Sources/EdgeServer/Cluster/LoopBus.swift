@@ -17,6 +17,9 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     let log: Logger
     /// By node's number; nil for this one.
     private(set) var links: [BusLink?] = []
+    /// The same for beacons, on the first loop of a node with replicas: what else waits between two
+    /// nodes, and a disk that is behind, must not make them look dead.
+    private(set) var beaconLinks: [BusLink?] = []
     /// All that are up, dialed and accepted.
     private var connections: [BusConnection] = []
     private var dirty: [BusConnection] = []
@@ -56,44 +59,47 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         self.plan = plan
         self.node = node
         self.log = log
-        for number in plan.nodes.indices { links.append(makeLink(to: number)) }
+        makeLinks()
     }
 
-    /// nil to this node itself.
-    private func makeLink(to number: Int) -> BusLink? {
-        guard number != plan.own else { return nil }
-        let seed = Hash64.mix(node.hello.boot, UInt64(loop.index) << 32 | UInt64(number))
-        return BusLink(
-            on: loop.eventLoop, to: plan.nodes[number].host, port: plan.nodes[number].bus,
-            node: node, owner: self, jitterSeed: seed)
+    /// Makes what is missing, and replaces what leads to another address now.
+    private func makeLinks() {
+        makeLinks(&links, .work)
+        if plan.replicas != nil, loop.index == 0 { makeLinks(&beaconLinks, .beacons) }
+    }
+
+    private func makeLinks(_ links: inout [BusLink?], _ purpose: BusPurpose) {
+        while links.count < plan.nodes.count { links.append(nil) }
+        for number in plan.nodes.indices where number != plan.own {
+            let peer = plan.nodes[number]
+            if let link = links[number] {
+                guard link.host != peer.host || link.port != peer.bus else { continue }
+                link.close()
+            }
+            let salt = UInt64(loop.index) << 32 | UInt64(purpose.rawValue) << 16 | UInt64(number)
+            links[number] = BusLink(
+                on: loop.eventLoop, to: peer.host, port: peer.bus, node: node, owner: self,
+                jitterSeed: Hash64.mix(node.hello.boot, salt), purpose: purpose)
+        }
     }
 
     // MARK: Links
 
     /// Dials all others, from now on. On the loop.
-    func start() { for link in links { link?.start() } }
+    func start() { for link in links + beaconLinks { link?.start() } }
 
     /// There are more nodes, or some have other addresses. On the loop.
     func follow(_ next: ClusterPlan) {
+        guard !isClosing else { return }
         plan = next
-        for number in next.nodes.indices {
-            let peer = next.nodes[number]
-            if number < links.count {
-                let link = links[number]
-                guard let link, link.host != peer.host || link.port != peer.bus else { continue }
-                link.close()
-                links[number] = makeLink(to: number)
-            } else {
-                links.append(makeLink(to: number))
-            }
-            if !isClosing { links[number]?.start() }
-        }
+        makeLinks()
+        start()
     }
 
     /// Ends all links for good. On the loop.
     func stop() {
         isClosing = true
-        for link in links { link?.close() }
+        for link in links + beaconLinks { link?.close() }
         for connection in connections { connection.close() }
     }
 
@@ -105,12 +111,14 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         guard connection.isDialed else {
             // It is there: a dialer that waits after failures need not.
             if let number = plan.number(of: connection.peer?.name) {
-                links[number]?.dialNow()
+                if number < links.count { links[number]?.dialNow() }
+                if number < beaconLinks.count { beaconLinks[number]?.dialNow() }
                 replicas?.linkUp(connection, number)
             }
             return
         }
         guard let number = number(of: connection) else { return connection.close() }
+        guard connection.purpose == .work else { return connection.peerNumber = number }
         loop.batch.linked.append(UInt16(number))
         replicas?.linkUp(connection, number)
         loop.scheduleTick()
@@ -118,6 +126,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     /// Whom a dialed link leads to; nil where somebody else has the address that the plan says.
     private func number(of connection: BusConnection) -> Int? {
+        let links = connection.purpose == .work ? links : beaconLinks
         guard let number = links.firstIndex(where: { $0?.connection === connection }) else {
             return nil
         }
@@ -135,7 +144,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     func linkDown(_ connection: BusConnection, _ end: BusEnd) {
         connections.removeAll { $0 === connection }
         replicas?.linkDown(connection)
-        guard connection.isDialed else { return }
+        guard connection.isDialed, connection.purpose == .work else { return }
         // They were sent, and nobody knows what came of them.
         for request in asked.takeAll(where: { $0.connection === connection }) {
             let reply = Reply(ticket: request.ticket, shape: .error, error: .unknown)
@@ -145,7 +154,9 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     func linkFailed(_ connection: BusConnection, _ end: BusEnd) {}
 
-    var isOverloaded: Bool { loop.isHeldBack }
+    /// Where one journal of the node is far behind, none of its links is read: entries for its core
+    /// come on all of them.
+    var isOverloaded: Bool { loop.peers.contains { $0.isHeldBack } }
 
     /// The loop has caught up: links are read again.
     func resume() { for connection in connections { connection.resume() } }

@@ -22,6 +22,8 @@ final class LoopReplicas: @unchecked Sendable {
     private var incoming: [ObjectIdentifier: [ShardID: IncomingCopy]] = [:]
     private var publishedNs: UInt64 = 0
     private var isRetrying = false
+    /// Counts what the disk is to tell: a shard's last word counts.
+    private var orders: UInt64 = 0
 
     /// The store's reconciler hears of commits so often at most.
     private static let publishNs: UInt64 = 20_000_000
@@ -30,6 +32,7 @@ final class LoopReplicas: @unchecked Sendable {
 
     private struct Secure {
         var record: SoleRecord
+        var order: UInt64
         var last: UInt64
         var incarnation: UInt32
         var position: UInt64
@@ -41,6 +44,7 @@ final class LoopReplicas: @unchecked Sendable {
         var header: SnapshotHeader
         var content: ByteBox
         var born: UInt32
+        var order: UInt64
     }
 
     init(_ loop: NodeLoop, _ bus: LoopBus, _ service: ReplicaService, lane: JournalLane) {
@@ -71,11 +75,13 @@ final class LoopReplicas: @unchecked Sendable {
             case .propose, .read, .depose, .noted: forAgent.append(output)
             case .secure(let shard, let epoch, let born, let last, let incarnation):
                 secures.removeAll { $0.record.shard == shard }
+                orders += 1
                 secures.append(
                     Secure(
                         record: SoleRecord(
                             shard: shard, epoch: epoch, boot: service.me.boot, born: born),
-                        last: last, incarnation: incarnation, position: loop.lastPosition))
+                        order: orders, last: last, incarnation: incarnation,
+                        position: loop.lastPosition))
                 loop.wantDisk()
             case .learned(let shard, let incarnation): base(shard, incarnation)
             case .discarded(let shard):
@@ -101,13 +107,14 @@ final class LoopReplicas: @unchecked Sendable {
         loop.core.writeSnapshot(shard, into: &content)
         let standing = loop.core.standing(of: shard)
         bases.removeAll { $0.shard == shard }
+        orders += 1
         bases.append(
             Base(
                 shard: shard, incarnation: incarnation,
                 header: SnapshotHeader(
                     shard: shard, epoch: standing.epoch, sequence: standing.sequence, lane: lane,
                     position: loop.lastPosition),
-                content: ByteBox(content), born: loop.core.born(shard)))
+                content: ByteBox(content), born: loop.core.born(shard), order: orders))
         loop.wantDisk()
     }
 
@@ -120,7 +127,8 @@ final class LoopReplicas: @unchecked Sendable {
         let ready = secures.filter { isReady($0, committed) }
         guard !ready.isEmpty else { return }
         secures.removeAll { isReady($0, committed) }
-        service.note(ready.map(\.record), on: loop.eventLoop) { [weak self] isNoted in
+        let records = ready.map { DiskRecord(record: $0.record, order: $0.order) }
+        service.note(records, on: loop.eventLoop) { [weak self] isNoted in
             self?.noted(ready, isNoted)
         }
     }
@@ -146,8 +154,10 @@ final class LoopReplicas: @unchecked Sendable {
     }
 
     private func save(_ base: Base, _ committed: UInt64) {
-        let record = SoleRecord(
-            shard: base.shard, epoch: 0, boot: service.me.boot, born: base.born)
+        let record = DiskRecord(
+            record: SoleRecord(
+                shard: base.shard, epoch: 0, boot: service.me.boot, born: base.born),
+            order: base.order)
         service.save(
             base.header, committed: committed, content: base.content, record, on: loop.eventLoop
         ) { [weak self] isSaved in
@@ -201,6 +211,8 @@ final class LoopReplicas: @unchecked Sendable {
     /// A link to another node is new, whoever dialed: what was under way before is lost.
     func linkUp(_ connection: BusConnection, _ number: Int) {
         connection.peerNumber = number
+        // Beacons say nothing of what is under way elsewhere.
+        guard connection.purpose == .work else { return }
         guard let boot = connection.peer?.boot else { return }
         let other = ReplicaID(node: UInt64(number), boot: boot)
         service.linked(other)
@@ -254,7 +266,7 @@ final class LoopReplicas: @unchecked Sendable {
             guard let frame = EntryFrames.next(live, offset) else { return connection.close() }
             let bytes = UnsafeRawBufferPointer(rebasing: live[offset..<offset + frame.length])
             if copies[frame.shard] != nil {
-                guard wait(for: frame.shard, bytes, connection) else { return connection.close() }
+                wait(for: frame.shard, bytes, connection, from)
             } else {
                 parts[Int(frame.shard) % cores].append(contentsOf: bytes)
             }
@@ -265,11 +277,16 @@ final class LoopReplicas: @unchecked Sendable {
         }
     }
 
-    /// - Returns: false where too much waits: the link begins anew.
+    /// Where too much waits, the copy is given up: it may come again.
     private func wait(
-        for shard: ShardID, _ bytes: UnsafeRawBufferPointer, _ connection: BusConnection
-    ) -> Bool {
-        incoming[ObjectIdentifier(connection)]?[shard]?.wait(bytes) ?? true
+        for shard: ShardID, _ bytes: UnsafeRawBufferPointer, _ connection: BusConnection,
+        _ from: ReplicaID
+    ) {
+        let link = ObjectIdentifier(connection)
+        guard let epoch = incoming[link]?[shard]?.epoch,
+            incoming[link]?[shard]?.wait(bytes) == false
+        else { return }
+        bus.send(.diverged(epoch: epoch), shard, from)
     }
 
     private func receive(
@@ -283,6 +300,7 @@ final class LoopReplicas: @unchecked Sendable {
         guard incoming[link]?[shard]?.take(piece, bytes) == true else { return }
         guard let copy = incoming[link]?[shard], copy.isWhole else { return }
         incoming[link]?[shard] = nil
+        if copy.isGivenUp { return }
         loop.tell(
             .copy(shard, epoch: piece.epoch, last: piece.last, copy.bytes, from: from), shard)
         if !copy.live.isEmpty { loop.tell(.live(copy.live, from: from), shard) }

@@ -44,6 +44,10 @@ final class ReplicaService: @unchecked Sendable {
     private var decided: PlacementTarget
 
     private static let tickMs: Int64 = 50
+    /// A disk that takes nothing for so long is given up: others go on with what is here. Reading
+    /// goes on with the first bytes that it takes, so that one that is merely slow is kept.
+    private static let stuckNs: UInt64 = 3_000_000_000
+    private var isStuck = false
 
     init(
         _ parts: ReplicaParts, loops: [NodeLoop], saved: SavedSnapshots, reconciler: Reconciler?,
@@ -106,6 +110,7 @@ final class ReplicaService: @unchecked Sendable {
 
     private func tick() {
         var outputs: [AgentOutput] = []
+        lookAtDisk()
         agent.tick(nowNs: nowNs, into: &outputs)
         execute(outputs)
         turns += 1
@@ -113,6 +118,21 @@ final class ReplicaService: @unchecked Sendable {
             tellStored()
             let now = nowNs
             view.hold(agent.plan.candidates.indices.map { agent.holders(ShardID($0), nowNs: now) })
+        }
+    }
+
+    /// Who cannot keep anything plays dead until it can.
+    private func lookAtDisk() {
+        let now = nowNs
+        let isStuckNow = loops.contains {
+            $0.diskStandsStillForNs(nowNs: now) >= Self.stuckNs
+        }
+        guard isStuckNow != isStuck else { return }
+        isStuck = isStuckNow
+        if isStuck {
+            log.error("the disk takes nothing: the other nodes go on without this one")
+        } else {
+            log.info("the disk takes entries again")
         }
     }
 
@@ -310,8 +330,9 @@ final class ReplicaService: @unchecked Sendable {
 
     private func execute(_ output: AgentOutput) {
         switch output {
-        case .beacon(let number, let to): loop.bus?.sendBeacon(number, to)
-        case .beaconAnswer(let number, let to): loop.bus?.answerBeacon(number, to)
+        case .beacon(let number, let to): if !isStuck { loop.bus?.sendBeacon(number, to) }
+        case .beaconAnswer(let number, let to):
+            if !isStuck { loop.bus?.answerBeacon(number, to) }
         case .send(let shard, let message, let to): loop.bus?.send(message, shard, to)
         case .adopt(let row):
             loop.tellAll(.configuration(row))
@@ -371,7 +392,8 @@ final class ReplicaService: @unchecked Sendable {
     /// First configurations: the disk tells of them before the arbiter does.
     private func insert(_ rows: [ShardConfiguration]) {
         let records = rows.map {
-            SoleRecord(shard: $0.shard, epoch: 1, boot: me.boot, born: 0)
+            DiskRecord(
+                record: SoleRecord(shard: $0.shard, epoch: 1, boot: me.boot, born: 0), order: 0)
         }
         note(records, on: loop.eventLoop) { [self] isNoted in
             guard isNoted else { return agent.inserted() }
@@ -464,24 +486,23 @@ final class ReplicaService: @unchecked Sendable {
 
     /// Makes records durable.
     func note(
-        _ records: [SoleRecord], on eventLoop: any EventLoop,
+        _ records: [DiskRecord], on eventLoop: any EventLoop,
         _ done: @escaping @Sendable (Bool) -> Void
     ) {
-        disk.run(on: eventLoop, { try $0.note(records) }, done)
+        disk.note(records, on: eventLoop, done)
     }
 
     /// Makes a snapshot of what was learned durable, and that it was.
     func save(
-        _ header: SnapshotHeader, committed: UInt64, content: ByteBox, _ record: SoleRecord,
+        _ header: SnapshotHeader, committed: UInt64, content: ByteBox, _ record: DiskRecord,
         on eventLoop: any EventLoop, _ done: @escaping @Sendable (Bool) -> Void
     ) {
         let directory = disk.directory
-        disk.run(
-            on: eventLoop,
-            { sole in
+        disk.note(
+            [record], on: eventLoop,
+            after: {
                 try directory.snapshots.save(
                     header, committed: committed, content: content.bytes)
-                try sole.note([record])
             }, done)
     }
 }

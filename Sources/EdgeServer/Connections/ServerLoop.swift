@@ -61,7 +61,12 @@ public class ServerLoop: @unchecked Sendable {
     private final var noticed: UInt64 = 0
     private let reported = Atomic<UInt64>(0)
     private let isCommitScheduled = Atomic<Bool>(false)
-    private(set) final var isHeldBack = false
+    /// Since when clients are not read from, for the journal's backlog, ns; 0: they are. Read by all
+    /// loops.
+    private final let heldBackNs = Atomic<UInt64>(0)
+    final var isHeldBack: Bool { heldBackNs.load(ordering: .relaxed) != 0 }
+    /// Since when somebody waits for the disk and it has taken nothing, ns; 0: nobody does.
+    private final let diskSilentNs = Atomic<UInt64>(0)
     /// The node stops: nothing is stepped any more.
     final private(set) var isHalted = false
 
@@ -217,7 +222,14 @@ public class ServerLoop: @unchecked Sendable {
     final func wantDisk() {
         guard let journal, submitted > max(committed, wanted) else { return }
         _ = journal.submit(&effects.journal, needsSync: true)
-        wanted = submitted
+        waitForDisk(upTo: submitted)
+    }
+
+    private final func waitForDisk(upTo position: UInt64) {
+        wanted = position
+        if isReplicated, position > committed, diskSilentNs.load(ordering: .relaxed) == 0 {
+            diskSilentNs.store(max(1, now.monotonicNs), ordering: .relaxed)
+        }
     }
 
     private final func submitEntries() {
@@ -233,7 +245,7 @@ public class ServerLoop: @unchecked Sendable {
         let position = journal.submit(&effects.journal, needsSync: isWaitedFor)
         precondition(position >= submitted && effects.journal.count == 0)
         submitted = position
-        if isWaitedFor { wanted = position }
+        if isWaitedFor { waitForDisk(upTo: position) }
         if effects.asksForDurability { noticed = position }
     }
 
@@ -391,15 +403,20 @@ public class ServerLoop: @unchecked Sendable {
     private final func takeCommit() {
         isCommitScheduled.store(false, ordering: .sequentiallyConsistent)
         committed = reported.load(ordering: .sequentiallyConsistent)
+        if isReplicated {
+            let waits = wanted > committed
+            diskSilentNs.store(
+                waits ? max(1, shared.settings.clock().monotonicNs) : 0, ordering: .relaxed)
+        }
         releaseHeld()
         postMail()
         bus?.flush()
         tellDisk()
         bus?.replicas?.diskHolds(committed)
         if let journal, isHeldBack, !journal.isOverBacklog {
-            isHeldBack = false
+            heldBackNs.store(0, ordering: .relaxed)
             for connection in table { connection?.endHold() }
-            bus?.resume()
+            for peer in peers where peer.bus != nil { peer.resumeLinks() }
         }
     }
 
@@ -446,9 +463,27 @@ public class ServerLoop: @unchecked Sendable {
         bus?.fail(streams)
     }
 
+    /// From any thread.
+    private final func resumeLinks() {
+        eventLoop.execute { [unowned self] in
+            if bus?.isOverloaded == false { bus?.resume() }
+        }
+    }
+
+    /// For how long the disk has taken nothing that somebody waits for, or so little that nothing is
+    /// read, ns. A full disk is another matter: it refuses, and goes on. From any thread.
+    final func diskStandsStillForNs(nowNs: UInt64) -> UInt64 {
+        var longest: UInt64 = 0
+        for since in [heldBackNs.load(ordering: .relaxed), diskSilentNs.load(ordering: .relaxed)]
+        where since != 0 && since < nowNs {
+            longest = max(longest, nowNs - since)
+        }
+        return journal?.isFull == true ? 0 : longest
+    }
+
     private final func holdBack() {
         guard !isHeldBack else { return }
-        isHeldBack = true
+        heldBackNs.store(max(1, now.monotonicNs), ordering: .relaxed)
         statistics.holds &+= 1
         for connection in table { connection?.hold() }
     }
