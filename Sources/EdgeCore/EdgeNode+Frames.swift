@@ -27,10 +27,13 @@ extension EdgeNode {
         }
     }
 
-    /// Pools that promise the disk wait for it with what is said of them, too.
+    /// Pools that promise the disk wait for it with what is said of them, too. What moves units, or
+    /// says that they have come, waits for it whatever was promised: a shard all of whose members
+    /// restart goes on without what was in memory only, and nobody must have heard of that.
     func stream(of source: ShardID?, _ frame: Frame) -> UInt8 {
         guard let source else { return CommitStream.all }
-        let flags = pools.find(pool(of: frame)).map { pools[$0].streamFlags } ?? 0
+        var flags = pools.find(pool(of: frame)).map { pools[$0].streamFlags } ?? 0
+        if frame.isCounted { flags = CommitStream.andDisk }
         return shards[placement.localIndex(of: source)].stream | flags
     }
 

@@ -29,6 +29,16 @@ public enum Frame: Sendable {
     /// Home → every core: what is left of a part of the pool, or that this is no longer so.
     case soldOut(PoolKey, SoldOut)
 
+    /// Whether whoever hears it counts on it for good: it is said once, or tells that what was said
+    /// once has come.
+    public var isCounted: Bool {
+        switch self {
+        case .open, .control, .lease, .returnTaken, .opened, .controlled, .leaseTaken, .returned:
+            true
+        case .recall, .inquire, .ask, .swept, .freed, .report, .announce, .soldOut: false
+        }
+    }
+
     /// Whether all cores of a node take it, whichever shard it was sent for.
     public var isForEveryCore: Bool {
         switch self {
