@@ -192,6 +192,15 @@ extension Treasury {
             left: left)
     }
 
+    /// Everybody is told of a part.
+    public mutating func tell(_ part: Int, nowNs: UInt64) { parts[part].toldNs = max(1, nowNs) }
+
+    /// Whether a part's certificate, or that it no longer stands, may be told once more.
+    public func mayTell(_ part: Int, nowNs: UInt64) -> Bool {
+        !isClosed && parts[part].soldOut.generation > 0
+            && (parts[part].toldNs == 0 || nowNs &- parts[part].toldNs >= Self.roundNs)
+    }
+
     /// A closing pool leases nothing more.
     mutating func stopServing() {
         for part in parts.indices {

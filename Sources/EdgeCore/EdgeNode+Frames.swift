@@ -59,6 +59,9 @@ extension EdgeNode {
             report(key, slice, inquiry, now: now, into: &effects)
         case .recall(let recall): sweep(recall, now: now, into: &effects)
         case .soldOut(let key, let soldOut): learn(key, soldOut, into: &effects)
+        case .askWinners(let asked): tellWinners(asked, into: &effects)
+        case .winners(let winners): learn(winners)
+        case .renew(let key, let part): repeatSoldOut(key, Int(part), into: &effects)
         case .announce(let definition, let control, let closed):
             let key = PoolKey.of(definition.kind.family, definition.name)
             guard EntryRules.problem(definition, control) == nil,
@@ -338,7 +341,8 @@ extension EdgeNode {
                 if !has(.inquiryKept) { inquiries.remove(at: index) }
                 answer(inquiry, now: now, into: &effects)
             }
-        case .open, .control, .lease, .returnTaken, .recall, .inquire, .announce, .soldOut:
+        case .open, .control, .lease, .returnTaken, .recall, .inquire, .announce, .soldOut,
+            .askWinners, .winners, .renew:
             preconditionFailure("not a frame for a home")
         }
     }

@@ -219,6 +219,7 @@ extension EdgeNode {
             counters.errors &+= 1
             effects.fail(request.ticket, .tryAgain, "the rain is being set up", waits: false)
         default:
+            if isRefusedAtDoor(request, into: &effects) { return }
             forward(request, nil, to: ShardID(plan.hash), into: &effects)
         }
     }

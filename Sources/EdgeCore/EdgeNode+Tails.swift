@@ -31,6 +31,9 @@ struct Tail: Sendable {
     /// The certificate that is wrong by what came free here, where its home was told.
     var deniedGeneration: UInt32?
     var deniedNs: UInt64 = 0
+    /// Until when others may refuse who has no order here, by the monotonic clock: nobody gets his
+    /// first one before.
+    var doorsUntilNs: UInt64 = 0
     /// Somebody waits, or something is denied.
     var isActive = false
 
@@ -179,7 +182,7 @@ extension EdgeNode {
         if !localFrames.isEmpty, !isServing { settle(now: current, into: &effects) }
     }
 
-    private mutating func activate(_ tail: Int) {
+    mutating func activate(_ tail: Int) {
         guard !tails[tail].isActive else { return }
         tails[tail].isActive = true
         activeTails.append(tail)
@@ -187,15 +190,20 @@ extension EdgeNode {
 
     private mutating func tail(_ name: SliceName, _ place: SlicePlace) -> Int {
         if let known = tailIndex[name] { return known }
+        let tail = Tail(
+            pool: place.pool, key: name.pool, slice: name.slice, local: place.local,
+            slot: place.slot, isStock: place.isStock)
+        if let free = freeTails.popLast() {
+            tails[free] = tail
+            tailIndex[name] = free
+            return free
+        }
         tailIndex[name] = tails.count
-        tails.append(
-            Tail(
-                pool: place.pool, key: name.pool, slice: name.slice, local: place.local,
-                slot: place.slot, isStock: place.isStock))
+        tails.append(tail)
         return tails.count - 1
     }
 
-    private mutating func stockTail(_ slot: Int, _ local: Int) -> Int? {
+    mutating func stockTail(_ slot: Int, _ local: Int) -> Int? {
         let key = books[local].poolKey(slot: slot)
         guard let pool = pools.find(key) else { return nil }
         return tail(
@@ -222,10 +230,12 @@ extension EdgeNode {
         guard let next = tails[tail].next else { return }
         let after = credited(tail)
         guard tails[tail].askedAfter != after else { return }
+        let held = held(tail)
+        // It is there: only others' doors are waited for.
+        guard held < next.units else { return }
         tails[tail].askedAfter = after
         tails[tail].askedNs = current.monotonicNs
         tailDueNs = min(tailDueNs, current.monotonicNs &+ Self.resendNs)
-        let held = held(tail)
         counters.asks &+= 1
         send(
             .ask(
@@ -286,6 +296,10 @@ extension EdgeNode {
     }
 
     private mutating func serve(_ tail: Int, into effects: inout EffectBuffer) {
+        guard current.monotonicNs >= tails[tail].doorsUntilNs else {
+            tailDueNs = min(tailDueNs, tails[tail].doorsUntilNs)
+            return
+        }
         while let next = tails[tail].next, held(tail) >= next.units {
             if tails[tail].isStock {
                 again([takeFirst(tail)], into: &effects)
@@ -353,7 +367,10 @@ extension EdgeNode {
     mutating func forgetTails(_ local: Int) {
         for tail in tails.indices where tails[tail].local == local {
             let name = SliceName(pool: tails[tail].key, slice: tails[tail].slice)
-            if tailIndex[name] == tail { tailIndex[name] = nil }
+            guard tailIndex[name] == tail else { continue }
+            tailIndex[name] = nil
+            activeTails.removeAll { $0 == tail }
+            freeTails.append(tail)
         }
     }
 
@@ -484,6 +501,7 @@ extension EdgeNode {
         guard nowNs >= tailDueNs else { return tellTailDeadline(into: &effects) }
         tailDueNs = .max
         for tail in activeTails {
+            if tails[tail].doorsUntilNs != 0 { passDoors(tail, into: &effects) }
             refuseLate(tail, into: &effects)
             if tails[tail].count > 0, nowNs >= tails[tail].askedNs &+ Self.resendNs {
                 tails[tail].askedAfter = nil
@@ -522,6 +540,17 @@ extension EdgeNode {
         // The wall clock may step; another look comes with what is not confirmed.
         effects.nextDeadlineMs = min(
             effects.nextDeadlineMs, current.wallMs + Int64(leftNs / 1_000_000) + 1)
+    }
+
+    /// Those who waited for others' doors are served once these are open, or closed.
+    private mutating func passDoors(_ tail: Int, into effects: inout EffectBuffer) {
+        let untilNs = tails[tail].doorsUntilNs
+        guard current.monotonicNs >= untilNs else {
+            if tails[tail].count > 0 { tailDueNs = min(tailDueNs, untilNs) }
+            return
+        }
+        tails[tail].doorsUntilNs = 0
+        serve(tail, into: &effects)
     }
 
     private mutating func refuseLate(_ tail: Int, into effects: inout EffectBuffer) {
