@@ -262,7 +262,9 @@ extension EdgeNode {
         guard doors.tidiedNs == 0 || nowNs &- doors.tidiedNs >= 1_000_000_000 else { return }
         doors.tidiedNs = max(1, nowNs)
         for index in doors.list.indices {
-            guard let door = doors.list[index], nowNs &- door.usedNs >= Self.idleNs else { continue }
+            guard let door = doors.list[index], nowNs &- door.usedNs >= Self.idleNs else {
+                continue
+            }
             doors.sizeBytes -= door.filter?.sizeBytes ?? 0
             doors.list[index] = nil
             doors.free.append(index)
