@@ -180,6 +180,10 @@ extension Treasury {
         if round.isQuiet, !round.hasMoved, round.after != 0 {
             return .soldOut(left: parts[part].unleased.count)
         }
+        // A slice that has a part to itself asks for nobody who waits: it asks again.
+        if parts[part].slices.count == 1, round.isConfirming {
+            slices[Int(parts[part].slices.lowerBound)].isAsking = false
+        }
         // One that confirmed nothing is not followed at once by another.
         parts[part].mayConfirm = !round.hasMoved && !round.isConfirming
         return .over

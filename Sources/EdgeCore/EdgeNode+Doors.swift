@@ -96,6 +96,9 @@ extension EdgeNode {
         return true
     }
 
+    /// Whether requests reach other cores than those of their slices.
+    var hasDoors: Bool { configuration.cores > 1 || configuration.nodes > 1 }
+
     private static func key(_ request: Request) -> UInt64 {
         key(request.user, request.pool)
     }

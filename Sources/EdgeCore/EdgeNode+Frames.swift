@@ -223,6 +223,7 @@ extension EdgeNode {
             .leaseTaken(transfer.pool, slice: transfer.slice, number: transfer.number),
             to: placement.home(of: transfer.pool), into: &effects)
         serve(SliceName(pool: transfer.pool, slice: transfer.slice), into: &effects)
+        deny(place.pool, transfer.slice, into: &effects)
     }
 
     /// What a `memory` slice was given must be durable before anyone hears that it grants it.

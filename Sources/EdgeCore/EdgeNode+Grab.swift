@@ -158,6 +158,7 @@ extension EdgeNode {
                     ticket: batch.requests[index].ticket, shape: .grab, outcome: outcome,
                     waitsForJournal: waits && !has(.refusalsUncommitted), stream: stream,
                     timeMs: timeMs))
+            if outcome == .soldOut { seekCertificate(rain: slot, into: &effects) }
         case .full:
             refuseFull(batch.requests[index].ticket, waits, stream: stream, into: &effects)
         case .needsRequest:

@@ -45,6 +45,7 @@ extension EdgeNode {
                 Reply(
                     ticket: request.ticket, shape: .reserve, outcome: outcome, timeMs: timeMs,
                     order: order))
+            if outcome == .soldOut { seekCertificate(stock: slot, local, into: &effects) }
         case .error(let code): fail(request, code, into: &effects)
         }
     }

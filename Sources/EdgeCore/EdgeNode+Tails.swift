@@ -31,6 +31,8 @@ struct Tail: Sendable {
     /// The certificate that is wrong by what came free here, where its home was told.
     var deniedGeneration: UInt32?
     var deniedNs: UInt64 = 0
+    /// When its home was asked for a certificate that nobody here waits for.
+    var soughtNs: UInt64 = 0
     /// Until when others may refuse who has no order here, by the monotonic clock: nobody gets his
     /// first one before.
     var doorsUntilNs: UInt64 = 0
@@ -404,13 +406,61 @@ extension EdgeNode {
     mutating func freed(_ local: Int, _ slot: Int, into effects: inout EffectBuffer) {
         let key = books[local].poolKey(slot: slot)
         let slice = books[local].sliceNumber(slot: slot)
-        guard let pool = pools.find(key), pools[pool].definition.slices > 1 else { return }
+        guard let pool = pools.find(key) else { return }
         serve(SliceName(pool: key, slice: slice), into: &effects)
         deny(pool, slice, into: &effects)
     }
 
+    /// What has a part to itself knows that nothing is left there. So that all others know it too,
+    /// its home is asked to say so: once in a while, and until it does.
+    @inline(never)
+    mutating func seekCertificate(rain slot: Int, into effects: inout EffectBuffer) {
+        guard slices[slot].books.held == 0, !slices[slot].isSealed else { return }
+        seekCertificate(
+            SliceName(pool: slices[slot].pool, slice: slices[slot].slice),
+            SlicePlace(
+                pool: slices[slot].poolIndex, local: slices[slot].localShard, slot: slot,
+                isStock: false),
+            after: slices[slot].creditedNumber, into: &effects)
+    }
+
+    mutating func seekCertificate(
+        stock slot: Int, _ local: Int, into effects: inout EffectBuffer
+    ) {
+        let key = books[local].poolKey(slot: slot)
+        guard books[local].holdings(slot: slot) == 0, !books[local].isSealed(slot: slot),
+            let pool = pools.find(key)
+        else { return }
+        seekCertificate(
+            SliceName(pool: key, slice: books[local].sliceNumber(slot: slot)),
+            SlicePlace(pool: pool, local: local, slot: slot, isStock: true),
+            after: books[local].creditNumber(slot: slot), into: &effects)
+    }
+
+    private mutating func seekCertificate(
+        _ name: SliceName, _ place: SlicePlace, after: UInt32, into effects: inout EffectBuffer
+    ) {
+        let part = pools[place.pool].part(of: name.slice)
+        guard hasDoors, !pools[place.pool].soldOut[part].stands,
+            pools[place.pool].parts[part].count == 1
+        else { return }
+        let tail = tail(name, place)
+        let nowNs = current.monotonicNs
+        guard tails[tail].soughtNs == 0 || nowNs &- tails[tail].soughtNs >= Treasury.roundNs else {
+            return
+        }
+        tails[tail].soughtNs = max(1, nowNs)
+        counters.asks &+= 1
+        send(
+            .ask(
+                UnitsAsked(
+                    pool: name.pool, slice: name.slice, after: after, wanted: 1, least: 1)),
+            to: placement.home(of: name.pool), into: &effects)
+        if !localFrames.isEmpty, !isServing { settle(now: current, into: &effects) }
+    }
+
     /// Tells the home that a certificate is wrong where a slice holds units all the same.
-    private mutating func deny(
+    mutating func deny(
         _ pool: Int, _ slice: UInt32, into effects: inout EffectBuffer
     ) {
         let soldOut = pools[pool].soldOut[pools[pool].part(of: slice)]
@@ -451,8 +501,12 @@ extension EdgeNode {
             let slot = Int(pools[pool].slots[Int(slice)])
             guard slot >= 0, isLocal(shard), isLeased(shard, now) else { continue }
             let local = placement.localIndex(of: shard)
+            // What has a part to itself would only get it back.
+            let isAlone = part.count == 1
             let transfer =
-                isStock ? books[local].returning(slot: slot) : slices[slot].partialReturn
+                isAlone
+                ? nil
+                : isStock ? books[local].returning(slot: slot) : slices[slot].partialReturn
             let isForgotten = has(.recallForgetsSlice) && slice == part.upperBound - 1
             if let transfer, !isForgotten {
                 let entry = Entry.sliceReturned(transfer)

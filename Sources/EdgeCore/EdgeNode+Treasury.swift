@@ -63,7 +63,8 @@ extension EdgeNode {
         _ treasury: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         for part in treasuries[treasury].parts.indices {
-            if treasuries[treasury].parts[part].unleased.count > 0 {
+            let isAlone = treasuries[treasury].parts[part].slices.count == 1
+            if treasuries[treasury].parts[part].unleased.count > 0 || isAlone {
                 withdraw(treasury, part, now: now, into: &effects)
             }
             serveAsks(treasury, part, now: now, into: &effects)

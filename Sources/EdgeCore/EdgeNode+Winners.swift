@@ -324,11 +324,10 @@ extension EdgeNode {
     /// A shard is served here from now on: what its earlier primary told of slices may still be
     /// believed.
     mutating func awaitEarlierDoors(_ local: Int) {
-        guard !has(.filterOfOldOwner) else { return }
+        guard hasDoors, !has(.filterOfOldOwner) else { return }
         let nowNs = current.monotonicNs
         let startNs = told.startedNs == 0 ? nowNs : told.startedNs
-        for slot in 0..<books[local].sliceCount
-        where books[local].definition(slot: slot).slices > 1 {
+        for slot in 0..<books[local].sliceCount {
             var sinceNs = startNs
             if books[local].holdings(slot: slot) == 0 { sinceNs = nowNs }
             if let wokenNs = told.woken[Self.place(local, slot)] { sinceNs = max(sinceNs, wokenNs) }

@@ -70,6 +70,44 @@ struct DoorNodeTests {
         }
     }
 
+    @Test(
+        "a pool of one slice is refused at the other core's door, too",
+        arguments: ["a", "b", "c", "d"] as [Text64])
+    func oneSlice(name: Text64) {
+        let node = TestNode(cores: Self.cores, shards: 16)
+        node.send(.rain(name, fen: 100_000, count: 20))
+        node.send(.stock(name, units: 20))
+        var orders: [UserID: Answer] = [:]
+        for user in 1...60 as ClosedRange<UserID> {
+            node.entryCore = Int(user % 2)
+            let grab = node.send(.grab(name, user))
+            #expect(grab.result == (user <= 20 ? .granted : .soldOut))
+            let order = node.send(.reserve(name, user))
+            #expect(order.result == (user <= 20 ? .reserved : .soldOut))
+            if user <= 20 { orders[user] = order }
+        }
+        #expect(Self.refusals(node) > 20)
+        for user in 1...20 as ClosedRange<UserID> {
+            node.entryCore = Int(user / 2 % 2)
+            #expect(node.send(.grab(name, user)).result == .repeat)
+            #expect(node.send(.reserve(name, user)).order == orders[user]?.order)
+        }
+        // What is put in, or comes back, is there for whoever comes next, at either door.
+        for core in 0..<Self.cores {
+            node.entryCore = core
+            #expect(node.send(.refill(name, 1, core == 0 ? "f" : "g")).isOK)
+            node.advance(toMs: node.nowMs + 500)
+            let user = UserID(100 + core)
+            #expect(node.send(.reserve(name, user)).result == .reserved)
+            #expect(node.send(.reserve(name, 200)).result == .soldOut)
+            let order = orders[UserID(1 + core)]?.order ?? OrderID(rawValue: 0)
+            #expect(node.send(.cancel(order)).result == .cancelled)
+            node.advance(toMs: node.nowMs + 500)
+            #expect(node.send(.reserve(name, user + 10)).result == .reserved)
+            #expect(node.send(.reserve(name, 200)).result == .soldOut)
+        }
+    }
+
     @Test("a refusal at the door reads as one of the slice, and waits for nothing")
     func sameAnswer() {
         let (node, _) = Self.soldOutRain()
@@ -126,6 +164,82 @@ struct DoorNodeTests {
             for user in winners.keys.sorted().prefix(50) {
                 #expect(node.send(.grab("a", user, "r")).result == .repeat)
             }
+        }
+    }
+
+    /// A SKU that is sold out, its orders, and a user of each core's slices who was refused at the
+    /// other core's door.
+    private static func soldOutStock() -> (TestNode, orders: [Answer], next: UserID) {
+        let node = TestNode(cores: cores, shards: 16)
+        node.send(.stock("s", units: 40, limit: 3, slices: 4))
+        var orders: [Answer] = []
+        var user: UserID = 1
+        while orders.count < 40 {
+            let answer = node.send(.reserve("s", user, 1, "r"))
+            if answer.result == .reserved { orders.append(answer) }
+            user += 1
+        }
+        var next: UserID = 1_000_000
+        for core in 0..<cores {
+            node.entryCore = core
+            for _ in 0..<40 {
+                #expect(node.send(.reserve("s", next, 1, "r")).result == .soldOut)
+                next += 1
+            }
+        }
+        return (node, orders, next)
+    }
+
+    @Test(
+        "a door that does not hear of what came back refuses nobody who has got it since",
+        arguments: 0..<12)
+    func deafDoor(number: Int) {
+        let (node, orders, first) = Self.soldOutStock()
+        let deaf = number % 2
+        // Of the certificates' end nothing comes through, and nothing is repeated.
+        node.loses = { frame, core in
+            if case .soldOut = frame { return core == deaf }
+            return false
+        }
+        let refusals = Self.refusals(node)
+        node.entryCore = deaf
+        #expect(node.send(.reserve("s", first, 1, "r")).result == .soldOut)
+        #expect(node.send(.cancel(orders[number].order)).result == .cancelled)
+        var next = first + 1
+        var bought: Answer?
+        let beganMs = node.nowMs
+        while bought == nil {
+            node.entryCore = 1 - deaf
+            let answer = node.send(.reserve("s", next, 1, "r"))
+            if answer.result == .reserved { bought = answer } else { next += 1 }
+        }
+        // A filter is good for 400 ms, and what waits for it is sold soon after.
+        #expect(node.nowMs - beganMs < 600)
+        node.entryCore = deaf
+        let again = node.send(.reserve("s", next, 1, "r"))
+        #expect(again.result == .repeat && again.order == bought?.order)
+        #expect(Self.refusals(node) >= refusals)
+    }
+
+    @Test("a filter that is lost, or told twice, or too late, changes no answer", arguments: 1...5)
+    func lossyLinks(seed: UInt64) {
+        let (node, winners) = Self.soldOutRain()
+        var count: UInt64 = 0
+        node.loses = { frame, _ in
+            count += 1
+            switch frame {
+            case .askWinners, .winners, .renew, .soldOut:
+                return Hash64.reduce(Hash64.mix(seed, count), below: 3) != 0
+            default: return false
+            }
+        }
+        for (user, answer) in winners.sorted(by: { $0.key < $1.key }) {
+            node.entryCore = Int(user % 2)
+            let again = node.send(.grab("a", user, "r"))
+            #expect(again.result == .repeat && again.packet == answer.packet, "seed \(seed)")
+            let other = node.send(.grab("a", user + (1 << 20), "r"))
+            #expect(other.result == .soldOut || other.failure == .tryAgain, "seed \(seed)")
+            node.advance(toMs: node.nowMs + 30)
         }
     }
 

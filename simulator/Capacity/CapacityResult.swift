@@ -1,3 +1,4 @@
+import EdgeCore
 import EdgeMemory
 public import EdgeTypes
 public import Histogram
