@@ -180,6 +180,10 @@ extension Treasury {
         if round.isQuiet, !round.hasMoved, round.after != 0 {
             return .soldOut(left: parts[part].unleased.count)
         }
+        // A slice that has a part to itself asks for nobody who waits: it asks again.
+        if parts[part].slices.count == 1, round.isConfirming {
+            slices[Int(parts[part].slices.lowerBound)].isAsking = false
+        }
         // One that confirmed nothing is not followed at once by another.
         parts[part].mayConfirm = !round.hasMoved && !round.isConfirming
         return .over
@@ -190,6 +194,15 @@ extension Treasury {
         SoldOut(
             part: UInt16(part), epoch: epoch, generation: parts[part].soldOut.generation + 1,
             left: left)
+    }
+
+    /// Everybody is told of a part.
+    public mutating func tell(_ part: Int, nowNs: UInt64) { parts[part].toldNs = max(1, nowNs) }
+
+    /// Whether a part's certificate, or that it no longer stands, may be told once more.
+    public func mayTell(_ part: Int, nowNs: UInt64) -> Bool {
+        !isClosed && parts[part].soldOut.generation > 0
+            && (parts[part].toldNs == 0 || nowNs &- parts[part].toldNs >= Self.roundNs)
     }
 
     /// A closing pool leases nothing more.

@@ -68,6 +68,8 @@ public struct Treasury: Sendable {
         var lastRound: UInt64 = 0
         /// When the last round began; 0: none did.
         var beganNs: UInt64 = 0
+        /// When everybody was told last what is left; 0: not by this process.
+        public internal(set) var toldNs: UInt64 = 0
         /// The last round brought nothing and met nothing on its way: another may tell that
         /// nothing is left.
         var mayConfirm = false

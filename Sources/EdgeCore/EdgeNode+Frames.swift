@@ -62,6 +62,9 @@ extension EdgeNode {
             report(key, slice, inquiry, now: now, into: &effects)
         case .recall(let recall): sweep(recall, now: now, into: &effects)
         case .soldOut(let key, let soldOut): learn(key, soldOut, into: &effects)
+        case .askWinners(let asked): tellWinners(asked, into: &effects)
+        case .winners(let winners): learn(winners)
+        case .renew(let key, let part): repeatSoldOut(key, Int(part), into: &effects)
         case .announce(let definition, let control, let closed):
             let key = PoolKey.of(definition.kind.family, definition.name)
             guard EntryRules.problem(definition, control) == nil,
@@ -223,6 +226,7 @@ extension EdgeNode {
             .leaseTaken(transfer.pool, slice: transfer.slice, number: transfer.number),
             to: placement.home(of: transfer.pool), into: &effects)
         serve(SliceName(pool: transfer.pool, slice: transfer.slice), into: &effects)
+        deny(place.pool, transfer.slice, into: &effects)
     }
 
     /// What a `memory` slice was given must be durable before anyone hears that it grants it.
@@ -341,7 +345,8 @@ extension EdgeNode {
                 if !has(.inquiryKept) { inquiries.remove(at: index) }
                 answer(inquiry, now: now, into: &effects)
             }
-        case .open, .control, .lease, .returnTaken, .recall, .inquire, .announce, .soldOut:
+        case .open, .control, .lease, .returnTaken, .recall, .inquire, .announce, .soldOut,
+            .askWinners, .winners, .renew:
             preconditionFailure("not a frame for a home")
         }
     }

@@ -158,6 +158,7 @@ extension EdgeNode {
                     ticket: batch.requests[index].ticket, shape: .grab, outcome: outcome,
                     waitsForJournal: waits && !has(.refusalsUncommitted), stream: stream,
                     timeMs: timeMs))
+            if outcome == .soldOut { seekCertificate(rain: slot, into: &effects) }
         case .full:
             refuseFull(batch.requests[index].ticket, waits, stream: stream, into: &effects)
         case .needsRequest:
@@ -219,6 +220,7 @@ extension EdgeNode {
             counters.errors &+= 1
             effects.fail(request.ticket, .tryAgain, "the rain is being set up", waits: false)
         default:
+            if isRefusedAtDoor(request, into: &effects) { return }
             forward(request, nil, to: ShardID(plan.hash), into: &effects)
         }
     }

@@ -19,8 +19,12 @@ extension EdgeNode {
             decision = mutated(decision, request, local, slot, nowMs: nowMs)
         }
         switch decision {
+        case .reserve where awaitsDoors(local, slot):
+            queue(
+                request, nil, units: request.quantity, stock: slot, local, into: &effects)
         case .reserve(var entry):
             if isFull { return refuseFull(request.ticket, true, into: &effects) }
+            told.forget(local, slot)
             if has(.holdHalved) { entry.expiresMs -= (entry.expiresMs - nowMs) / 2 }
             let toldMs = entry.expiresMs
             if has(.holdCutShort) { entry.expiresMs -= (toldMs - nowMs) / 2 }
@@ -41,6 +45,7 @@ extension EdgeNode {
                 Reply(
                     ticket: request.ticket, shape: .reserve, outcome: outcome, timeMs: timeMs,
                     order: order))
+            if outcome == .soldOut { seekCertificate(stock: slot, local, into: &effects) }
         case .error(let code): fail(request, code, into: &effects)
         }
     }
@@ -65,6 +70,7 @@ extension EdgeNode {
         }
         let shard = placement.shard(of: request.pool, slice: slice)
         guard isLocal(shard) else {
+            if isRefusedAtDoor(request, into: &effects) { return nil }
             forward(request, nil, to: shard, into: &effects)
             return nil
         }

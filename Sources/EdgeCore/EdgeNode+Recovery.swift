@@ -58,7 +58,7 @@ extension EdgeNode {
         case .claim: preconditionFailure("handled above")
         case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused:
-            guard books[local].apply(entry, header) else {
+            guard apply(entry, header, ofBook: local) else {
                 throw ReplayError(header: header, reason: "an order entry does not follow")
             }
         case .poolCreated(let definition, _):
@@ -171,6 +171,28 @@ extension EdgeNode {
         }
     }
 
+    /// Applies another primary's entry to a stock book, and notes a slice that was empty before.
+    private mutating func apply(
+        _ entry: Entry, _ header: EntryHeader, ofBook local: Int
+    ) -> Bool {
+        let slot = slot(givenUnitsBy: entry, local)
+        let wasEmpty = slot.map { books[local].holdings(slot: $0) == 0 } ?? false
+        guard books[local].apply(entry, header) else { return false }
+        if let slot, wasEmpty, books[local].holdings(slot: slot) > 0 { noteWoken(local, slot) }
+        return true
+    }
+
+    /// The slice that an entry may bring units.
+    private func slot(givenUnitsBy entry: Entry, _ local: Int) -> Int? {
+        switch entry {
+        case .orderCancelled(let order), .orderExpired(let order): books[local].slot(of: order)
+        case .orderRefunded(let refund): books[local].slot(of: refund.order)
+        case .sliceCredited(let transfer):
+            books[local].slot(of: transfer.pool, slice: transfer.slice)
+        default: nil
+        }
+    }
+
     private mutating func replaySlice(
         _ entry: Entry, _ key: PoolKey, _ slice: UInt32, _ local: Int, _ header: EntryHeader
     ) throws(ReplayError) {
@@ -178,7 +200,7 @@ extension EdgeNode {
             placement.shard(of: key, slice: slice) == header.shard
         else { throw ReplayError(header: header, reason: "an unknown slice") }
         if pools[pool].definition.kind == .stock {
-            guard books[local].apply(entry, header) else {
+            guard apply(entry, header, ofBook: local) else {
                 throw ReplayError(header: header, reason: "a slice's entry does not follow")
             }
             return
@@ -257,6 +279,8 @@ extension EdgeNode {
         // With replicas nothing is served before the arbiter was read: see `serve`.
         guard configuration.replica == nil else { return }
         current = now
+        told.startedNs = max(1, now.monotonicNs)
+        for local in 0..<shards.count { awaitEarlierDoors(local) }
         if !cleanStop && !has(.quarantineSkipped) {
             for slot in 0..<slices.count where pools[slices[slot].poolIndex].isMemory {
                 quarantineRain(slot, now: now, into: &effects)

@@ -77,6 +77,7 @@ extension EdgeNode {
         renewLease(local)
         if !wasServing {
             reveal(local)
+            awaitEarlierDoors(local)
             // Who handed it over is still a member; who died is not, and may have acknowledged
             // what nobody else has: what does not wait for replicas.
             let isHandedOver = known.leaders[local].map { told.has($0) } ?? true
@@ -162,6 +163,7 @@ extension EdgeNode {
     private mutating func rest(_ local: Int, into effects: inout EffectBuffer) {
         let shard = shards[local].id
         shards[local].isServing = false
+        told.forget(local)
         shards[local].leaseUntilNs = 0
         hide(local)
         owners[Int(shard)] = Self.nobody

@@ -16,8 +16,11 @@ extension EdgeNode {
             return .of(definition.kind.family, definition.name)
         case .control(let key, _, _), .returnTaken(let key, _, _), .inquire(let key, _, _),
             .opened(let key, _), .controlled(let key, _, _), .leaseTaken(let key, _, _),
-            .freed(let key, _, _), .report(let key, _, _, _), .soldOut(let key, _):
+            .freed(let key, _, _), .report(let key, _, _, _), .soldOut(let key, _),
+            .renew(let key, _):
             return key
+        case .askWinners(let asked): return asked.pool
+        case .winners(let winners): return winners.pool
         case .ask(let asked): return asked.pool
         case .recall(let recall): return recall.pool
         case .swept(let sweep): return sweep.pool
@@ -34,7 +37,9 @@ extension EdgeNode {
             .soldOut(let key, _):
             return placement.home(of: key)
         case .recall(let recall): return placement.home(of: recall.pool)
-        case .swept: return nil
+        case .swept, .askWinners, .renew: return nil
+        case .winners(let winners):
+            return placement.shard(of: winners.pool, slice: winners.slice)
         case .ask(let asked): return placement.shard(of: asked.pool, slice: asked.slice)
         case .lease(let transfer): return placement.home(of: transfer.pool)
         case .opened(let key, let slice), .controlled(let key, let slice, _),
@@ -109,7 +114,10 @@ extension EdgeNode {
         case .ask(let asked): return placement.home(of: asked.pool)
         case .swept(let sweep): return placement.home(of: sweep.pool)
         case .returned(let transfer): return placement.home(of: transfer.pool)
-        case .announce, .recall, .soldOut: return nil
+        case .renew(let key, _): return placement.home(of: key)
+        case .askWinners(let asked):
+            return placement.shard(of: asked.pool, slice: asked.slice)
+        case .announce, .recall, .soldOut, .winners: return nil
         }
     }
 }

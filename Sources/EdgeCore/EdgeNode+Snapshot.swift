@@ -196,6 +196,8 @@ extension EdgeNode {
             let pool = pools.add(
                 definition, key: key, control: books[local].control(slot: slot))
             place(slot, pool, books[local].sliceNumber(slot: slot), local)
+            // When it was empty last is not in a snapshot.
+            noteWoken(local, slot)
         }
     }
 

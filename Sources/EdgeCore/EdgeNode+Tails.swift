@@ -31,6 +31,11 @@ struct Tail: Sendable {
     /// The certificate that is wrong by what came free here, where its home was told.
     var deniedGeneration: UInt32?
     var deniedNs: UInt64 = 0
+    /// When its home was asked for a certificate that nobody here waits for.
+    var soughtNs: UInt64 = 0
+    /// Until when others may refuse who has no order here, by the monotonic clock: nobody gets his
+    /// first one before.
+    var doorsUntilNs: UInt64 = 0
     /// Somebody waits, or something is denied.
     var isActive = false
 
@@ -179,7 +184,7 @@ extension EdgeNode {
         if !localFrames.isEmpty, !isServing { settle(now: current, into: &effects) }
     }
 
-    private mutating func activate(_ tail: Int) {
+    mutating func activate(_ tail: Int) {
         guard !tails[tail].isActive else { return }
         tails[tail].isActive = true
         activeTails.append(tail)
@@ -187,15 +192,20 @@ extension EdgeNode {
 
     private mutating func tail(_ name: SliceName, _ place: SlicePlace) -> Int {
         if let known = tailIndex[name] { return known }
+        let tail = Tail(
+            pool: place.pool, key: name.pool, slice: name.slice, local: place.local,
+            slot: place.slot, isStock: place.isStock)
+        if let free = freeTails.popLast() {
+            tails[free] = tail
+            tailIndex[name] = free
+            return free
+        }
         tailIndex[name] = tails.count
-        tails.append(
-            Tail(
-                pool: place.pool, key: name.pool, slice: name.slice, local: place.local,
-                slot: place.slot, isStock: place.isStock))
+        tails.append(tail)
         return tails.count - 1
     }
 
-    private mutating func stockTail(_ slot: Int, _ local: Int) -> Int? {
+    mutating func stockTail(_ slot: Int, _ local: Int) -> Int? {
         let key = books[local].poolKey(slot: slot)
         guard let pool = pools.find(key) else { return nil }
         return tail(
@@ -222,10 +232,12 @@ extension EdgeNode {
         guard let next = tails[tail].next else { return }
         let after = credited(tail)
         guard tails[tail].askedAfter != after else { return }
+        let held = held(tail)
+        // It is there: only others' doors are waited for.
+        guard held < next.units else { return }
         tails[tail].askedAfter = after
         tails[tail].askedNs = current.monotonicNs
         tailDueNs = min(tailDueNs, current.monotonicNs &+ Self.resendNs)
-        let held = held(tail)
         counters.asks &+= 1
         send(
             .ask(
@@ -286,6 +298,10 @@ extension EdgeNode {
     }
 
     private mutating func serve(_ tail: Int, into effects: inout EffectBuffer) {
+        guard current.monotonicNs >= tails[tail].doorsUntilNs else {
+            tailDueNs = min(tailDueNs, tails[tail].doorsUntilNs)
+            return
+        }
         while let next = tails[tail].next, held(tail) >= next.units {
             if tails[tail].isStock {
                 again([takeFirst(tail)], into: &effects)
@@ -353,7 +369,10 @@ extension EdgeNode {
     mutating func forgetTails(_ local: Int) {
         for tail in tails.indices where tails[tail].local == local {
             let name = SliceName(pool: tails[tail].key, slice: tails[tail].slice)
-            if tailIndex[name] == tail { tailIndex[name] = nil }
+            guard tailIndex[name] == tail else { continue }
+            tailIndex[name] = nil
+            activeTails.removeAll { $0 == tail }
+            freeTails.append(tail)
         }
     }
 
@@ -387,13 +406,61 @@ extension EdgeNode {
     mutating func freed(_ local: Int, _ slot: Int, into effects: inout EffectBuffer) {
         let key = books[local].poolKey(slot: slot)
         let slice = books[local].sliceNumber(slot: slot)
-        guard let pool = pools.find(key), pools[pool].definition.slices > 1 else { return }
+        guard let pool = pools.find(key) else { return }
         serve(SliceName(pool: key, slice: slice), into: &effects)
         deny(pool, slice, into: &effects)
     }
 
+    /// What has a part to itself knows that nothing is left there. So that all others know it too,
+    /// its home is asked to say so: once in a while, and until it does.
+    @inline(never)
+    mutating func seekCertificate(rain slot: Int, into effects: inout EffectBuffer) {
+        guard slices[slot].books.held == 0, !slices[slot].isSealed else { return }
+        seekCertificate(
+            SliceName(pool: slices[slot].pool, slice: slices[slot].slice),
+            SlicePlace(
+                pool: slices[slot].poolIndex, local: slices[slot].localShard, slot: slot,
+                isStock: false),
+            after: slices[slot].creditedNumber, into: &effects)
+    }
+
+    mutating func seekCertificate(
+        stock slot: Int, _ local: Int, into effects: inout EffectBuffer
+    ) {
+        let key = books[local].poolKey(slot: slot)
+        guard books[local].holdings(slot: slot) == 0, !books[local].isSealed(slot: slot),
+            let pool = pools.find(key)
+        else { return }
+        seekCertificate(
+            SliceName(pool: key, slice: books[local].sliceNumber(slot: slot)),
+            SlicePlace(pool: pool, local: local, slot: slot, isStock: true),
+            after: books[local].creditNumber(slot: slot), into: &effects)
+    }
+
+    private mutating func seekCertificate(
+        _ name: SliceName, _ place: SlicePlace, after: UInt32, into effects: inout EffectBuffer
+    ) {
+        let part = pools[place.pool].part(of: name.slice)
+        guard hasDoors, !pools[place.pool].soldOut[part].stands,
+            pools[place.pool].parts[part].count == 1
+        else { return }
+        let tail = tail(name, place)
+        let nowNs = current.monotonicNs
+        guard tails[tail].soughtNs == 0 || nowNs &- tails[tail].soughtNs >= Treasury.roundNs else {
+            return
+        }
+        tails[tail].soughtNs = max(1, nowNs)
+        counters.asks &+= 1
+        send(
+            .ask(
+                UnitsAsked(
+                    pool: name.pool, slice: name.slice, after: after, wanted: 1, least: 1)),
+            to: placement.home(of: name.pool), into: &effects)
+        if !localFrames.isEmpty, !isServing { settle(now: current, into: &effects) }
+    }
+
     /// Tells the home that a certificate is wrong where a slice holds units all the same.
-    private mutating func deny(
+    mutating func deny(
         _ pool: Int, _ slice: UInt32, into effects: inout EffectBuffer
     ) {
         let soldOut = pools[pool].soldOut[pools[pool].part(of: slice)]
@@ -434,8 +501,12 @@ extension EdgeNode {
             let slot = Int(pools[pool].slots[Int(slice)])
             guard slot >= 0, isLocal(shard), isLeased(shard, now) else { continue }
             let local = placement.localIndex(of: shard)
+            // What has a part to itself would only get it back.
+            let isAlone = part.count == 1
             let transfer =
-                isStock ? books[local].returning(slot: slot) : slices[slot].partialReturn
+                isAlone
+                ? nil
+                : isStock ? books[local].returning(slot: slot) : slices[slot].partialReturn
             let isForgotten = has(.recallForgetsSlice) && slice == part.upperBound - 1
             if let transfer, !isForgotten {
                 let entry = Entry.sliceReturned(transfer)
@@ -484,6 +555,7 @@ extension EdgeNode {
         guard nowNs >= tailDueNs else { return tellTailDeadline(into: &effects) }
         tailDueNs = .max
         for tail in activeTails {
+            if tails[tail].doorsUntilNs != 0 { passDoors(tail, into: &effects) }
             refuseLate(tail, into: &effects)
             if tails[tail].count > 0, nowNs >= tails[tail].askedNs &+ Self.resendNs {
                 tails[tail].askedAfter = nil
@@ -522,6 +594,17 @@ extension EdgeNode {
         // The wall clock may step; another look comes with what is not confirmed.
         effects.nextDeadlineMs = min(
             effects.nextDeadlineMs, current.wallMs + Int64(leftNs / 1_000_000) + 1)
+    }
+
+    /// Those who waited for others' doors are served once these are open, or closed.
+    private mutating func passDoors(_ tail: Int, into effects: inout EffectBuffer) {
+        let untilNs = tails[tail].doorsUntilNs
+        guard current.monotonicNs >= untilNs else {
+            if tails[tail].count > 0 { tailDueNs = min(tailDueNs, untilNs) }
+            return
+        }
+        tails[tail].doorsUntilNs = 0
+        serve(tail, into: &effects)
     }
 
     private mutating func refuseLate(_ tail: Int, into effects: inout EffectBuffer) {

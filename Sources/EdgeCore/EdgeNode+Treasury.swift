@@ -63,7 +63,8 @@ extension EdgeNode {
         _ treasury: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         for part in treasuries[treasury].parts.indices {
-            if treasuries[treasury].parts[part].unleased.count > 0 {
+            let isAlone = treasuries[treasury].parts[part].slices.count == 1
+            if treasuries[treasury].parts[part].unleased.count > 0 || isAlone {
                 withdraw(treasury, part, now: now, into: &effects)
             }
             serveAsks(treasury, part, now: now, into: &effects)
@@ -180,6 +181,7 @@ extension EdgeNode {
         let soldOut = treasuries[treasury].nextSoldOut(part, epoch: epoch, left: left)
         _ = journal(.poolSoldOut(pool, soldOut), home, now: now, into: &effects)
         treasuries[treasury].apply(soldOut)
+        treasuries[treasury].tell(part, nowNs: now.monotonicNs)
         tellEveryone(.soldOut(pool, soldOut), from: home, into: &effects)
         learn(pool, soldOut, into: &effects)
     }
@@ -203,6 +205,23 @@ extension EdgeNode {
             !treasuries[treasury].isClosed
         else { return }
         withdraw(treasury, part, now: now, into: &effects)
+    }
+
+    /// Somebody is about to stop believing what is left of a part: everybody is told again.
+    mutating func repeatSoldOut(
+        _ key: PoolKey, _ part: Int, into effects: inout EffectBuffer
+    ) {
+        let home = placement.home(of: key)
+        // What a home that may be another's by now holds is no news.
+        guard let pool = pools.find(key), part < pools[pool].parts.count, isLocal(home),
+            pools[pool].treasury >= 0, isLeased(home, current)
+        else { return }
+        let treasury = pools[pool].treasury
+        guard treasuries[treasury].mayTell(part, nowNs: current.monotonicNs) else { return }
+        treasuries[treasury].tell(part, nowNs: current.monotonicNs)
+        let soldOut = treasuries[treasury].parts[part].soldOut
+        tellEveryone(.soldOut(key, soldOut), from: home, into: &effects)
+        learn(key, soldOut, into: &effects)
     }
 
     /// Sends a frame to every other core of this node and to every other node.

@@ -62,6 +62,8 @@ public struct EdgeNode: ~Copyable {
     // Slices that have run dry, and treasuries that have: see `EdgeNode+Tails.swift`.
     var tails: [Tail] = []
     var tailIndex: [SliceName: Int] = [:]
+    /// Tails of slices that are gone, to be used again.
+    var freeTails: [Int] = []
     /// Those where somebody waits, or something is denied.
     var activeTails: [Int] = []
     var waiterCount = 0
@@ -71,6 +73,10 @@ public struct EdgeNode: ~Copyable {
     var tailDueNs: UInt64 = .max
     /// Since when those have waited who are taken again.
     var waitingSinceNs: UInt64?
+    /// Who has won in slices elsewhere: see `EdgeNode+Doors.swift`.
+    var doors = Doors()
+    /// Who has won in slices here, as others were told: see `EdgeNode+Winners.swift`.
+    var told = ToldWinners()
     /// Requests whose shard nobody serves now: see `EdgeNode+Moving.swift`.
     var moving: [MovingRequest] = []
     var isServing = false
@@ -117,6 +123,7 @@ public struct EdgeNode: ~Copyable {
     ) {
         counters.steps &+= 1
         current = now
+        if told.startedNs == 0 { told.startedNs = max(1, now.monotonicNs) }
         isStorageFull = batch.storageIsFull
         // First of all: what this step is about to ask for is not durable yet.
         if awaitsDurability && batch.isCaughtUp { durable() }
@@ -134,6 +141,7 @@ public struct EdgeNode: ~Copyable {
         if holdsChanged { deadlineMs = earliestDeadlineMs() }
         effects.nextDeadlineMs = deadlineMs
         if tailDueNs != .max { passTails(into: &effects) }
+        if told.isMaking { makeFilters(into: &effects) }
         if isUnconfirmed { resend(now: now, into: &effects) }
         if configuration.replica != nil { replicate(batch, now: now, into: &effects) }
     }

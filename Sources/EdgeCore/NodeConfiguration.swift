@@ -43,6 +43,11 @@ public struct NodeCounters: Sendable {
     public var requests: UInt64 = 0
     public var entries: UInt64 = 0
     public var forwards: UInt64 = 0
+    /// Of those that would have been passed on: told at once that nothing is left.
+    public var doorRefusals: UInt64 = 0
+    /// Filters of winners that were asked for, and that were told.
+    public var winnersAsked: UInt64 = 0
+    public var winnersTold: UInt64 = 0
     public var errors: UInt64 = 0
     public var expiredOrders: UInt64 = 0
     /// Between slices and treasuries: questions, leases made, rounds begun, answers to rounds,

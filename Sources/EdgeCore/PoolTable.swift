@@ -29,6 +29,11 @@ struct KnownPool: ~Copyable {
     var soldOut: [SoldOut]
     /// When that was heard last, by the monotonic clock.
     var soldOutNs: [UInt64]
+    /// By part: when its home was asked to repeat that, likewise.
+    var renewedNs: [UInt64]
+    /// Slice → what this core knows of its winners: see `EdgeNode+Doors.swift`. Empty until a
+    /// request for a slice elsewhere meets a certificate.
+    var doors: [Int32] = []
     /// The slices that this core has opened.
     private(set) var localSlices: [UInt32] = []
 
@@ -50,6 +55,7 @@ struct KnownPool: ~Copyable {
             SoldOut(part: UInt16($0), epoch: 0, generation: 0, left: -1)
         }
         soldOutNs = Array(repeating: 0, count: parts.count)
+        renewedNs = soldOutNs
     }
 
     static let absent: Int32 = -1

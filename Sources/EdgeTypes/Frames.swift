@@ -11,6 +11,12 @@ public enum Frame: Sendable {
     case recall(Recall)
     case inquire(PoolKey, slice: UInt32, inquiry: UInt64)
 
+    // A core that passes requests on ↔ a slice, and → home.
+    case askWinners(WinnersAsked)
+    case winners(Winners)
+    /// Repeat to everybody what is left of a part: somebody is about to stop believing it.
+    case renew(PoolKey, part: UInt16)
+
     // Slice → home.
     case opened(PoolKey, slice: UInt32)
     case controlled(PoolKey, slice: UInt32, version: UInt32)
@@ -44,7 +50,7 @@ public enum Frame: Sendable {
         switch self {
         case .announce, .recall, .soldOut: true
         case .open, .control, .lease, .returnTaken, .inquire, .opened, .controlled, .leaseTaken,
-            .returned, .ask, .swept, .freed, .report:
+            .returned, .ask, .swept, .freed, .report, .askWinners, .winners, .renew:
             false
         }
     }

@@ -44,6 +44,12 @@ public enum Limits {
     /// Most requests that wait for units at one slice, and at all slices of a core.
     public static let waitersPerSlice = 16_384
     public static let waitersPerCore = 131_072
+    /// Most bytes of a filter of a slice's winners (about 390,000 of them): it fits in a message. Of
+    /// a slice with more, everybody is passed on.
+    public static let winnersBytes = 512 << 10
+    /// Most bytes of such filters on a core: those that it made, and those of other slices. Beyond
+    /// it, everybody is passed on.
+    public static let winnersBytesPerCore = 64 << 20
     /// Most request ids an operator's commands leave behind on one pool (ALTER, REFILL).
     public static let operatorRequestsPerPool = 4_096
 }

@@ -116,6 +116,11 @@ public enum Mutant: String, Sendable, CaseIterable {
     case soldOutBelieved
     case lastUnitKept
     case lostReturnForgotten
+    // Refusal at the door.
+    case filterWithoutLatest
+    case filterBelieved
+    case filterOfOldOwner
+    case doorsNotAwaited
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -218,6 +223,12 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .soldOutBelieved: "a certificate is believed for good once it was heard"
         case .lastUnitKept: "a treasury keeps its last unit"
         case .lostReturnForgotten: "what a slice gave back and got lost is never sent again"
+        case .filterWithoutLatest: "a filter of winners is made without the latest of them"
+        case .filterBelieved:
+            "a filter of winners is believed for good, whatever came back since it was made"
+        case .filterOfOldOwner:
+            "whoever takes a shard over does not wait until nobody believes its earlier filters"
+        case .doorsNotAwaited: "a slice sells what came back while others refuse by its filter"
         }
     }
 }

@@ -85,6 +85,9 @@ extension BusCodec {
         case .announce: 13
         case .freed: 14
         case .soldOut: 15
+        case .askWinners: 16
+        case .winners: 17
+        case .renew: 18
         }
     }
 
@@ -127,6 +130,11 @@ extension BusCodec {
             place(pool, slice, to: &sink)
             sink.integer(inquiry)
             write(totals, to: &sink)
+        case .askWinners(let asked): write(asked, to: &sink)
+        case .winners(let winners): write(winners, to: &sink)
+        case .renew(let pool, let part):
+            sink.integer(pool.rawValue)
+            sink.integer(part)
         case .announce(let definition, let control, let closed):
             JournalCodec.write(definition, to: &sink)
             JournalCodec.write(control, to: &sink)
@@ -154,6 +162,9 @@ extension BusCodec {
         case 11: return readSweep(&reader).map { .swept($0) }
         case 15:
             return .soldOut(JournalCodec.readPool(&reader), JournalCodec.readSoldOut(&reader))
+        case 18: return .renew(JournalCodec.readPool(&reader), part: reader.integer())
+        case 16: return .askWinners(readWinnersAsked(&reader))
+        case 17: return readWinners(&reader).map { .winners($0) }
         case 1, 3, 5...8, 10, 12, 14:
             return readSliceFrame(
                 tag, JournalCodec.readPool(&reader), slice: reader.integer(), &reader)

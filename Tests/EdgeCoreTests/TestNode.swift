@@ -102,6 +102,8 @@ final class TestNode {
     var cut = 32
     /// The core that the next requests come in at.
     var entryCore = 0
+    /// Frames that get lost on their way to a core.
+    var loses: (Frame, Int) -> Bool = { _, _ in false }
 
     static let startMs: UnixMs = 1_700_000_000_000
 
@@ -288,6 +290,7 @@ final class TestNode {
         }
         for frame in effects.frames {
             precondition(frame.to.core != core, "a frame was sent to its own core")
+            if loses(frame.frame, frame.to.core) { continue }
             frames[frame.to.core].append(frame.frame)
         }
         deadlineMs[core] = effects.nextDeadlineMs

@@ -15,7 +15,7 @@ struct BusSamples {
     /// How many kinds `sample(_:)` tells apart.
     static let kinds = 13 + payloads + frames + replicas
     private static let payloads = 5
-    private static let frames = 16
+    private static let frames = 19
     private static let replicas = 7
 
     mutating func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
@@ -145,6 +145,20 @@ struct BusSamples {
                 Sweep(pool: pool, part: random.any(), round: random.any(), slices: slices))
         case 13: return .freed(pool, slice: slice, generation: random.any())
         case 14: return .soldOut(pool, random.soldOut())
+        case 16:
+            return .askWinners(
+                WinnersAsked(
+                    pool: pool, slice: slice, node: random.any(), back: random.any(),
+                    number: random.any(), epoch: random.any(), generation: random.any(),
+                    mark: random.any()))
+        case 17:
+            return .winners(
+                Winners(
+                    pool: pool, slice: slice, number: random.any(), epoch: random.any(),
+                    generation: random.any(), shardEpoch: random.any(), version: random.any(),
+                    mark: random.any(), validNs: random.any(),
+                    words: (0..<below(40)).map { _ in random.any() }))
+        case 18: return .renew(pool, part: random.any())
         case 12:
             var totals = SliceTotals()
             totals.credited = random.any()

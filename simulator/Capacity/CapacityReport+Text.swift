@@ -130,6 +130,14 @@ extension CapacityReport {
         lines.append(
             "\(Text.grouped(frames)) frames between homes and slices, "
                 + "\(Text.percent(Double(frames) / Double(max(granted, 1)))) of grants")
+        let first = replications[0]
+        if first.refusedAtDoor > 0 {
+            let doors = first.doorsMs.map { "within \(Text.number($0)) ms of" } ?? "never after"
+            lines.append(
+                "\(Text.grouped(first.forwards)) requests passed on, "
+                    + "\(Text.grouped(first.refusedAtDoor)) refused at the door: "
+                    + "by 99 % of the nodes \(doors) the last grant")
+        }
         return lines
     }
 

@@ -61,6 +61,11 @@ public struct CapacityReport: Codable, Sendable {
         public var retries: UInt64
         /// Frames between pools' homes and slices while pools were open.
         public var frames: UInt64
+        /// Requests passed on to another node, and those refused by the node that they reached.
+        public var forwards: UInt64
+        public var refusedAtDoor: UInt64
+        /// From the last grant until 99 % of the nodes refused so; nil: fewer ever did.
+        public var doorsMs: Double?
         public var seconds: Double
         public var storeDrainSeconds: Double
         public var storeLongestLagSeconds: Double
@@ -233,6 +238,9 @@ extension CapacityReport.Replication {
         quarantined = result.quarantined
         retries = result.retries
         frames = result.frames
+        forwards = result.forwards
+        refusedAtDoor = result.refusedAtDoor
+        doorsMs = result.doorsNs.map(CapacityReport.ms)
         seconds = Double(result.endNs) / 1e9
         storeDrainSeconds = Double(result.store.drainNs) / 1e9
         storeLongestLagSeconds = Double(result.store.longestLagNs) / 1e9
@@ -278,6 +286,12 @@ public struct CapacityJudgement: Sendable {
         if let most = scenario.mostUnserved {
             let values = results.map { $0.unservedPart * 100 }
             add("unserved", ConfidenceInterval(values).upper, limit: most * 100, "%")
+        }
+        if let mostNs = scenario.mostDoorsNs {
+            // Never is as long as the run.
+            let values = results.map { CapacityReport.ms($0.doorsNs ?? $0.endNs) }
+            add(
+                "doors", ConfidenceInterval(values).upper, limit: CapacityReport.ms(mostNs), "ms")
         }
     }
 

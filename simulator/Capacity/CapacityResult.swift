@@ -1,3 +1,4 @@
+import EdgeCore
 import EdgeMemory
 public import EdgeTypes
 public import Histogram
@@ -15,6 +16,11 @@ public struct CapacityResult: Sendable {
     public var latencies: Histogram<UInt64>
     public var endNs: UInt64
     public var forwards: UInt64
+    /// Requests that were not passed on, but refused by the node that they reached.
+    public var refusedAtDoor: UInt64
+    /// From the last grant until 99 % of the nodes refused so; nil: fewer ever did. A node refuses
+    /// nobody before somebody comes.
+    public var doorsNs: UInt64?
     /// Frames between pools' homes and slices, but for those of the opening.
     public var frames: UInt64
     public var retries: UInt64
@@ -130,12 +136,28 @@ extension CapacityRun where Queue: ~Copyable {
         return CapacityResult(
             seed: seed, digest: Hash64.mix(digest, UInt64(journalChecksum)), events: events,
             pools: poolResults, nodes: nodeResults, latencies: all, endNs: endNs,
-            forwards: forwards, frames: framesSent, retries: retries, peakInFlight: peakInFlight,
+            forwards: forwards,
+            refusedAtDoor: (0..<scenario.nodes).reduce(UInt64(0)) {
+                $0 + nodes[$1].counters.doorRefusals
+            },
+            doorsNs: doorsNs, frames: framesSent, retries: retries, peakInFlight: peakInFlight,
             journalBytes: journalBytes,
             store: CapacityResult.StoreResult(
                 rows: store.rows, drainNs: store.drainNs, longestLagNs: store.longestLagNs,
                 utilisation: store.utilisation),
             load: loadOverTime(), arrivals: arrivalsOverTime(), contradictions: contradictions)
+    }
+
+    private var doorsNs: UInt64? {
+        var firstNs: [UInt64] = []
+        for node in 0..<scenario.nodes where servers[node].firstRefusalNs > 0 {
+            firstNs.append(servers[node].firstRefusalNs)
+        }
+        let wanted = (scenario.nodes * 99 + 99) / 100
+        guard firstNs.count >= wanted else { return nil }
+        firstNs.sort()
+        let lastNs = firstNs[wanted - 1]
+        return lastNs > lastGrantNs ? lastNs - lastGrantNs : 0
     }
 
     private mutating func poolResult(

@@ -135,6 +135,7 @@ extension CapacityRun where Queue: ~Copyable {
             if outcome == Outcome.granted.rawValue {
                 pools[Int(flights[Int(slot)].pool)].grant(fen)
                 servers[node].granted &+= 1
+                lastGrantNs = max(lastGrantNs, doneNs)
                 store.take(doneNs)
             }
             flights[Int(slot)].outcome = outcome
@@ -157,6 +158,9 @@ extension CapacityRun where Queue: ~Copyable {
                 flights[Int(slot)].stage = .forwarded
                 send(slot, to: owner, from: node, leavesNs: doneNs)
             }
+        }
+        if servers[node].firstRefusalNs == 0, nodes[node].counters.doorRefusals > 0 {
+            servers[node].firstRefusalNs = max(1, doneNs)
         }
         sendFrames(from: node, leavesNs: durableNs)
         effects.removeAll()

@@ -47,6 +47,8 @@ struct CapacityRun<Queue: ForeseeingQueue & ~Copyable>: ~Copyable {
     var unanswered: UInt64 = 0
     var retries: UInt64 = 0
     var forwards: UInt64 = 0
+    /// When the last grant left its node.
+    var lastGrantNs: UInt64 = 0
     /// Between pools' homes and slices.
     var framesSent: UInt64 = 0
     var nowNs: UInt64 = 0

@@ -27,6 +27,8 @@ public struct CapacityScenario: Sendable, Hashable {
     public var objectives: [Objective] = []
     /// Most users, as a part of those that units were there for, who go without.
     public var mostUnserved: Double?
+    /// From the last grant until 99 % of the nodes refuse at their doors.
+    public var mostDoorsNs: UInt64?
     public var losses: [Loss] = []
 
     public init(name: String, nodes: Int, shards: Int, pools: [Pool]) {

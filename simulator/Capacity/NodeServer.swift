@@ -53,6 +53,8 @@ struct NodeServer: BitwiseCopyable {
     var granted: UInt64 = 0
     var steps: UInt64 = 0
     var peakWaiting: UInt32 = 0
+    /// When it first refused at its door; 0: never.
+    var firstRefusalNs: UInt64 = 0
     /// The longest time that one request was here.
     var longestNs: UInt64 = 0
     /// Little's law, both sides of it: the integral of how many are here over time, and the sum

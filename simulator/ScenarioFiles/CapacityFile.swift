@@ -180,10 +180,15 @@ public struct CapacityFile: Sendable {
                 scenario.mostUnserved = try value.ratio()
                 continue
             }
+            if key == "doors" {
+                scenario.mostDoorsNs = try value.durationNs()
+                continue
+            }
             let percentile =
                 key == "max" ? 100 : key.first == "p" ? ExactDecimal(key.dropFirst())?.value : nil
             guard let percentile, percentile > 0, percentile <= 100 else {
-                throw value.error("percentiles (p50, p99, p99.9 …), max or unserved are known")
+                throw value.error(
+                    "percentiles (p50, p99, p99.9 …), max, unserved or doors are known")
             }
             scenario.objectives.append(
                 CapacityScenario.Objective(

@@ -59,6 +59,15 @@ extension StockBook {
         return newest == OrderRecord.none ? 0 : orders[Int(newest)].userUnits
     }
 
+    /// The user of the order of that number, counted from 0, where it is one of a slice; nil: it is
+    /// another's. O(1).
+    ///
+    /// - Precondition: `number` is below `orderCount`.
+    public func user(ofOrder number: Int, slot: Int) -> UserID? {
+        precondition(number >= 0 && number < orders.count)
+        return Int(orders[number].slot) == slot ? orders[number].user : nil
+    }
+
     // MARK: Slices
 
     /// Slots are 0 ..< `sliceCount`, in the order in which slices were opened.

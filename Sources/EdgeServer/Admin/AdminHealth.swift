@@ -120,6 +120,18 @@ enum MetricsText {
                 "downpour_request_errors_total", "counter", "Requests answered with an error.",
                 label, Double(counters.errors))
             text.add(
+                "downpour_door_refusals_total", "counter",
+                "Grabs and reservations refused without asking their slice: sold out.", label,
+                Double(counters.doorRefusals))
+            text.add(
+                "downpour_winner_filters_asked_total", "counter",
+                "Filters of winners asked of other cores and nodes.", label,
+                Double(counters.winnersAsked))
+            text.add(
+                "downpour_winner_filters_told_total", "counter",
+                "Filters of winners told to other cores and nodes.", label,
+                Double(counters.winnersTold))
+            text.add(
                 "downpour_requests_total", "counter", "Requests that reached the core.", label,
                 Double(counters.requests))
             text.add(

@@ -41,6 +41,16 @@ enum Seeds {
                     slices: [SweptSlice(slice: 1, returnNumber: 1, isQuiet: true)])),
             .freed(pool, slice: 1, generation: 1),
             .soldOut(pool, SoldOut(part: 0, epoch: 1, generation: 1, left: 0)),
+            .askWinners(
+                WinnersAsked(
+                    pool: pool, slice: 1, node: 1, back: 1, number: 1, epoch: 1, generation: 1,
+                    mark: 1)),
+            .winners(
+                Winners(
+                    pool: pool, slice: 1, number: 1, epoch: 1, generation: 1, shardEpoch: 1,
+                    version: 1, mark: 1, validNs: 1,
+                    words: [UInt64](repeating: 1, count: 8))),
+            .renew(pool, part: 0),
             .report(pool, slice: 1, inquiry: 1, SliceTotals()),
             .announce(definition, control, closed: true),
         ]

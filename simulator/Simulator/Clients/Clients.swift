@@ -101,7 +101,9 @@ final class Clients {
     private func node(of operation: Operation) -> Int {
         let isMoving = world.random.happens(
             0.3, .retries, operation.key, 1 << 43 | UInt64(operation.attempts))
-        let place = isMoving ? UInt64(operation.attempts) : 0
+        var place = isMoving ? UInt64(operation.attempts) : 0
+        // Whoever asks again for what he has heard comes from anywhere.
+        if operation.retryOf != nil { place |= 1 << 20 }
         return Int(
             world.random.below(
                 UInt64(world.scenario.nodes), .retries, operation.key, 1 << 44 | place))

@@ -122,7 +122,9 @@ final class Script {
         again.retryOf = operation.id
         again.attempts = 0
         again.answer = nil
-        clients.later(again, at: world.nowNs + draw(4_000_000_000, operation.key, what))
+        // Some at once, elsewhere: while not everybody knows yet what he was told.
+        let longestNs: UInt64 = happens(0.5, operation.key, what << 8) ? 200_000_000 : 4_000_000_000
+        clients.later(again, at: world.nowNs + draw(longestNs, operation.key, what))
     }
 
     private func grabbed(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {

@@ -130,6 +130,7 @@ extension SimulatedNode {
             && (replicas == nil || shell.hasReached(shell.noticed, CommitStream.all))
         shell.batch.laneEnd = shell.submitted
         shell.node.step(shell.batch, now: now, into: &shell.effects)
+        if shell.node.counters.doorRefusals > 0 { world.probe(.refusedAtDoor) }
         shell.batch.removeAll()
         execute(core)
     }

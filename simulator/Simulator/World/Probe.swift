@@ -24,6 +24,7 @@ public enum Probe: String, Sendable, CaseIterable {
     case duplicateAnswered
     case grantedThenRepeated
     case soldOut
+    case refusedAtDoor
     case packetsLost
     case quarantined
     case paidLate
