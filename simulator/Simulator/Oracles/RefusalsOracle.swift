@@ -10,6 +10,9 @@ final class RefusalsOracle: Oracle {
     let name = "refusals"
 
     private let operators: OperatorLog
+    /// So long a node may refuse whoever is in no filter that it has of a SKU's slice, by the
+    /// fastest and the slowest clock.
+    private static let doorsNs: UInt64 = 405_000_000
 
     init(_ operators: OperatorLog) { self.operators = operators }
 
@@ -56,7 +59,10 @@ final class RefusalsOracle: Oracle {
         let quantity = plan.isStock ? operation.quantity : 1
         switch outcome {
         case "soldout":
-            let least = slices.map(\.totals.held).min() ?? 0
+            // What comes back to a SKU's slice is nobody's until all doors are open again.
+            let sinceNs = plan.isStock ? sentNs - min(sentNs, Self.doorsNs) : sentNs
+            let since = history.slice(key, number, since: sinceNs)
+            let least = since.map(\.totals.held).min() ?? 0
             return least < quantity ? nil : "slice \(number) holds \(least) all the time"
         case "limit":
             let most = history.units(key, operation.user, since: sentNs).upperBound
