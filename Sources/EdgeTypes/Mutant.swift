@@ -116,6 +116,11 @@ public enum Mutant: String, Sendable, CaseIterable {
     case soldOutBelieved
     case lastUnitKept
     case lostReturnForgotten
+    // What operators make of quarantined units.
+    case resolvedTwice
+    case resolutionNotJournaled
+    case retiredGranted
+    case resolvesLaterCrash
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -218,6 +223,11 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .soldOutBelieved: "a certificate is believed for good once it was heard"
         case .lastUnitKept: "a treasury keeps its last unit"
         case .lostReturnForgotten: "what a slice gave back and got lost is never sent again"
+        case .resolvedTwice: "a release puts its units back twice"
+        case .resolutionNotJournaled: "what an operator decided about a slice is not journaled"
+        case .retiredGranted: "what an operator took out of a pool is granted on"
+        case .resolvesLaterCrash:
+            "a decision that comes twice is taken for what a later crash put out of play, too"
         }
     }
 }

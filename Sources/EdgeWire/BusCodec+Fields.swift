@@ -85,6 +85,8 @@ extension BusCodec {
         case .announce: 13
         case .freed: 14
         case .soldOut: 15
+        case .resolve: 16
+        case .resolved: 17
         }
     }
 
@@ -110,9 +112,16 @@ extension BusCodec {
             sink.integer(recall.part)
             sink.integer(recall.round)
             sink.integer(recall.after)
-        case .inquire(let pool, let slice, let inquiry):
+        case .inquire(let pool, let slice, let inquiry),
+            .resolved(let pool, let slice, let inquiry):
             place(pool, slice, to: &sink)
             sink.integer(inquiry)
+        case .resolve(let pool, let slice, let told):
+            place(pool, slice, to: &sink)
+            sink.integer(told.inquiry)
+            sink.integer(told.quarantines)
+            sink.integer(told.resolution.rawValue)
+            sink.text(told.actor)
         case .opened(let pool, let slice): place(pool, slice, to: &sink)
         case .ask(let asked):
             place(asked.pool, asked.slice, to: &sink)
@@ -123,10 +132,12 @@ extension BusCodec {
         case .soldOut(let pool, let soldOut):
             sink.integer(pool.rawValue)
             JournalCodec.write(soldOut, to: &sink)
-        case .report(let pool, let slice, let inquiry, let totals):
+        case .report(let pool, let slice, let inquiry, let totals, let standing):
             place(pool, slice, to: &sink)
             sink.integer(inquiry)
             write(totals, to: &sink)
+            sink.integer(standing.quarantines)
+            sink.integer(UInt8(standing.isLost ? 1 : 0))
         case .announce(let definition, let control, let closed):
             JournalCodec.write(definition, to: &sink)
             JournalCodec.write(control, to: &sink)
@@ -154,7 +165,7 @@ extension BusCodec {
         case 11: return readSweep(&reader).map { .swept($0) }
         case 15:
             return .soldOut(JournalCodec.readPool(&reader), JournalCodec.readSoldOut(&reader))
-        case 1, 3, 5...8, 10, 12, 14:
+        case 1, 3, 5...8, 10, 12, 14, 16, 17:
             return readSliceFrame(
                 tag, JournalCodec.readPool(&reader), slice: reader.integer(), &reader)
         default: return nil
@@ -178,8 +189,17 @@ extension BusCodec {
                     pool: pool, slice: slice, after: reader.integer(), wanted: reader.integer(),
                     least: reader.integer()))
         case 12:
-            .report(pool, slice: slice, inquiry: reader.integer(), readTotals(&reader))
+            .report(
+                pool, slice: slice, inquiry: reader.integer(), readTotals(&reader),
+                SliceStanding(quarantines: reader.integer(), isLost: reader.flag()))
         case 14: .freed(pool, slice: slice, generation: reader.integer())
+        case 16:
+            .resolve(
+                pool, slice: slice,
+                Resolve(
+                    inquiry: reader.integer(), quarantines: reader.integer(),
+                    resolution: JournalCodec.readResolution(&reader), actor: reader.text()))
+        case 17: .resolved(pool, slice: slice, inquiry: reader.integer())
         default: nil
         }
     }
@@ -230,6 +250,8 @@ extension BusCodec {
         sink.integer(totals.returned)
         sink.integer(totals.quarantined)
         sink.integer(totals.quarantinedFen)
+        sink.integer(totals.retired)
+        sink.integer(totals.retiredFen)
     }
 
     private static func readTotals(_ reader: inout JournalFieldReader) -> SliceTotals {
@@ -242,6 +264,8 @@ extension BusCodec {
         totals.returned = reader.integer()
         totals.quarantined = reader.integer()
         totals.quarantinedFen = reader.integer()
+        totals.retired = reader.integer()
+        totals.retiredFen = reader.integer()
         return totals
     }
 

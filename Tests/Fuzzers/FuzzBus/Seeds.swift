@@ -41,7 +41,13 @@ enum Seeds {
                     slices: [SweptSlice(slice: 1, returnNumber: 1, isQuiet: true)])),
             .freed(pool, slice: 1, generation: 1),
             .soldOut(pool, SoldOut(part: 0, epoch: 1, generation: 1, left: 0)),
-            .report(pool, slice: 1, inquiry: 1, SliceTotals()),
+            .report(
+                pool, slice: 1, inquiry: 1, SliceTotals(),
+                SliceStanding(quarantines: 1, isLost: true)),
+            .resolve(
+                pool, slice: 1,
+                Resolve(inquiry: 1, quarantines: 1, resolution: .release, actor: "op")),
+            .resolved(pool, slice: 1, inquiry: 1),
             .announce(definition, control, closed: true),
         ]
         let replicas: [ReplicaMessage] = [

@@ -26,6 +26,9 @@ public enum Probe: String, Sendable, CaseIterable {
     case soldOut
     case packetsLost
     case quarantined
+    case released
+    case grantedAgain
+    case retired
     case paidLate
     case refundDue
     case expired
