@@ -42,6 +42,8 @@ public enum Probe: String, Sendable, CaseIterable {
     case forwardRefused
     case shardCopied
     case shardStopped
+    case shardMoved
+    case zoneLost
     case tookOver
     case securedAlone
     case reopened
@@ -64,6 +66,8 @@ public enum Probe: String, Sendable, CaseIterable {
     public static func expected(in scenario: Scenario) -> [Probe] {
         allCases.filter { probe in
             if scenario.replicas == 1, ofReplicas.contains(probe) { return false }
+            if probe == .shardMoved, scenario.topology?.move == nil { return false }
+            if probe == .zoneLost, scenario.topology == nil { return false }
             return !(scenario.isCluster ? ofDamage : betweenNodes).contains(probe)
         }
     }
