@@ -73,7 +73,8 @@ extension EdgeNode {
                 return effects.replies.append(
                     Reply(ticket: request.ticket, shape: .ok, stream: operatorStream))
             }
-            // One whose home moved on before every slice had done it goes on.
+            // One whose home was gone before every slice had done it is decided once more: about
+            // what is quarantined by now.
             guard seen.value == decision.value(isDone: false) else {
                 return fail(request, .mismatch, into: &effects)
             }
@@ -99,19 +100,20 @@ extension EdgeNode {
         _ inquiry: Inquiry, _ decision: Decision, now: Instant, into effects: inout EffectBuffer
     ) {
         let slices = inquiry.quarantined(decision.resolution)
-        let isKnown = treasuries[inquiry.treasury].request(decision.requestHash) != nil
-        if !isKnown {
-            // It may have begun to close meanwhile.
-            let refusal =
-                problem(decision, inquiry.treasury)
-                ?? (slices.isEmpty ? "nothing is quarantined" : nil)
-            if let refusal { return effects.fail(inquiry.ticket, .badArgument, refusal) }
-            note(decision, inquiry.treasury, isDone: false, now: now, into: &effects)
-        }
         let pending = PendingDecision(
             id: inquiry.id, ticket: inquiry.ticket, treasury: inquiry.treasury,
             sinceNs: now.monotonicNs, decision: decision, slices: slices)
-        guard !slices.isEmpty else { return finish(pending, now: now, into: &effects) }
+        if slices.isEmpty {
+            guard treasuries[inquiry.treasury].request(decision.requestHash) == nil else {
+                return finish(pending, now: now, into: &effects)
+            }
+            return effects.fail(inquiry.ticket, .badArgument, "nothing is quarantined")
+        }
+        // It may have begun to close meanwhile.
+        if let problem = problem(decision, inquiry.treasury) {
+            return effects.fail(inquiry.ticket, .badArgument, problem)
+        }
+        note(decision, inquiry.treasury, isDone: false, now: now, into: &effects)
         isUnconfirmed = true
         decisions.append(pending)
         tell(pending, into: &effects)

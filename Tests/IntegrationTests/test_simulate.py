@@ -101,10 +101,10 @@ def test_a_move_to_another_file_is_rehearsed_under_faults(directory):
     report = json.loads(result.stdout)
     move = report["move"]
     assert move["shards"] == move["done"] > 0 and move["copies"] > 0
-    assert move["took_ms"] >= move["slowest_ms"] > 0 and report["faults"]
+    assert move["tookMs"] >= move["slowestMs"] > 0 and report["faults"]
     plan = json.loads(
         downpour("topology", "plan", lighter, "--from", LOCAL, "--json").stdout)
-    assert (move["copies"], move["hand_overs"]) == (plan["copies"], plan["hand_overs"])
+    assert (move["copies"], move["handOvers"]) == (plan["copies"], plan["handOvers"])
     again = downpour("simulate", "run", "--topology", lighter, "--from", LOCAL, "--seed", "2",
                      "--shards-at-once", "2", "--json")
     assert json.loads(again.stdout)["digest"] == report["digest"]

@@ -63,7 +63,8 @@ struct RehearsalOptions: ParsableArguments {
 
     private static func read(_ path: String) throws -> Topology {
         let topology = try TopologyCommand.read(path).topology
-        let world = "a world has \(leastShards) to \(mostShards) shards and at most \(mostNodes) nodes"
+        let world =
+            "a world has \(leastShards) to \(mostShards) shards and at most \(mostNodes) nodes"
         guard topology.nodeCount <= mostNodes,
             (leastShards...mostShards).contains(topology.shards)
         else {

@@ -66,6 +66,8 @@ public enum Probe: String, Sendable, CaseIterable {
     public static func expected(in scenario: Scenario) -> [Probe] {
         allCases.filter { probe in
             if scenario.replicas == 1, ofReplicas.contains(probe) { return false }
+            // Once in some thousand seeds.
+            if probe == .grantedAgain { return false }
             if probe == .shardMoved, scenario.topology?.move == nil { return false }
             if probe == .zoneLost, scenario.topology == nil { return false }
             return !(scenario.isCluster ? ofDamage : betweenNodes).contains(probe)
