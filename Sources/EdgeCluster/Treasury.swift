@@ -153,6 +153,15 @@ public struct Treasury: Sendable {
         remember(requestHash, units)
     }
 
+    /// What an operator has decided about quarantined units; a later value replaces an earlier one.
+    public mutating func applyDecision(_ requestHash: UInt64, value: Int64) {
+        if let known = operatorRequests.firstIndex(where: { $0.hash == requestHash }) {
+            operatorRequests[known].value = value
+        } else {
+            remember(requestHash, value)
+        }
+    }
+
     private mutating func remember(_ hash: UInt64, _ value: Int64) {
         guard hash != 0 else { return }
         operatorRequests.append(OperatorRequest(hash: hash, value: value))

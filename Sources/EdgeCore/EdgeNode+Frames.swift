@@ -60,6 +60,8 @@ extension EdgeNode {
             }
         case .inquire(let key, let slice, let inquiry):
             report(key, slice, inquiry, now: now, into: &effects)
+        case .resolve(let key, let slice, let told):
+            resolve(key, slice, told, now: now, into: &effects)
         case .recall(let recall): sweep(recall, now: now, into: &effects)
         case .soldOut(let key, let soldOut): learn(key, soldOut, into: &effects)
         case .askWinners(let asked): tellWinners(asked, into: &effects)
@@ -73,7 +75,8 @@ extension EdgeNode {
             let index = pools.add(definition, key: key, control: control)
             if control.version >= pools[index].control.version { pools[index].control = control }
             pools[index].isClosed = pools[index].isClosed || closed
-        case .opened, .controlled, .leaseTaken, .returned, .report, .ask, .swept, .freed:
+        case .opened, .controlled, .leaseTaken, .returned, .report, .resolved, .ask, .swept,
+            .freed:
             receiveAtHome(frame, now: now, into: &effects)
         }
     }
@@ -83,14 +86,14 @@ extension EdgeNode {
 
     // MARK: At a slice
 
-    private struct Place {
+    struct Place {
         let pool: Int
         let local: Int
         let slot: Int
         let isStock: Bool
     }
 
-    private func place(_ key: PoolKey, _ slice: UInt32) -> Place? {
+    func place(_ key: PoolKey, _ slice: UInt32) -> Place? {
         guard let pool = pools.find(key), Int(slice) < pools[pool].slots.count else { return nil }
         let slot = Int(pools[pool].slots[Int(slice)])
         guard slot >= 0 else { return nil }
@@ -230,7 +233,7 @@ extension EdgeNode {
     }
 
     /// What a `memory` slice was given must be durable before anyone hears that it grants it.
-    private mutating func awaitDurability(_ slot: Int, into effects: inout EffectBuffer) {
+    mutating func awaitDurability(_ slot: Int, into effects: inout EffectBuffer) {
         guard pools[slices[slot].poolIndex].isMemory, !has(.grantsUnsecured) else { return }
         slices[slot].awaitsDurability = true
         awaitsDurability = true
@@ -302,8 +305,11 @@ extension EdgeNode {
         let totals =
             place.isStock
             ? books[place.local].totals(slot: place.slot) : slices[place.slot].books
+        let standing =
+            place.isStock
+            ? books[place.local].standing(slot: place.slot) : slices[place.slot].standing
         send(
-            .report(key, slice: slice, inquiry: inquiry, totals),
+            .report(key, slice: slice, inquiry: inquiry, totals, standing),
             to: placement.home(of: key), into: &effects)
     }
 
@@ -333,20 +339,21 @@ extension EdgeNode {
         case .freed(let key, let slice, let generation):
             guard let treasury = treasury(key, slice) else { return }
             denied(slice, generation, treasury, now: now, into: &effects)
-        case .report(let key, let slice, let id, let totals):
+        case .resolved(let key, let slice, let id):
+            resolved(key, slice, id, now: now, into: &effects)
+        case .report(let key, let slice, let id, let totals, let standing):
             guard let index = inquiries.firstIndex(where: { $0.id == id }),
                 treasuries[inquiries[index].treasury].pool == key
             else { return }
-            let isNew = inquiries[index].note(slice)
-            guard isNew || has(.reportCountedTwice) else { return }
-            inquiries[index].totals.add(totals)
+            inquiries[index].note(
+                slice, totals, standing, countsTwice: has(.reportCountedTwice))
             if inquiries[index].missing == 0 {
                 let inquiry = inquiries[index]
                 if !has(.inquiryKept) { inquiries.remove(at: index) }
                 answer(inquiry, now: now, into: &effects)
             }
-        case .open, .control, .lease, .returnTaken, .recall, .inquire, .announce, .soldOut,
-            .askWinners, .winners, .renew:
+        case .open, .control, .lease, .returnTaken, .recall, .inquire, .resolve, .announce,
+            .soldOut, .askWinners, .winners, .renew:
             preconditionFailure("not a frame for a home")
         }
     }
@@ -438,5 +445,7 @@ extension SliceTotals {
         returned += other.returned
         quarantined += other.quarantined
         quarantinedFen += other.quarantinedFen
+        retired += other.retired
+        retiredFen += other.retiredFen
     }
 }

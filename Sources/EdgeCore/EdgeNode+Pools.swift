@@ -21,7 +21,13 @@ struct Inquiry: Sendable {
     var isAgain = false
     private(set) var missing: Int
     private var hasTold: [Bool]
-    var totals = SliceTotals()
+    private(set) var totals = SliceTotals()
+    /// Slices that are out of play.
+    private(set) var lost: [QuarantinedSlice] = []
+    /// Slices with units that are.
+    private var holding: [QuarantinedSlice] = []
+    /// Asked for the sake of it.
+    var decision: Decision?
 
     init(
         id: UInt64, ticket: Ticket, treasury: Int, slices: Int, isAgain: Bool, sinceNs: UInt64
@@ -37,12 +43,28 @@ struct Inquiry: Sendable {
 
     func has(_ slice: UInt32) -> Bool { hasTold[Int(slice)] }
 
-    /// - Returns: whether the slice had not told before.
-    mutating func note(_ slice: UInt32) -> Bool {
-        guard Int(slice) < hasTold.count, !hasTold[Int(slice)] else { return false }
+    /// Takes what a slice has told; what it tells twice counts once.
+    mutating func note(
+        _ slice: UInt32, _ told: SliceTotals, _ standing: SliceStanding, countsTwice: Bool
+    ) {
+        guard Int(slice) < hasTold.count else { return }
+        let isNew = !hasTold[Int(slice)]
+        guard isNew || countsTwice else { return }
+        totals.add(told)
+        guard isNew else { return }
         hasTold[Int(slice)] = true
         missing -= 1
-        return true
+        let named = QuarantinedSlice(slice: slice, quarantines: standing.quarantines)
+        if standing.isLost { lost.append(named) }
+        if told.quarantined > 0 { holding.append(named) }
+    }
+
+    /// The slices that a decision is about.
+    func quarantined(_ resolution: Resolution) -> [QuarantinedSlice] {
+        switch resolution {
+        case .release: lost
+        case .retire: holding
+        }
     }
 }
 
@@ -60,7 +82,7 @@ extension EdgeNode {
             return forward(request, payload, to: home, into: &effects)
         }
         guard isLeased(home, now) else { return refuseUnleased(request.ticket, into: &effects) }
-        guard settling.count + inquiries.count < Self.settlingLimit else {
+        guard settling.count + inquiries.count + decisions.count < Self.settlingLimit else {
             return effects.fail(request.ticket, .tryAgain, "too many commands are waiting")
         }
         if request.operation == .poolCreate {
@@ -79,6 +101,7 @@ extension EdgeNode {
         case .poolWarm: awaitSettled(request, treasury, now)
         case .poolRefill:
             refill(request, payload, treasury, now: now, into: &effects)
+        case .poolResolve: decide(request, payload, treasury, now: now, into: &effects)
         default: alter(request, payload, treasury, now: now, into: &effects)
         }
     }
@@ -350,16 +373,17 @@ extension EdgeNode {
 
     // MARK: Questions
 
-    private mutating func inquire(
-        _ ticket: Ticket, _ treasury: Int, isAgain: Bool = false, now: Instant,
-        into effects: inout EffectBuffer
+    mutating func inquire(
+        _ ticket: Ticket, _ treasury: Int, isAgain: Bool = false, for decision: Decision? = nil,
+        now: Instant, into effects: inout EffectBuffer
     ) {
         isUnconfirmed = true
-        inquiries.append(
-            Inquiry(
-                id: nextInquiry, ticket: ticket, treasury: treasury,
-                slices: treasuries[treasury].slices.count, isAgain: isAgain,
-                sinceNs: now.monotonicNs))
+        var inquiry = Inquiry(
+            id: nextInquiry, ticket: ticket, treasury: treasury,
+            slices: treasuries[treasury].slices.count, isAgain: isAgain,
+            sinceNs: now.monotonicNs)
+        inquiry.decision = decision
+        inquiries.append(inquiry)
         nextInquiry += 1
         ask(inquiries[inquiries.count - 1], into: &effects)
     }
@@ -376,11 +400,15 @@ extension EdgeNode {
     }
 
     mutating func answer(_ inquiry: Inquiry, now: Instant, into effects: inout EffectBuffer) {
+        if let decision = inquiry.decision {
+            return decide(inquiry, decision, now: now, into: &effects)
+        }
         let treasury = treasuries[inquiry.treasury]
         // The pool has closed while its slices told, one after the other: what some of them held
         // then, others have granted, or the treasury has it now. What they tell next is final: books
         // that do not balance are told as they are.
-        let ended = inquiry.totals.granted + inquiry.totals.quarantined
+        let ended =
+            inquiry.totals.granted + inquiry.totals.quarantined + inquiry.totals.retired
         let isWhole =
             inquiry.totals.held == 0 && inquiry.totals.pending == 0
             && ended + treasury.returned + treasury.unleased == treasury.funded
@@ -391,7 +419,10 @@ extension EdgeNode {
         var totals = inquiry.totals
         if has(.infoFenShort) { totals.grantedFen -= 1 }
         effects.answer(
-            inquiry.ticket, .map(PoolInfo.fields(treasury, totals, nowMs: now.wallMs)),
+            inquiry.ticket,
+            .map(
+                PoolInfo.fields(
+                    treasury, totals, lost: inquiry.lost.count, nowMs: now.wallMs)),
             stream: operatorStream)
     }
 

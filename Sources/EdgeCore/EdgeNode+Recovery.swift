@@ -68,7 +68,8 @@ extension EdgeNode {
                 throw ReplayError(header: header, reason: problem)
             }
             _ = addTreasury(definition, key: key, createdMs: header.timeMs)
-        case .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolSoldOut, .poolClosed:
+        case .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolSoldOut, .poolClosed,
+            .poolResolved:
             try replayHome(entry, header)
         case .sliceOpened(let definition, let slice, let control):
             let key = PoolKey.of(definition.kind.family, definition.name)
@@ -77,6 +78,8 @@ extension EdgeNode {
             }
             openSlice(definition, key, slice, control, header)
         case .sliceControlled(let key, let slice, _), .sliceQuarantined(let key, let slice):
+            try replaySlice(entry, key, slice, local, header)
+        case .sliceResolved(let key, let slice, _, _):
             try replaySlice(entry, key, slice, local, header)
         case .sliceCredited(let transfer), .sliceReturned(let transfer):
             try replaySlice(entry, transfer.pool, transfer.slice, local, header)
@@ -117,13 +120,21 @@ extension EdgeNode {
         case .poolControlled(let pool, _, _, _, _): key = pool
         case .poolFunded(let pool, _, _, _): key = pool
         case .poolLeased(let transfer), .poolTookBack(let transfer): key = transfer.pool
-        case .poolSoldOut(let pool, _), .poolClosed(let pool): key = pool
+        case .poolSoldOut(let pool, _), .poolClosed(let pool), .poolResolved(let pool, _, _, _, _):
+            key = pool
         default: preconditionFailure("not a home's entry")
         }
         guard let pool = pools.find(key), pools[pool].treasury >= 0,
             placement.home(of: key) == header.shard
         else { throw ReplayError(header: header, reason: "an unknown pool") }
         let treasury = pools[pool].treasury
+        if case .poolResolved(_, let resolution, let isDone, let requestHash, let actor) = entry {
+            let decision = Decision(
+                resolution: resolution, requestHash: requestHash, actor: actor)
+            treasuries[treasury].applyDecision(
+                requestHash, value: decision.value(isDone: isDone))
+            return
+        }
         guard !treasuries[treasury].isClosed else {
             throw ReplayError(header: header, reason: "a pool that was closed")
         }
@@ -224,6 +235,11 @@ extension EdgeNode {
                 throw ReplayError(header: header, reason: "a return does not follow")
             }
             slices[slot].giveBack(transfer)
+        case .sliceResolved(_, _, let resolution, _):
+            guard slices[slot].canResolve(resolution) else {
+                throw ReplayError(header: header, reason: "a decision about nothing")
+            }
+            slices[slot].resolve(resolution)
         default:
             guard !slices[slot].isSealed else {
                 throw ReplayError(header: header, reason: "a sealed slice holds nothing")

@@ -85,12 +85,13 @@ extension EdgeNode {
                 returnAgain(item.pool, item.slice, into: &effects)
             }
             for inquiry in inquiries { ask(inquiry, into: &effects) }
+            for pending in decisions { tell(pending, into: &effects) }
             giveUp(now: now, into: &effects)
             settle(now: now, into: &effects)
         }
         isUnconfirmed =
             !unconfirmed.isEmpty || !settling.isEmpty || !inquiries.isEmpty
-            || !activeTails.isEmpty || !dryParts.isEmpty
+            || !decisions.isEmpty || !activeTails.isEmpty || !dryParts.isEmpty
         effects.awaitsFrames = isUnconfirmed
         if !isUnconfirmed { unconfirmed.dueNs = 0 }
     }
@@ -121,6 +122,11 @@ extension EdgeNode {
             effects.fail(inquiry.ticket, .tryAgain, "\(inquiry.missing) slices do not answer")
         }
         inquiries.removeAll { isOver($0.sinceNs) }
+        for pending in decisions where isOver(pending.sinceNs) {
+            counters.errors &+= 1
+            effects.fail(pending.ticket, .unknown, "taken; not every slice has done it")
+        }
+        decisions.removeAll { isOver($0.sinceNs) }
     }
 
     /// Tells a node that has just been linked of every pool whose home is here.

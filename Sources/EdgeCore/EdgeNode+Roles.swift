@@ -194,6 +194,10 @@ extension EdgeNode {
             effects.fail(inquiry.ticket, .tryAgain, "the pool's home is on the move", waits: false)
         }
         inquiries.removeAll { $0.treasury == treasury }
+        for pending in decisions where pending.treasury == treasury {
+            effects.fail(pending.ticket, .unknown, "the pool's home is on the move", waits: false)
+        }
+        decisions.removeAll { $0.treasury == treasury }
     }
 
     /// A member is to lead: nothing new is begun, and once all is committed it takes over.
@@ -348,7 +352,7 @@ extension EdgeNode {
                 } ?? false
             return shards[local].stream | (isJournaled ? CommitStream.andDisk : 0)
         case .poolCreate, .poolInfo, .poolWarm, .poolAlter, .poolPause, .poolResume, .poolClose,
-            .poolRefill, .poolList:
+            .poolRefill, .poolResolve, .poolList:
             return operatorStream
         }
     }

@@ -16,8 +16,8 @@ extension EdgeNode {
             return .of(definition.kind.family, definition.name)
         case .control(let key, _, _), .returnTaken(let key, _, _), .inquire(let key, _, _),
             .opened(let key, _), .controlled(let key, _, _), .leaseTaken(let key, _, _),
-            .freed(let key, _, _), .report(let key, _, _, _), .soldOut(let key, _),
-            .renew(let key, _):
+            .freed(let key, _, _), .report(let key, _, _, _, _), .soldOut(let key, _),
+            .renew(let key, _), .resolve(let key, _, _), .resolved(let key, _, _):
             return key
         case .askWinners(let asked): return asked.pool
         case .winners(let winners): return winners.pool
@@ -34,7 +34,7 @@ extension EdgeNode {
         case .open(let definition, _, _), .announce(let definition, _, _):
             return placement.home(of: .of(definition.kind.family, definition.name))
         case .control(let key, _, _), .returnTaken(let key, _, _), .inquire(let key, _, _),
-            .soldOut(let key, _):
+            .resolve(let key, _, _), .soldOut(let key, _):
             return placement.home(of: key)
         case .recall(let recall): return placement.home(of: recall.pool)
         case .swept, .askWinners, .renew: return nil
@@ -44,7 +44,7 @@ extension EdgeNode {
         case .lease(let transfer): return placement.home(of: transfer.pool)
         case .opened(let key, let slice), .controlled(let key, let slice, _),
             .leaseTaken(let key, let slice, _), .freed(let key, let slice, _),
-            .report(let key, let slice, _, _):
+            .report(let key, let slice, _, _, _), .resolved(let key, let slice, _):
             return placement.shard(of: key, slice: slice)
         case .returned(let transfer):
             return placement.shard(of: transfer.pool, slice: transfer.slice)
@@ -104,12 +104,12 @@ extension EdgeNode {
             let key = PoolKey.of(definition.kind.family, definition.name)
             return placement.shard(of: key, slice: slice)
         case .control(let key, let slice, _), .returnTaken(let key, let slice, _),
-            .inquire(let key, let slice, _):
+            .inquire(let key, let slice, _), .resolve(let key, let slice, _):
             return placement.shard(of: key, slice: slice)
         case .lease(let transfer):
             return placement.shard(of: transfer.pool, slice: transfer.slice)
         case .opened(let key, _), .controlled(let key, _, _), .leaseTaken(let key, _, _),
-            .freed(let key, _, _), .report(let key, _, _, _):
+            .freed(let key, _, _), .report(let key, _, _, _, _), .resolved(let key, _, _):
             return placement.home(of: key)
         case .ask(let asked): return placement.home(of: asked.pool)
         case .swept(let sweep): return placement.home(of: sweep.pool)

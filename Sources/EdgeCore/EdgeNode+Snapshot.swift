@@ -16,7 +16,7 @@ public struct SnapshotError: Error, Sendable, CustomStringConvertible {
 ///
 /// Definitions and controls are written as the journal writes them; the rest is flat arrays.
 extension EdgeNode {
-    private static let snapshotVersion: UInt32 = 3
+    private static let snapshotVersion: UInt32 = 4
 
     /// The shards of this core.
     public var shardIDs: [ShardID] { (0..<shards.count).map { shards[$0].id } }

@@ -459,6 +459,14 @@ extension EdgeNode {
         if !localFrames.isEmpty, !isServing { settle(now: current, into: &effects) }
     }
 
+    /// Units of a slice that were out of play may be in it again.
+    mutating func cameBack(
+        _ place: SlicePlace, _ slice: UInt32, into effects: inout EffectBuffer
+    ) {
+        serve(SliceName(pool: pools[place.pool].key, slice: slice), into: &effects)
+        deny(place.pool, slice, into: &effects)
+    }
+
     /// Tells the home that a certificate is wrong where a slice holds units all the same.
     mutating func deny(
         _ pool: Int, _ slice: UInt32, into effects: inout EffectBuffer

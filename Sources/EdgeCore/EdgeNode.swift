@@ -44,6 +44,8 @@ public struct EdgeNode: ~Copyable {
     /// Replies that wait until every slice of a pool has confirmed.
     var settling: [SettlingReply] = []
     var inquiries: [Inquiry] = []
+    /// What operators decided about quarantined units, and slices have not done.
+    var decisions: [PendingDecision] = []
     var nextInquiry: UInt64 = 1
     /// Pools by the time at which they close by themselves, soonest first.
     var closings: [(timeMs: UnixMs, pool: Int)] = []
@@ -181,7 +183,7 @@ public struct EdgeNode: ~Copyable {
         case .orderPay, .orderCancel, .orderRefund, .orderInfo:
             order(request, payload, now: now, into: &effects)
         case .poolCreate, .poolInfo, .poolWarm, .poolAlter, .poolPause, .poolResume, .poolClose,
-            .poolRefill:
+            .poolRefill, .poolResolve:
             pool(request, payload, batch, now: now, into: &effects)
         case .poolList: list(request, payload, now: now, into: &effects)
         }

@@ -58,19 +58,22 @@ enum PoolRules {
 /// The map that INFO answers with.
 enum PoolInfo {
     static func fields(
-        _ treasury: Treasury, _ totals: SliceTotals, nowMs: UnixMs
+        _ treasury: Treasury, _ totals: SliceTotals, lost: Int, nowMs: UnixMs
     ) -> [Value.Field] {
         let definition = treasury.definition
         let state = treasury.state(nowMs: nowMs)
         let terms = treasury.control.terms
-        // The total is exact, so what came back is what is neither granted nor quarantined.
+        // The total is exact, so what came back is what is neither granted nor quarantined. Before
+        // the end that is what operators have taken out.
         let returnedFen =
             state == .closed
-            ? definition.amountFen - totals.grantedFen - totals.quarantinedFen : 0
+            ? definition.amountFen - totals.grantedFen - totals.quarantinedFen
+            : totals.retiredFen
         // What a closed pool never leased came back as well.
         let unleased = treasury.unleased
         let inTreasury = state == .closed ? 0 : unleased
-        let returned = treasury.returned + (state == .closed ? unleased : 0)
+        let returned =
+            treasury.returned + totals.retired + (state == .closed ? unleased : 0)
         var fields: [Value.Field] = [
             .init("id", .text(definition.name.description)),
             .init("kind", .text("\(definition.kind)")),
@@ -109,6 +112,7 @@ enum PoolInfo {
             .init("opens", .integer(terms.opensMs)),
             .init("closes", .integer(terms.closesMs)),
             .init("slices", .integer(Int64(definition.slices))),
+            .init("lost", .integer(Int64(lost))),
             .init("durability", .text("\(definition.durability)")),
             .init("created", .integer(treasury.createdMs)),
         ]

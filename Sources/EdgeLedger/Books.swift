@@ -3,7 +3,7 @@ public import EdgeTypes
 /// A slice's books as its entries have made them.
 ///
 /// `held` is what remains of the identity credited = held + granted + pending + sold + returned +
-/// quarantined, so a slice that gave more than it had shows a negative `held`.
+/// quarantined + retired, so a slice that gave more than it had shows a negative `held`.
 public struct SliceBooks: Hashable, Sendable {
     /// Units ever credited to it, and the number of the last transfer.
     public var credited: Int64 = 0
@@ -18,12 +18,18 @@ public struct SliceBooks: Hashable, Sendable {
     /// Stock: units paid for and not restocked.
     public var sold: Int64 = 0
     public var quarantined: Int64 = 0
+    /// Once quarantined, and taken out of the pool by an operator.
+    public var retired: Int64 = 0
     /// It has returned for the last time.
     public var sealed = false
+    /// It is out of play: what comes to it is quarantined.
+    public var lost = false
 
     public init() {}
 
-    public var held: Int64 { credited - returned - granted - pending - sold - quarantined }
+    public var held: Int64 {
+        credited - returned - granted - pending - sold - quarantined - retired
+    }
 
     @inlinable
     public mutating func claim(_ amountFen: Fen) {
@@ -34,16 +40,36 @@ public struct SliceBooks: Hashable, Sendable {
     public mutating func credit(_ transfer: Transfer) {
         credited += transfer.units
         credits = transfer.number
+        setAside()
     }
 
     public mutating func giveBack(_ transfer: Transfer) {
         returned += transfer.units
         returns = transfer.number
         if transfer.final { sealed = true }
+        setAside()
     }
 
     /// What it holds is out of play.
-    public mutating func quarantine() { quarantined += held }
+    public mutating func quarantine() {
+        lost = true
+        setAside()
+    }
+
+    /// What it would hold is out of play where it grants nothing. A negative holding stays as it
+    /// is: it tells of what went wrong.
+    private mutating func setAside() {
+        if sealed || lost { quarantined += max(0, held) }
+    }
+
+    /// An operator has decided what becomes of what is out of play.
+    public mutating func resolve(_ resolution: Resolution) {
+        switch resolution {
+        case .release: lost = false
+        case .retire: retired += quarantined
+        }
+        quarantined = 0
+    }
 
     /// - Parameter before: nil for a new order.
     public mutating func order(from before: OrderRecord?, to after: OrderRecord) {
@@ -51,6 +77,7 @@ public struct SliceBooks: Hashable, Sendable {
         if before?.state == .reserved { pending -= unitsBefore }
         if after.state == .reserved { pending += Int64(after.quantity) }
         sold += after.soldUnits - (before?.soldUnits ?? 0)
+        setAside()
     }
 }
 

@@ -209,7 +209,8 @@ public struct EntryBatch: Sendable {
             1 + transfer.ranges.count / 16
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
             .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
-            .poolSoldOut, .poolClosed, .sliceOpened, .sliceControlled, .sliceQuarantined:
+            .poolSoldOut, .poolResolved, .poolClosed, .sliceOpened, .sliceControlled,
+            .sliceQuarantined, .sliceResolved:
             1
         }
     }

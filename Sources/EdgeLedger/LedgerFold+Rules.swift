@@ -5,7 +5,7 @@ extension LedgerFold {
     ///
     /// Every slice's `held` is at least 0, amounts stay within the total, and are the total where
     /// everything was granted. Where a pool is closed and its home and slices have seen the same
-    /// transfers: funded = granted + sold + pending + quarantined + in the treasury.
+    /// transfers: funded = granted + sold + pending + quarantined + retired + in the treasury.
     public func checkEnd() -> AuditReport {
         var report = report
         var sums = Array(repeating: Sums(), count: pools.count)
@@ -33,7 +33,8 @@ extension LedgerFold {
         mutating func add(_ books: SliceBooks) {
             granted += books.granted
             fen += books.grantedFen
-            outside += books.granted + books.sold + books.pending + books.quarantined
+            outside +=
+                books.granted + books.sold + books.pending + books.quarantined + books.retired
             credits += Int64(books.credits)
             returns += Int64(books.returns)
             held += books.held

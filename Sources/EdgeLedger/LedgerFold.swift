@@ -140,9 +140,10 @@ public struct LedgerFold: Sendable {
             .paymentRefused:
             try applyOrder(header, entry)
         case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed,
-            .poolSoldOut:
+            .poolSoldOut, .poolResolved:
             try applyHome(header, entry)
-        case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined:
+        case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
+            .sliceResolved:
             try applySlice(header, entry)
         }
     }
@@ -171,14 +172,15 @@ public struct LedgerFold: Sendable {
             }
         case .poolTookBack(let transfer):
             pools[try poolAt(header, transfer.pool)].treasury.takeBack(transfer)
-        case .poolSoldOut(let key, _): _ = try poolAt(header, key)
+        case .poolSoldOut(let key, _), .poolResolved(let key, _, _, _, _):
+            _ = try poolAt(header, key)
         case .poolClosed(let key):
             let index = try poolAt(header, key)
             pools[index].standing.closed = true
             pools[index].standing.closedMs = header.timeMs
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
-            .sliceQuarantined:
+            .sliceQuarantined, .sliceResolved:
             preconditionFailure("not an entry of a pool's home")
         }
     }
@@ -207,9 +209,11 @@ public struct LedgerFold: Sendable {
             if slices[index].books.held < 0 { overdrawn(slices[index], header) }
         case .sliceQuarantined(let key, let slice):
             slices[try sliceAt(header, key, slice)].books.quarantine()
+        case .sliceResolved(let key, let slice, let resolution, _):
+            slices[try sliceAt(header, key, slice)].books.resolve(resolution)
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused, .poolCreated, .poolControlled, .poolFunded, .poolLeased,
-            .poolTookBack, .poolClosed, .poolSoldOut:
+            .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved:
             preconditionFailure("not an entry of a slice")
         }
     }
@@ -250,8 +254,7 @@ public struct LedgerFold: Sendable {
             }
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
             .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
-            .sliceReturned,
-            .sliceQuarantined:
+            .sliceReturned, .sliceQuarantined, .sliceResolved, .poolResolved:
             preconditionFailure("not an entry of an order")
         }
     }

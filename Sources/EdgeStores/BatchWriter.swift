@@ -116,7 +116,7 @@ final class BatchWriter {
             case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
                 .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
                 .sliceReturned,
-                .sliceQuarantined:
+                .sliceQuarantined, .sliceResolved, .poolResolved:
                 try pools.apply(other.header, other.entry, events: orders.events)
             }
         }

@@ -87,7 +87,7 @@ final class OrderWriter {
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
             .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
             .sliceReturned,
-            .sliceQuarantined:
+            .sliceQuarantined, .sliceResolved, .poolResolved:
             preconditionFailure("not an entry of an order")
         }
     }

@@ -56,7 +56,7 @@ final class PoolStatements {
             """)
         insertSlice = try HotStatement(
             database,
-            "INSERT INTO slices VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)")
+            "INSERT INTO slices VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)")
         selectPool = try HotStatement(database, Self.selectPoolSQL + " WHERE key = ?1")
         selectSlice = try HotStatement(
             database, Self.selectSliceSQL + " WHERE pool_key = ?1 AND slice = ?2")
@@ -81,7 +81,7 @@ final class PoolStatements {
             """
             UPDATE slices SET credited = ?3, credits = ?4, returned = ?5, returns = ?6,
                 granted = ?7, granted_amount = ?8, pending = ?9, sold = ?10, quarantined = ?11,
-                sealed = ?12
+                sealed = ?12, retired = ?13, lost = ?14
             WHERE pool_key = ?1 AND slice = ?2
             """)
         reveal = try HotStatement(
@@ -104,7 +104,7 @@ final class PoolStatements {
 
     static let selectSliceSQL = """
         SELECT shard, credited, credits, returned, returns, granted, granted_amount, pending,
-            sold, quarantined, sealed, pool_key, slice
+            sold, quarantined, sealed, pool_key, slice, retired, lost
         FROM slices
         """
 
@@ -164,6 +164,8 @@ final class PoolStatements {
         books.sold = row.integer(8)
         books.quarantined = row.integer(9)
         books.sealed = row.integer(10) != 0
+        books.retired = row.integer(13)
+        books.lost = row.integer(14) != 0
         return SliceRow(shard: shard, books: books)
     }
 
@@ -287,6 +289,8 @@ final class PoolStatements {
         updateSlice.bind(10, books.sold)
         updateSlice.bind(11, books.quarantined)
         updateSlice.bind(12, books.sealed ? 1 : 0)
+        updateSlice.bind(13, books.retired)
+        updateSlice.bind(14, books.lost ? 1 : 0)
         try updateSlice.run()
     }
 

@@ -105,7 +105,8 @@ final class PoolWriter {
             pools[try poolAt(header, transfer.pool)].treasury.lease(transfer)
         case .poolTookBack(let transfer):
             pools[try poolAt(header, transfer.pool)].treasury.takeBack(transfer)
-        case .poolSoldOut(let key, _): _ = try poolAt(header, key)
+        case .poolSoldOut(let key, _), .poolResolved(let key, _, _, _, _):
+            _ = try poolAt(header, key)
         case .poolClosed(let key):
             try close(header, key, events)
         case .sliceOpened(let definition, let slice, let control):
@@ -121,6 +122,8 @@ final class PoolWriter {
             slices[index].books.giveBack(transfer)
         case .sliceQuarantined(let key, let slice):
             slices[try sliceAt(header, key, slice)].books.quarantine()
+        case .sliceResolved(let key, let slice, let resolution, _):
+            slices[try sliceAt(header, key, slice)].books.resolve(resolution)
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused:
             preconditionFailure("not an entry of a pool or a slice")

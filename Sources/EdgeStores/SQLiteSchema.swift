@@ -23,6 +23,7 @@ public enum SQLiteSchema {
     public static let migrations = [
         SchemaMigration(number: 1, name: "tables", sql: pools + history + progress),
         SchemaMigration(number: 2, name: "views", sql: views),
+        SchemaMigration(number: 3, name: "resolutions", sql: resolutions),
     ]
 
     private static let pools = """
@@ -239,6 +240,48 @@ public enum SQLiteSchema {
                 'time', strftime('%Y-%m-%dT%H:%M:%fZ', time / 1000.0, 'unixepoch'),
                 'datacontenttype', 'application/json', 'data', json(data)) AS event
             FROM outbox;
+
+        """
+
+    // What operators made of quarantined units. `remaining` and `available` were too high for
+    // slices to which units had come after a crash.
+    private static let resolutions = """
+        ALTER TABLE slices ADD COLUMN retired INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE slices ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+        DROP VIEW v1_rain_totals;
+        CREATE VIEW v1_rain_totals AS
+            SELECT r.pool, r.state, r.count, r.amount,
+                coalesce(sum(s.granted), 0) AS granted,
+                coalesce(sum(s.granted_amount), 0) AS granted_amount,
+                r.count - coalesce(sum(s.granted + s.quarantined + s.retired), 0) AS remaining,
+                r.amount - coalesce(sum(s.granted_amount), 0) AS remaining_amount,
+                coalesce(sum(s.quarantined), 0) AS quarantined,
+                coalesce(sum(s.retired), 0) AS retired
+            FROM rains r
+            JOIN pools p ON p.family = 'rain' AND p.name = r.pool
+            LEFT JOIN slices s ON s.pool_key = p.key
+            GROUP BY r.pool;
+        DROP VIEW v1_stock_totals;
+        CREATE VIEW v1_stock_totals AS
+            SELECT k.sku, k.state, k.units, k.price,
+                coalesce(s.pending, 0) AS pending, coalesce(s.sold, 0) AS sold,
+                k.units - coalesce(s.used, 0) AS available,
+                coalesce(o.paid_fen, 0) AS paid_fen,
+                coalesce(o.refunded_fen, 0) AS refunded_fen,
+                coalesce(s.quarantined, 0) AS quarantined,
+                coalesce(s.retired, 0) AS retired
+            FROM stock k
+            JOIN pools p ON p.family = 'stock' AND p.name = k.sku
+            LEFT JOIN (
+                SELECT pool_key, sum(pending) AS pending, sum(sold) AS sold,
+                    sum(quarantined) AS quarantined, sum(retired) AS retired,
+                    sum(pending + sold + quarantined + retired) AS used
+                FROM slices GROUP BY pool_key
+            ) s ON s.pool_key = p.key
+            LEFT JOIN (
+                SELECT sku, sum(paid_fen) AS paid_fen, sum(refunded_fen) AS refunded_fen
+                FROM orders GROUP BY sku
+            ) o ON o.sku = k.sku;
 
         """
 }

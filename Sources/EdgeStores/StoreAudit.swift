@@ -304,7 +304,8 @@ final class AuditPass {
         case .claim, .orderReserved, .orderCancelled, .orderExpired, .poolCreated,
             .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut,
             .sliceOpened,
-            .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined:
+            .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined, .sliceResolved,
+            .poolResolved:
             break
         }
     }
@@ -321,7 +322,7 @@ final class AuditPass {
             case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
                 .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
                 .sliceReturned,
-                .sliceQuarantined:
+                .sliceQuarantined, .sliceResolved, .poolResolved:
                 break
             }
         }

@@ -37,6 +37,10 @@ public enum Entry: Hashable, Sendable {
     /// Nothing is left but what it says; or units have come back.
     case poolSoldOut(PoolKey, SoldOut)
     case poolClosed(PoolKey)
+    /// An operator resolves what is quarantined: once before the slices are told, and once all of
+    /// them have done it.
+    case poolResolved(
+        PoolKey, Resolution, isDone: Bool, requestHash: UInt64, actor: Text64)
 
     // A pool's slices.
     case sliceOpened(PoolDefinition, slice: UInt32, PoolControl)
@@ -45,6 +49,16 @@ public enum Entry: Hashable, Sendable {
     case sliceReturned(Transfer)
     /// A crash took a `memory` slice's tail along: what it held is out of play.
     case sliceQuarantined(PoolKey, slice: UInt32)
+    /// An operator has decided what becomes of what is quarantined there.
+    case sliceResolved(PoolKey, slice: UInt32, Resolution, actor: Text64)
+}
+
+/// What becomes of quarantined units: nobody knows whether somebody was told that they are theirs.
+public enum Resolution: UInt8, Sendable, CaseIterable {
+    /// The slice is back in play and may grant them, perhaps for the second time.
+    case release = 0
+    /// They are out of the pool for good, for whoever funded it. The slice stays out of play.
+    case retire = 1
 }
 
 /// A red packet granted.

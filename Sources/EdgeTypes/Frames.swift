@@ -10,6 +10,8 @@ public enum Frame: Sendable {
     /// Give back what you hold, all slices of a part: the treasury is dry and somebody waits.
     case recall(Recall)
     case inquire(PoolKey, slice: UInt32, inquiry: UInt64)
+    /// What is quarantined there has been decided on.
+    case resolve(PoolKey, slice: UInt32, Resolve)
 
     // A core that passes requests on ↔ a slice, and → home.
     case askWinners(WinnersAsked)
@@ -28,7 +30,9 @@ public enum Frame: Sendable {
     /// Units have come back to a slice although none were left anywhere, by the certificate of
     /// that generation.
     case freed(PoolKey, slice: UInt32, generation: UInt32)
-    case report(PoolKey, slice: UInt32, inquiry: UInt64, SliceTotals)
+    case report(PoolKey, slice: UInt32, inquiry: UInt64, SliceTotals, SliceStanding)
+    /// Nothing is left to do there of what was decided on.
+    case resolved(PoolKey, slice: UInt32, inquiry: UInt64)
 
     // Home → every core: the pool exists, and this is how it stands.
     case announce(PoolDefinition, PoolControl, closed: Bool)
@@ -39,9 +43,12 @@ public enum Frame: Sendable {
     /// once has come.
     public var isCounted: Bool {
         switch self {
-        case .open, .control, .lease, .returnTaken, .opened, .controlled, .leaseTaken, .returned:
+        case .open, .control, .lease, .returnTaken, .opened, .controlled, .leaseTaken, .returned,
+            .resolve, .resolved:
             true
-        case .recall, .inquire, .ask, .swept, .freed, .report, .announce, .soldOut: false
+        case .recall, .inquire, .ask, .swept, .freed, .report, .announce, .soldOut, .askWinners,
+            .winners, .renew:
+            false
         }
     }
 
@@ -49,8 +56,9 @@ public enum Frame: Sendable {
     public var isForEveryCore: Bool {
         switch self {
         case .announce, .recall, .soldOut: true
-        case .open, .control, .lease, .returnTaken, .inquire, .opened, .controlled, .leaseTaken,
-            .returned, .ask, .swept, .freed, .report, .askWinners, .winners, .renew:
+        case .open, .control, .lease, .returnTaken, .inquire, .resolve, .opened, .controlled,
+            .leaseTaken, .returned, .ask, .swept, .freed, .report, .resolved, .askWinners,
+            .winners, .renew:
             false
         }
     }
@@ -148,7 +156,39 @@ public struct SoldOut: Hashable, Sendable {
     }
 }
 
-/// A slice's books. `credited = held + granted + pending + returned + quarantined` always.
+/// Whether a slice is in play.
+public struct SliceStanding: BitwiseCopyable, Hashable, Sendable {
+    /// How often a crash has put it out of play.
+    public var quarantines: UInt32
+    /// It grants nothing until an operator releases it.
+    public var isLost: Bool
+
+    public init(quarantines: UInt32, isLost: Bool) {
+        self.quarantines = quarantines
+        self.isLost = isLost
+    }
+}
+
+/// What an operator has decided about a slice.
+public struct Resolve: Hashable, Sendable {
+    /// Under which number the home knows the command.
+    public var inquiry: UInt64
+    /// The slice's `quarantines` when it was decided: what a later crash puts out of play is not
+    /// meant.
+    public var quarantines: UInt32
+    public var resolution: Resolution
+    public var actor: Text64
+
+    public init(inquiry: UInt64, quarantines: UInt32, resolution: Resolution, actor: Text64) {
+        self.inquiry = inquiry
+        self.quarantines = quarantines
+        self.resolution = resolution
+        self.actor = actor
+    }
+}
+
+/// A slice's books. `credited = held + granted + pending + returned + quarantined + retired`
+/// always.
 public struct SliceTotals: Hashable, Sendable {
     /// Units ever leased to it.
     public var credited: Int64 = 0
@@ -162,6 +202,9 @@ public struct SliceTotals: Hashable, Sendable {
     public var returned: Int64 = 0
     public var quarantined: Int64 = 0
     public var quarantinedFen: Fen = 0
+    /// Once quarantined, and taken out of the pool by an operator.
+    public var retired: Int64 = 0
+    public var retiredFen: Fen = 0
 
     public init() {}
 }

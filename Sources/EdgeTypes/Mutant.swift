@@ -121,6 +121,11 @@ public enum Mutant: String, Sendable, CaseIterable {
     case filterBelieved
     case filterOfOldOwner
     case doorsNotAwaited
+    // What operators make of quarantined units.
+    case resolvedTwice
+    case resolutionNotJournaled
+    case retiredGranted
+    case resolvesLaterCrash
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -229,6 +234,11 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .filterOfOldOwner:
             "whoever takes a shard over does not wait until nobody believes its earlier filters"
         case .doorsNotAwaited: "a slice sells what came back while others refuse by its filter"
+        case .resolvedTwice: "a release puts its units back twice"
+        case .resolutionNotJournaled: "what an operator decided about a slice is not journaled"
+        case .retiredGranted: "what an operator took out of a pool is granted on"
+        case .resolvesLaterCrash:
+            "a decision that comes twice is taken for what a later crash put out of play, too"
         }
     }
 }

@@ -17,6 +17,8 @@ public enum Operation: UInt8, BitwiseCopyable, Sendable, CaseIterable {
     case poolClose
     case poolRefill
     case poolList
+    /// `quantity`: the raw value of a `Resolution`.
+    case poolResolve
 }
 
 /// One request, decoded: plain values, nothing allocated. What is longer (definitions, payment
@@ -32,7 +34,7 @@ public struct Request: BitwiseCopyable, Sendable {
     public var hops: UInt8 = 0
     /// Hash of the home region's name; 0 where none was given.
     public var region: UInt32
-    /// Units to reserve, restock or refill; entries to list.
+    /// Units to reserve, restock or refill; entries to list; a `Resolution`.
     public var quantity: Int64
     /// Fen to pay or refund; −1 where none was given.
     public var amountFen: Fen
@@ -92,8 +94,8 @@ extension Operation {
             (.poolAlter, .alteration), (.poolList, .listing):
             true
         case (.poolWarm, .actor), (.poolPause, .actor), (.poolResume, .actor), (.poolClose, .actor),
-            (.poolRefill, .actor), (.poolPause, nil), (.poolResume, nil), (.poolClose, nil),
-            (.poolRefill, nil):
+            (.poolRefill, .actor), (.poolResolve, .actor), (.poolPause, nil), (.poolResume, nil),
+            (.poolClose, nil), (.poolRefill, nil), (.poolResolve, nil):
             true
         default: false
         }

@@ -88,6 +88,8 @@ extension BusCodec {
         case .askWinners: 16
         case .winners: 17
         case .renew: 18
+        case .resolve: 19
+        case .resolved: 20
         }
     }
 
@@ -113,9 +115,16 @@ extension BusCodec {
             sink.integer(recall.part)
             sink.integer(recall.round)
             sink.integer(recall.after)
-        case .inquire(let pool, let slice, let inquiry):
+        case .inquire(let pool, let slice, let inquiry),
+            .resolved(let pool, let slice, let inquiry):
             place(pool, slice, to: &sink)
             sink.integer(inquiry)
+        case .resolve(let pool, let slice, let told):
+            place(pool, slice, to: &sink)
+            sink.integer(told.inquiry)
+            sink.integer(told.quarantines)
+            sink.integer(told.resolution.rawValue)
+            sink.text(told.actor)
         case .opened(let pool, let slice): place(pool, slice, to: &sink)
         case .ask(let asked):
             place(asked.pool, asked.slice, to: &sink)
@@ -126,10 +135,12 @@ extension BusCodec {
         case .soldOut(let pool, let soldOut):
             sink.integer(pool.rawValue)
             JournalCodec.write(soldOut, to: &sink)
-        case .report(let pool, let slice, let inquiry, let totals):
+        case .report(let pool, let slice, let inquiry, let totals, let standing):
             place(pool, slice, to: &sink)
             sink.integer(inquiry)
             write(totals, to: &sink)
+            sink.integer(standing.quarantines)
+            sink.integer(UInt8(standing.isLost ? 1 : 0))
         case .askWinners(let asked): write(asked, to: &sink)
         case .winners(let winners): write(winners, to: &sink)
         case .renew(let pool, let part):
@@ -165,7 +176,7 @@ extension BusCodec {
         case 18: return .renew(JournalCodec.readPool(&reader), part: reader.integer())
         case 16: return .askWinners(readWinnersAsked(&reader))
         case 17: return readWinners(&reader).map { .winners($0) }
-        case 1, 3, 5...8, 10, 12, 14:
+        case 1, 3, 5...8, 10, 12, 14, 19, 20:
             return readSliceFrame(
                 tag, JournalCodec.readPool(&reader), slice: reader.integer(), &reader)
         default: return nil
@@ -189,8 +200,17 @@ extension BusCodec {
                     pool: pool, slice: slice, after: reader.integer(), wanted: reader.integer(),
                     least: reader.integer()))
         case 12:
-            .report(pool, slice: slice, inquiry: reader.integer(), readTotals(&reader))
+            .report(
+                pool, slice: slice, inquiry: reader.integer(), readTotals(&reader),
+                SliceStanding(quarantines: reader.integer(), isLost: reader.flag()))
         case 14: .freed(pool, slice: slice, generation: reader.integer())
+        case 19:
+            .resolve(
+                pool, slice: slice,
+                Resolve(
+                    inquiry: reader.integer(), quarantines: reader.integer(),
+                    resolution: JournalCodec.readResolution(&reader), actor: reader.text()))
+        case 20: .resolved(pool, slice: slice, inquiry: reader.integer())
         default: nil
         }
     }
@@ -241,6 +261,8 @@ extension BusCodec {
         sink.integer(totals.returned)
         sink.integer(totals.quarantined)
         sink.integer(totals.quarantinedFen)
+        sink.integer(totals.retired)
+        sink.integer(totals.retiredFen)
     }
 
     private static func readTotals(_ reader: inout JournalFieldReader) -> SliceTotals {
@@ -253,6 +275,8 @@ extension BusCodec {
         totals.returned = reader.integer()
         totals.quarantined = reader.integer()
         totals.quarantinedFen = reader.integer()
+        totals.retired = reader.integer()
+        totals.retiredFen = reader.integer()
         return totals
     }
 

@@ -43,6 +43,12 @@ extension JournalCodec {
         case .poolSoldOut(let pool, let soldOut):
             sink.integer(pool.rawValue)
             write(soldOut, to: &sink)
+        case .poolResolved(let pool, let resolution, let isDone, let requestHash, let actor):
+            sink.integer(pool.rawValue)
+            sink.integer(resolution.rawValue)
+            sink.integer(UInt8(isDone ? 1 : 0))
+            sink.integer(requestHash)
+            sink.text(actor)
         case .sliceOpened(let definition, let slice, let control):
             write(definition, to: &sink)
             sink.integer(slice)
@@ -54,6 +60,11 @@ extension JournalCodec {
         case .sliceQuarantined(let pool, let slice):
             sink.integer(pool.rawValue)
             sink.integer(slice)
+        case .sliceResolved(let pool, let slice, let resolution, let actor):
+            sink.integer(pool.rawValue)
+            sink.integer(slice)
+            sink.integer(resolution.rawValue)
+            sink.text(actor)
         }
     }
 
@@ -81,6 +92,10 @@ extension JournalCodec {
         case .poolTookBack: .poolTookBack(readTransfer(&reader))
         case .poolClosed: .poolClosed(readPool(&reader))
         case .poolSoldOut: .poolSoldOut(readPool(&reader), readSoldOut(&reader))
+        case .poolResolved:
+            .poolResolved(
+                readPool(&reader), readResolution(&reader), isDone: reader.flag(),
+                requestHash: reader.integer(), actor: reader.text())
         case .sliceOpened:
             .sliceOpened(
                 readDefinition(&reader), slice: reader.integer(), readControl(&reader))
@@ -90,7 +105,19 @@ extension JournalCodec {
         case .sliceReturned: .sliceReturned(readTransfer(&reader))
         case .sliceQuarantined:
             .sliceQuarantined(readPool(&reader), slice: reader.integer())
+        case .sliceResolved:
+            .sliceResolved(
+                readPool(&reader), slice: reader.integer(), readResolution(&reader),
+                actor: reader.text())
         }
+    }
+
+    static func readResolution(_ reader: inout JournalFieldReader) -> Resolution {
+        guard let resolution = Resolution(rawValue: reader.integer()) else {
+            reader.fail()
+            return .retire
+        }
+        return resolution
     }
 
     // MARK: Orders

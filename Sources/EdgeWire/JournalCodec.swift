@@ -86,11 +86,13 @@ public enum JournalCodec {
         case .poolTookBack: .poolTookBack
         case .poolClosed: .poolClosed
         case .poolSoldOut: .poolSoldOut
+        case .poolResolved: .poolResolved
         case .sliceOpened: .sliceOpened
         case .sliceControlled: .sliceControlled
         case .sliceCredited: .sliceCredited
         case .sliceReturned: .sliceReturned
         case .sliceQuarantined: .sliceQuarantined
+        case .sliceResolved: .sliceResolved
         }
     }
 }

@@ -21,12 +21,14 @@ public enum JournalKind: UInt8, Sendable, CaseIterable {
     case poolTookBack = 20
     case poolClosed = 21
     case poolSoldOut = 22
+    case poolResolved = 23
 
     case sliceOpened = 32
     case sliceControlled = 33
     case sliceCredited = 34
     case sliceReturned = 35
     case sliceQuarantined = 36
+    case sliceResolved = 37
 }
 
 /// Why bytes are no journal entry.

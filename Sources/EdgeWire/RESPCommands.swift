@@ -17,9 +17,9 @@ public enum RESPCommand: UInt8, Sendable, CaseIterable {
     case ping = 0
     case echo, hello, auth, quit, reset, select, command, config, info, client
     case rainCreate, rainGrab, rainClaims, rainInfo, rainWarm, rainAlter, rainPause, rainResume
-    case rainClose, rainList
+    case rainClose, rainResolve, rainList
     case stockCreate, stockReserve, stockOrders, stockRefill, stockInfo, stockWarm, stockAlter
-    case stockPause, stockResume, stockClose, stockList
+    case stockPause, stockResume, stockClose, stockResolve, stockList
     case orderPay, orderCancel, orderRefund, orderInfo
     case nodes, shards
 
@@ -63,6 +63,8 @@ public enum RESPCommand: UInt8, Sendable, CaseIterable {
         case .rainPause: Info("rain.pause", 2, .operator, "rain", "Pauses a rain.")
         case .rainResume: Info("rain.resume", 2, .operator, "rain", "Resumes a rain.")
         case .rainClose: Info("rain.close", 2, .operator, "rain", "Closes a rain for good.")
+        case .rainResolve:
+            Info("rain.resolve", 4, .operator, "rain", "Releases or returns what is quarantined.")
         case .rainList: Info("rain.list", -1, .app, "rain", "Lists rains.")
         case .stockCreate: Info("stock.create", -4, .operator, "stock", "Creates a stock.")
         case .stockReserve: Info("stock.reserve", -5, .app, "stock", "Reserves units.")
@@ -74,6 +76,8 @@ public enum RESPCommand: UInt8, Sendable, CaseIterable {
         case .stockPause: Info("stock.pause", 2, .operator, "stock", "Pauses a stock.")
         case .stockResume: Info("stock.resume", 2, .operator, "stock", "Resumes a stock.")
         case .stockClose: Info("stock.close", 2, .operator, "stock", "Closes a stock for good.")
+        case .stockResolve:
+            Info("stock.resolve", 4, .operator, "stock", "Releases or returns what is quarantined.")
         case .stockList: Info("stock.list", -1, .app, "stock", "Lists stocks.")
         case .orderPay: Info("order.pay", -3, .pay, "order", "Reports a captured payment.")
         case .orderCancel: Info("order.cancel", 2, .app, "order", "Cancels a reservation.")

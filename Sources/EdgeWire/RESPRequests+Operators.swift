@@ -111,6 +111,21 @@ extension RESPRequests {
             request, .alteration(opensMs: opens, closesMs: closes, limit: limit, actor: actor))
     }
 
+    static let resolutions = NameTable<Resolution>([("release", .release), ("return", .retire)])
+
+    static func resolve(
+        _ family: PoolFamily, _ bytes: RawSpan, _ arguments: borrowing RESPArguments,
+        ticket: Ticket, actor: Text64
+    ) throws(RESPRefusal) -> RESPRequest {
+        var request = Request(ticket: ticket, operation: .poolResolve, family: family)
+        request.pool = try poolKey(family, bytes, arguments.range(1))
+        request.requestHash = try requestHash(bytes, arguments.range(2), "request")
+        let resolution = try word(
+            bytes, arguments.range(3), resolutions, "what is quarantined is to RELEASE or RETURN")
+        request.quantity = Int64(resolution.rawValue)
+        return .payload(request, .actor(actor))
+    }
+
     /// Most names of one answer.
     public static let listCount: Int64 = 1_000
 

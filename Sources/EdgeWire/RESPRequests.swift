@@ -105,6 +105,10 @@ public enum RESPRequests {
         case .rainList: return try list(.rain, bytes, arguments, ticket: ticket)
         case .stockList: return try list(.stock, bytes, arguments, ticket: ticket)
         case .stockRefill: return try refill(bytes, arguments, ticket: ticket, actor: actor)
+        case .rainResolve:
+            return try resolve(.rain, bytes, arguments, ticket: ticket, actor: actor)
+        case .stockResolve:
+            return try resolve(.stock, bytes, arguments, ticket: ticket, actor: actor)
         case .rainInfo: return try control(.poolInfo, .rain, bytes, arguments, ticket, nil)
         case .stockInfo: return try control(.poolInfo, .stock, bytes, arguments, ticket, nil)
         case .rainWarm: return try control(.poolWarm, .rain, bytes, arguments, ticket, actor)

@@ -56,8 +56,12 @@ struct AdminClient: Sendable {
         _ method: String, _ path: String, _ body: [String: Any]? = nil, key: String? = nil,
         timeoutSeconds: Double = 30
     ) async throws -> Answer {
-        let answer = try await send(
-            method, path, body, key: key, timeoutSeconds: timeoutSeconds)
+        try checked(
+            await send(method, path, body, key: key, timeoutSeconds: timeoutSeconds))
+    }
+
+    /// Ends the command with the right exit code where the node refused.
+    func checked(_ answer: Answer) throws -> Answer {
         guard !(200..<300).contains(answer.status) else { return answer }
         Console.note("downpour: \(answer.string("detail") ?? "status \(answer.status)")")
         switch answer.status {

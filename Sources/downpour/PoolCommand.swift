@@ -5,7 +5,8 @@ import Yams
 /// Many pools from one file.
 struct PoolCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "pool", abstract: "Many pools at once.", subcommands: [Apply.self])
+        commandName: "pool", abstract: "Pools, whatever they hold.",
+        subcommands: [Apply.self, PoolResolve.self])
 
     struct Apply: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

@@ -90,6 +90,15 @@ extension Ask {
         return ask
     }
 
+    static func resolve(
+        _ name: Text64, _ resolution: Resolution, _ request: Text64, _ family: PoolFamily = .rain
+    ) -> Ask {
+        var ask = on(.poolResolve, name, family)
+        ask.request.quantity = Int64(resolution.rawValue)
+        ask.request.requestHash = request.isEmpty ? 0 : Hash64.text(request)
+        return ask
+    }
+
     static func list(
         _ family: PoolFamily = .rain, after: Text64 = "", count: Int64 = 100,
         state: PoolState? = nil

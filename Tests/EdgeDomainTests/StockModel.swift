@@ -45,6 +45,7 @@ struct StockModel {
         var credited: Int64 = 0
         var returned: Int64 = 0
         var quarantined: Int64 = 0
+        var retired: Int64 = 0
         /// Of each user, in order.
         var users: [UserID: [Int]] = [:]
         /// Kept by hand, unlike the sums over orders.
@@ -69,6 +70,7 @@ struct StockModel {
         totals.credited = slice.credited
         totals.returned = slice.returned
         totals.quarantined = slice.quarantined
+        totals.retired = slice.retired
         totals.held = slice.held
         for numbers in slice.users.values {
             for number in numbers {

@@ -82,7 +82,7 @@ struct StockModelTests {
             let totals = shop.book.totals(slot: slot)
             expect(
                 totals.credited == totals.held + totals.pending + totals.granted + totals.returned
-                    + totals.quarantined, "\(what): books \(totals)")
+                    + totals.quarantined + totals.retired, "\(what): books \(totals)")
             expect(totals.held == model.slices[slot].held, "\(what): held")
             expect(totals.credited == model.slices[slot].credited, "\(what): credited")
             expect(totals.quarantined == model.slices[slot].quarantined, "\(what): quarantined")
@@ -227,7 +227,7 @@ struct StockModelTests {
 
         func operate() {
             let slot = someSlot()
-            switch random.next(below: 12) {
+            switch random.next(below: 13) {
             case 0..<5: credit(slot)
             case 5..<7:
                 if let transfer = shop.book.returning(
@@ -253,6 +253,7 @@ struct StockModelTests {
                 model.slices[slot].closing = true
                 openSlice()
             case 10: seal(slot)
+            case 11: resolve(slot, random.next(below: 2) == 0 ? .release : .retire)
             default:
                 if random.next(below: 100) != 0 { return }
                 shop.commit(
@@ -264,6 +265,27 @@ struct StockModelTests {
                 openSlice()
             }
             compare(slot, nil, "operate")
+        }
+
+        func resolve(_ slot: Int, _ resolution: Resolution) {
+            let slice = model.slices[slot]
+            let may =
+                resolution == .release
+                ? slice.quarantinedFlag && !slice.sealed : slice.quarantined > 0
+            expect(shop.book.canResolve(slot: slot, resolution) == may, "resolve slot \(slot)")
+            guard may else { return }
+            shop.commit(
+                .sliceResolved(
+                    shop.book.poolKey(slot: slot), slice: shop.book.sliceNumber(slot: slot),
+                    resolution, actor: "op"))
+            if resolution == .release {
+                model.slices[slot].quarantinedFlag = false
+                model.slices[slot].held += slice.quarantined
+            } else {
+                model.slices[slot].retired += slice.quarantined
+            }
+            model.slices[slot].quarantined = 0
+            answers["\(resolution) done", default: 0] += 1
         }
 
         func seal(_ slot: Int) {

@@ -236,4 +236,46 @@ struct StockSliceTests {
         #expect(shop.book.checkBooks() == nil)
         #expect(shop.replayed().snapshot() == shop.snapshot())
     }
+
+    @Test("what is quarantined is sold again once released, or gone once returned")
+    func resolve() {
+        let slot = shop.open(units: 10, limit: 5)
+        let open = shop.order(slot, 1, 2)
+        let key = shop.book.poolKey(slot: slot)
+        for resolution in Resolution.allCases {
+            let may = shop.book.canResolve(slot: slot, resolution)
+            #expect(!may)
+            let none = EntryHeader(shard: 3, epoch: 1, sequence: 99, timeMs: shop.nowMs)
+            let applied = shop.book.apply(
+                .sliceResolved(key, slice: 0, resolution, actor: "op"), none)
+            #expect(!applied)
+        }
+        shop.commit(.sliceQuarantined(key, slice: 0))
+        var standing = shop.book.standing(slot: slot)
+        #expect(standing == SliceStanding(quarantines: 1, isLost: true))
+        shop.commit(.sliceResolved(key, slice: 0, .release, actor: "op"))
+        #expect(shop.book.totals(slot: slot).held == 8)
+        standing = shop.book.standing(slot: slot)
+        #expect(standing == SliceStanding(quarantines: 1, isLost: false))
+        _ = shop.order(slot, 2, 3)
+        shop.commit(.sliceQuarantined(key, slice: 0))
+        standing = shop.book.standing(slot: slot)
+        #expect(standing == SliceStanding(quarantines: 2, isLost: true))
+        #expect(shop.cancel(open) == .outcome(.cancelled))
+        shop.commit(.sliceResolved(key, slice: 0, .retire, actor: "op"))
+        let totals = shop.book.totals(slot: slot)
+        #expect(totals.retired == 7 && totals.quarantined == 0 && totals.held == 0)
+        #expect(shop.reserve(slot, 5, 1, "a") == .reserve(.closed, StockShop.noOrder, 0))
+        // Lost as it is, it may be let in again, with what comes.
+        shop.credit(slot, 4)
+        shop.commit(.sliceResolved(key, slice: 0, .release, actor: "op"))
+        #expect(shop.book.totals(slot: slot).held == 4)
+        #expect(shop.book.checkBooks() == nil)
+        #expect(shop.replayed().snapshot() == shop.snapshot())
+        let other = StockShop()
+        #expect(other.load(shop.snapshot()) == nil)
+        standing = other.book.standing(slot: slot)
+        #expect(standing == SliceStanding(quarantines: 2, isLost: false))
+        #expect(other.snapshot() == shop.snapshot())
+    }
 }

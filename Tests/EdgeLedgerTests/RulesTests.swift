@@ -77,6 +77,34 @@ struct RulesTests {
         #expect(record.state == .refunded && record.soldUnits == 0)
     }
 
+    @Test("What comes to a slice that is out of play is, too, until an operator resolves it")
+    func quarantine() {
+        func transfer(_ number: UInt32, _ units: Int64, final: Bool = false) -> Transfer {
+            Transfer(
+                pool: PoolKey(rawValue: 5), slice: 0, number: number, final: final,
+                ranges: [UnitRange(start: 0, count: units)])
+        }
+        var books = SliceBooks()
+        books.credit(transfer(1, 10))
+        books.claim(7)
+        books.quarantine()
+        books.credit(transfer(2, 5))
+        #expect(books.quarantined == 14 && books.held == 0)
+        books.resolve(.retire)
+        #expect(books.retired == 14 && books.held == 0 && books.lost)
+        books.credit(transfer(3, 3))
+        #expect(books.quarantined == 3)
+        books.resolve(.release)
+        #expect(books.quarantined == 0 && books.held == 3 && !books.lost)
+        books.giveBack(transfer(1, 3, final: true))
+        #expect(books.held == 0 && books.quarantined == 0)
+        #expect(books.credited == 18 && books.granted + books.returned + books.retired == 18)
+        // More than there was stays to be seen.
+        books.claim(7)
+        books.giveBack(transfer(2, 0, final: true))
+        #expect(books.held == -1)
+    }
+
     @Test("A packet set answers as a plain set does, in runs and at random")
     func packets() {
         let seed = UInt64.random(in: 0...UInt64.max)

@@ -15,7 +15,7 @@ struct BusSamples {
     /// How many kinds `sample(_:)` tells apart.
     static let kinds = 13 + payloads + frames + replicas
     private static let payloads = 5
-    private static let frames = 19
+    private static let frames = 21
     private static let replicas = 7
 
     mutating func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
@@ -169,7 +169,18 @@ struct BusSamples {
             totals.returned = random.any()
             totals.quarantined = random.any()
             totals.quarantinedFen = random.any()
-            return .report(pool, slice: slice, inquiry: random.any(), totals)
+            totals.retired = random.any()
+            totals.retiredFen = random.any()
+            return .report(
+                pool, slice: slice, inquiry: random.any(), totals,
+                SliceStanding(quarantines: random.any(), isLost: random.flag()))
+        case 19:
+            return .resolve(
+                pool, slice: slice,
+                Resolve(
+                    inquiry: random.any(), quarantines: random.any(),
+                    resolution: random.flag() ? .release : .retire, actor: random.text()))
+        case 20: return .resolved(pool, slice: slice, inquiry: random.any())
         default:
             return .announce(random.definition(), random.control(), closed: random.flag())
         }

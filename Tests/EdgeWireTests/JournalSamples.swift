@@ -68,7 +68,7 @@ struct SampleRandom: RandomNumberGenerator {
             amountFen: any(), requestHash: named ? any() | 1 : 0)
     }
 
-    static let kinds = 20
+    static let kinds = 22
 
     /// One entry of each kind for `kind` in `0 ..< kinds`.
     mutating func entry(_ kind: Int) -> Entry {
@@ -102,6 +102,12 @@ struct SampleRandom: RandomNumberGenerator {
         case 16: .sliceCredited(transfer())
         case 17: .sliceReturned(transfer())
         case 18: .poolSoldOut(pool(), soldOut())
+        case 19:
+            .poolResolved(
+                pool(), flag() ? .release : .retire, isDone: flag(), requestHash: any(),
+                actor: text())
+        case 20:
+            .sliceResolved(pool(), slice: any(), flag() ? .release : .retire, actor: text())
         default: .sliceQuarantined(pool(), slice: any())
         }
     }

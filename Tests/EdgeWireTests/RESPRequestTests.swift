@@ -116,6 +116,27 @@ struct RESPRequestTests {
         #expect(list.quantity == 5 && list.family == .stock && after == "s9" && state == .open)
     }
 
+    @Test("an operator resolves with a word and a request's id")
+    func resolve() throws {
+        for (line, family, resolution) in [
+            ("RAIN.RESOLVE r1 q1 RELEASE", PoolFamily.rain, Resolution.release),
+            ("stock.resolve r1 q1 return", .stock, .retire),
+        ] {
+            guard case .payload(let request, .actor(let actor)) = parse(line) else {
+                Issue.record("not a decision: \(line)")
+                continue
+            }
+            #expect(request.operation == .poolResolve && actor == "ann")
+            #expect(request.family == family && request.pool == PoolKey.of(family, "r1"))
+            #expect(request.requestHash == Hash64.text("q1"))
+            #expect(request.quantity == Int64(resolution.rawValue))
+        }
+        #expect(
+            refusal("rain.resolve r1 q1 keep")
+                == "BADARG what is quarantined is to RELEASE or RETURN")
+        #expect(refusal("rain.resolve r1 q1")?.hasPrefix("ERR wrong number") == true)
+    }
+
     @Test(
         "what is wrong is named",
         arguments: [

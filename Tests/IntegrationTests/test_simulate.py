@@ -81,3 +81,52 @@ def test_a_run_that_holds_ends_with_0_and_a_replay_of_another_failure_with_1(tra
     bundle.write_text(json.dumps(document))
     result = downpour("simulate", "replay", bundle)
     assert result.returncode == 1 and "not what was recorded" in result.stdout
+
+
+LOCAL = Path(ROOT) / "topology" / "examples" / "local-3.yaml"
+
+
+def test_a_topology_file_is_rehearsed(directory):
+    result = downpour("simulate", "run", "--topology", LOCAL, "--seed", "2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "everything holds" in result.stdout and "moved" not in result.stdout
+
+
+def test_a_move_to_another_file_is_rehearsed_under_faults(directory):
+    lighter = directory / "lighter.yaml"
+    lighter.write_text(LOCAL.read_text().replace("zone: c,", "zone: c, weight: 0.25,"))
+    result = downpour("simulate", "run", "--topology", lighter, "--from", LOCAL, "--seed", "2",
+                      "--shards-at-once", "2", "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(result.stdout)
+    move = report["move"]
+    assert move["shards"] == move["done"] > 0 and move["copies"] > 0
+    assert move["tookMs"] >= move["slowestMs"] > 0 and report["faults"]
+    plan = json.loads(
+        downpour("topology", "plan", lighter, "--from", LOCAL, "--json").stdout)
+    assert (move["copies"], move["handOvers"]) == (plan["copies"], plan["handOvers"])
+    again = downpour("simulate", "run", "--topology", lighter, "--from", LOCAL, "--seed", "2",
+                     "--shards-at-once", "2", "--json")
+    assert json.loads(again.stdout)["digest"] == report["digest"]
+
+
+def test_a_scenario_of_ones_own_is_run_on_the_cluster_of_a_file():
+    result = downpour("simulate", "run", SCENARIOS / "faults" / "replicas.yaml",
+                      "--topology", LOCAL, "--seed", "3")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("change, reason", [
+    (("shards: 64", "shards: 4096"), "rehearse a smaller cluster"),
+    (("name: n3", "name: n9"), "n9 is none of the nodes of"),
+    (("cluster: local", "cluster: other"), "is of other"),
+    (("replicas: 2", "replicas: 1"), "shards with one copy do not move"),
+    (("shards: 64", "shards: 32"), "64"),
+])
+def test_what_cannot_be_rehearsed_is_refused(directory, change, reason):
+    file = directory / "new.yaml"
+    file.write_text(LOCAL.read_text().replace(*change))
+    result = downpour("simulate", "run", "--topology", file, "--from", LOCAL)
+    assert result.returncode == 65, result.stdout + result.stderr
+    assert reason in result.stderr
+    assert downpour("simulate", "run", "--from", LOCAL).returncode == 64

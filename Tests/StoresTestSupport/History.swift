@@ -22,6 +22,8 @@ public struct History {
         var ranges: [UnitRange] = []
         var held: Int64 = 0
         var credits: UInt32 = 0
+        /// Out of play: what comes to it is quarantined.
+        var isLost = false
         var returns: UInt32 = 0
     }
 
@@ -70,7 +72,7 @@ public struct History {
         for index in 0..<shape.skus { create("sku:\(index)", .stock) }
         for _ in 0..<shape.steps { step() }
         if shape.closes { close(0) }
-        if shape.closes, shape.rains > 1 { quarantine(1) }
+        if shape.closes, shape.rains > 1 { lose(1) }
     }
 
     public var count: Int { lanes.reduce(0) { $0 + $1.count } }
@@ -159,11 +161,46 @@ public struct History {
         pools[pool].closed = true
     }
 
-    private mutating func quarantine(_ pool: Int) {
-        let slice = pools[pool].slices[0]
-        emit(slice.shard, .sliceQuarantined(pools[pool].key, slice: 0))
-        pools[pool].slices[0].ranges = []
-        pools[pool].slices[0].held = 0
+    /// Slices are put out of play: one stays so, of one the units are taken out of the pool, and
+    /// one is back in play. A SKU's, too, with its orders, which end or are paid.
+    private mutating func lose(_ pool: Int) {
+        quarantine(pool, 0)
+        quarantine(pool, 1)
+        resolve(pool, 1, .retire)
+        let before = pools[pool].slices[2].ranges
+        quarantine(pool, 2)
+        resolve(pool, 2, .release)
+        pools[pool].slices[2].ranges = before
+        for _ in 0..<20 { claim(pool) }
+        guard shape.skus > 0 else { return }
+        let sku = shape.rains
+        lease(sku, 3, 5)
+        quarantine(sku, 3)
+        for _ in 0..<shape.steps / 4 { step() }
+        resolve(sku, 3, .retire)
+    }
+
+    private mutating func quarantine(_ pool: Int, _ number: Int) {
+        let slice = pools[pool].slices[number]
+        emit(slice.shard, .sliceQuarantined(pools[pool].key, slice: UInt32(number)))
+        pools[pool].slices[number].ranges = []
+        pools[pool].slices[number].held = 0
+        pools[pool].slices[number].isLost = true
+    }
+
+    private mutating func resolve(_ pool: Int, _ number: Int, _ resolution: Resolution) {
+        let key = pools[pool].key
+        for isDone in [false, true] {
+            emit(
+                pools[pool].home,
+                .poolResolved(
+                    key, resolution, isDone: isDone, requestHash: 77, actor: "op"))
+            if isDone { continue }
+            emit(
+                pools[pool].slices[number].shard,
+                .sliceResolved(key, slice: UInt32(number), resolution, actor: "op"))
+        }
+        if resolution == .release { pools[pool].slices[number].isLost = false }
     }
 
     private mutating func control(_ pool: Int, _ change: (inout PoolControl) -> Void) {

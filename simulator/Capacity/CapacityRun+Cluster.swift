@@ -255,7 +255,7 @@ extension CapacityRun where Queue: ~Copyable {
             }
         }
         let placement = Placement(shards: scenario.shards, cores: scenario.nodes)
-        for case .report(let pool, let slice, _, let totals) in reports {
+        for case .report(let pool, let slice, _, let totals, _) in reports {
             let node = placement.core(of: placement.shard(of: pool, slice: slice))
             if servers[node].isLost { books.lost += totals.held }
         }

@@ -47,8 +47,9 @@ extension RainSlice {
         sink.append(integer: UInt8((isSealed ? 1 : 0) | (isQuarantined ? 2 : 0)))
         for value in [
             totals.credited, totals.held, totals.granted, totals.grantedFen, totals.returned,
-            totals.quarantined, totals.quarantinedFen,
+            totals.quarantined, totals.quarantinedFen, totals.retired, totals.retiredFen,
         ] { sink.append(integer: value) }
+        sink.append(integer: quarantines)
         Self.write(heldRanges, into: &sink)
         Self.write(lastReturn?.ranges ?? [], into: &sink)
         sink.append(integer: UInt32(runs.count))
@@ -82,12 +83,18 @@ extension RainSlice {
         books.returned = try reader.integer()
         books.quarantined = try reader.integer()
         books.quarantinedFen = try reader.integer()
+        books.retired = try reader.integer()
+        books.retiredFen = try reader.integer()
+        let quarantines: UInt32 = try reader.integer()
         // Bounded, so that no sum of them overflows.
         guard
-            [books.credited, books.held, books.granted, books.returned, books.quarantined]
-                .allSatisfy({ $0 >= 0 && $0 <= units }),
-            [books.grantedFen, books.quarantinedFen]
-                .allSatisfy({ $0 >= 0 && $0 <= Limits.amountFen })
+            [
+                books.credited, books.held, books.granted, books.returned, books.quarantined,
+                books.retired,
+            ].allSatisfy({ $0 >= 0 && $0 <= units }),
+            [books.grantedFen, books.quarantinedFen, books.retiredFen]
+                .allSatisfy({ $0 >= 0 && $0 <= Limits.amountFen }),
+            quarantines < .max
         else { throw SnapshotReader.Truncated() }
         let ranges = try Self.ranges(&reader, units: units)
         let returned = try Self.ranges(&reader, units: units)
@@ -119,8 +126,12 @@ extension RainSlice {
         try repeats.restore(repeatBase, repeatCount, from: &reader, claims: Int(count))
         restore(
             books: books, credited: numbers.0, returned: numbers.1, sealed: flags & 1 != 0,
-            quarantined: flags & 2 != 0, held: ranges, returnedRanges: returned)
-        guard isBalanced, isQuarantined || books.held == ranges.reduce(0, { $0 + $1.count })
+            quarantined: flags & 2 != 0, quarantines: quarantines, held: ranges,
+            returnedRanges: returned)
+        guard isBalanced,
+            (isQuarantined ? books.quarantined : books.held)
+                == ranges.reduce(0, { $0 + $1.count }),
+            !isQuarantined || books.held == 0
         else { throw SnapshotReader.Truncated() }
         try rebuildIndex()
     }

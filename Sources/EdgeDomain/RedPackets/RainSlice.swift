@@ -19,8 +19,10 @@ public struct RainSlice: ~Copyable {
     /// Of a `memory` slice: what it holds is not known to be durable yet. Nothing that it grants
     /// may be told before: a crash would forget that it ever held the packet.
     public var awaitsDurability = false
-    /// A crash took this `memory` slice's tail along; nothing is granted any more.
+    /// A crash took this slice's tail along: nothing is granted until an operator releases it.
     public private(set) var isQuarantined = false
+    /// How often that has happened.
+    public private(set) var quarantines: UInt32 = 0
 
     /// Keys the hash of users, so that nobody can aim for one bucket.
     @usableFromInline let salt: UInt64
@@ -29,7 +31,8 @@ public struct RainSlice: ~Copyable {
     @usableFromInline var times = TimeMarks()
     @usableFromInline var repeats = RepeatLog()
 
-    /// Packets it may grant, in order; the first is being granted.
+    /// Packets it may grant, in order; the first is being granted. While it is quarantined: those
+    /// that are out of play.
     @usableFromInline var held: [UnitRange] = []
     @usableFromInline var headIndex = 0
     @usableFromInline var nextPacket: Int64 = 0
@@ -316,6 +319,8 @@ extension RainSlice {
             totals.credited += transfer.units
             totals.quarantined += transfer.units
             totals.quarantinedFen += amountFen
+            for range in transfer.ranges where range.count > 0 { held.append(range) }
+            if headLeft == 0 { takeNextRange() }
             return
         }
         isUntouched = false
@@ -365,7 +370,7 @@ extension RainSlice {
         credit(transfer, amountFen: 0)
     }
 
-    /// What it holds, as ranges in order.
+    /// What it holds, or, while it is quarantined, what is out of play, as ranges in order.
     public var heldRanges: [UnitRange] {
         var ranges: [UnitRange] = []
         if headLeft > 0 { ranges.append(UnitRange(start: nextPacket, count: headLeft)) }
@@ -457,23 +462,59 @@ extension RainSlice {
         headLeft > 0 && packet == nextPacket && !isSealed && !isQuarantined
     }
 
-    /// Ends granting for good: what the crash took along cannot be known.
+    /// Ends granting until an operator releases it: what the crash took along cannot be known.
     ///
     /// - Parameter amountFen: what `heldRanges` amount to.
     public mutating func quarantine(amountFen: Fen) {
         guard !isQuarantined else { return }
         isQuarantined = true
+        quarantines += 1
         totals.quarantined += totals.held
         totals.quarantinedFen += amountFen
         totals.held = 0
+    }
+
+    /// Whether an operator's decision changes anything. Where it may not: a slice that has
+    /// returned for the last time stays out of play.
+    public func canResolve(_ resolution: Resolution) -> Bool {
+        switch resolution {
+        case .release: isQuarantined && !isSealed
+        case .retire: totals.quarantined > 0
+        }
+    }
+
+    /// Brings what is out of play back, or takes it out of the pool. O(1).
+    ///
+    /// - Precondition: `canResolve`.
+    public mutating func resolve(_ resolution: Resolution) {
+        precondition(canResolve(resolution))
+        switch resolution {
+        case .release:
+            isQuarantined = false
+            isUntouched = isUntouched && totals.quarantined == 0
+            totals.held = totals.quarantined
+        case .retire:
+            totals.retired += totals.quarantined
+            totals.retiredFen += totals.quarantinedFen
+            held = []
+            headIndex = 0
+            headLeft = 0
+        }
+        totals.quarantined = 0
+        totals.quarantinedFen = 0
+    }
+
+    public var standing: SliceStanding {
+        SliceStanding(quarantines: quarantines, isLost: isQuarantined)
     }
 
     public var books: SliceTotals { totals }
 
     mutating func restore(
         books: SliceTotals, credited: UInt32, returned: UInt32, sealed: Bool, quarantined: Bool,
-        held ranges: [UnitRange], returnedRanges: [UnitRange]
+        quarantines: UInt32, held ranges: [UnitRange], returnedRanges: [UnitRange]
     ) {
+        self.quarantines = quarantines
         totals = books
         creditedNumber = credited
         returnedNumber = returned
@@ -494,6 +535,7 @@ extension RainSlice {
     public var isBalanced: Bool {
         totals.credited
             == totals.held + totals.granted + totals.returned + totals.quarantined
+            + totals.retired
             && totals.granted == Int64(users.count)
     }
 

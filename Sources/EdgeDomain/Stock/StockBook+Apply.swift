@@ -17,10 +17,11 @@ extension StockBook {
         case .orderCancelled(let order): applyEnd(order, .cancelled, header)
         case .orderExpired(let order): applyEnd(order, .expired, header)
         case .orderRefunded(let entry): apply(entry, header)
-        case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined:
+        case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
+            .sliceResolved:
             applySlice(entry, header)
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed, .poolSoldOut:
+            .poolClosed, .poolSoldOut, .poolResolved:
             false
         }
     }
@@ -51,9 +52,15 @@ extension StockBook {
                 }
             case .sliceQuarantined(let pool, let slice):
                 if let slot = slot(of: pool, slice: slice) { applyQuarantined(slot) } else { false }
+            case .sliceResolved(let pool, let slice, let resolution, _):
+                if let slot = slot(of: pool, slice: slice) {
+                    applyResolved(slot, resolution)
+                } else {
+                    false
+                }
             case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
                 .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
-                .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut:
+                .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved:
                 false
             }
         if applied { noteTime(header) }

@@ -5,9 +5,10 @@ extension StockBook {
     /// Counts everything anew from the orders and the ledger, and compares: an audit of the memory
     /// itself. O(book).
     ///
-    /// What must hold, per slice: credited = held + pending + sold + returned + quarantined, where
-    /// pending are the units of reserved orders, and sold those of paid and refunded ones less
-    /// what was restocked; paid and refunded fen are the sums over orders and refunds.
+    /// What must hold, per slice: credited = held + pending + sold + returned + quarantined +
+    /// retired, where pending are the units of reserved orders, and sold those of paid and
+    /// refunded ones less what was restocked; paid and refunded fen are the sums over orders and
+    /// refunds.
     ///
     /// - Returns: what does not hold, or nil.
     public func checkBooks() -> String? {

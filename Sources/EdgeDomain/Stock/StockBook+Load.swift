@@ -81,6 +81,8 @@ private struct StockLoader: ~Copyable {
         book.slices[slot].held = try units()
         book.slices[slot].returned = try units()
         book.slices[slot].quarantined = try units()
+        book.slices[slot].retired = try units()
+        book.slices[slot].quarantines = try integer(UInt32.self)
         book.slices[slot].creditNumber = try integer(UInt32.self)
         let returnNumber = try integer(UInt32.self)
         book.slices[slot].returnNumber = returnNumber

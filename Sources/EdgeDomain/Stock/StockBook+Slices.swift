@@ -217,9 +217,37 @@ extension StockBook {
     }
 
     mutating func applyQuarantined(_ slot: Int) -> Bool {
+        if !slices[slot].isQuarantined { slices[slot].quarantines += 1 }
         slices[slot].isQuarantined = true
         slices[slot].quarantined += slices[slot].held
         slices[slot].held = 0
+        precondition(slices[slot].booksHold)
+        return true
+    }
+
+    // MARK: What operators decide
+
+    /// Whether an operator's decision changes anything. Where it may not: a slice that has
+    /// returned for the last time stays out of play.
+    public func canResolve(slot: Int, _ resolution: Resolution) -> Bool {
+        switch resolution {
+        case .release: slices[slot].isQuarantined && !slices[slot].isSealed
+        case .retire: slices[slot].quarantined > 0
+        }
+    }
+
+    /// Units that a decision is about are back on the shelf, or out of the SKU.
+    mutating func applyResolved(_ slot: Int, _ resolution: Resolution) -> Bool {
+        guard canResolve(slot: slot, resolution) else { return false }
+        let units = slices[slot].quarantined
+        slices[slot].quarantined = 0
+        switch resolution {
+        case .release:
+            slices[slot].isQuarantined = false
+            slices[slot].held += units
+            slices[slot].isUntouched = slices[slot].isUntouched && units == 0
+        case .retire: slices[slot].retired += units
+        }
         precondition(slices[slot].booksHold)
         return true
     }

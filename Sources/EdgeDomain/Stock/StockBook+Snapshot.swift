@@ -16,14 +16,14 @@ public enum StockSnapshotError: Error, Equatable {
 /// A book as bytes: what entries made, and nothing that can be derived from it. Little-endian:
 ///
 ///     magic version shard time  slices orders ledger (counts)
-///     slice:   definition, number, control, credited held returned quarantined,
-///              credit and return numbers, last return, flags
+///     slice:   definition, number, control, credited held returned quarantined retired,
+///              quarantines, credit and return numbers, last return, flags
 ///     order:   user expires request slot quantity restocked state          (33 bytes)
 ///     ledger:  kind order fen restocked length id                          (16 bytes and the id)
 ///     hash of all bytes before
 enum StockSnapshot {
     static let magic: UInt32 = 0x4253_5044  // "DPSB"
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
     static let salt: UInt64 = 0x7374_6f63_6b73
     static let sealedFlag: UInt8 = 1
     static let quarantinedFlag: UInt8 = 2
@@ -63,6 +63,8 @@ extension StockBook {
         sink.append(integer: slice.held)
         sink.append(integer: slice.returned)
         sink.append(integer: slice.quarantined)
+        sink.append(integer: slice.retired)
+        sink.append(integer: slice.quarantines)
         sink.append(integer: slice.creditNumber)
         sink.append(integer: slice.returnNumber)
         sink.append(integer: slice.lastReturnUnits)

@@ -96,6 +96,11 @@ extension StockBook {
 
     public func isQuarantined(slot: Int) -> Bool { slices[slot].isQuarantined }
 
+    public func standing(slot: Int) -> SliceStanding {
+        SliceStanding(
+            quarantines: slices[slot].quarantines, isLost: slices[slot].isQuarantined)
+    }
+
     /// The last transfer of units a slice took in.
     public func creditNumber(slot: Int) -> UInt32 { slices[slot].creditNumber }
 
@@ -111,6 +116,7 @@ extension StockBook {
         totals.pending = slice.pending
         totals.returned = slice.returned
         totals.quarantined = slice.quarantined
+        totals.retired = slice.retired
         return totals
     }
 

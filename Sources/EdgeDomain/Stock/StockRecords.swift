@@ -100,7 +100,7 @@ struct LedgerRecord: BitwiseCopyable {
 
 /// The hot part of a slice of a SKU: terms and books.
 ///
-/// `credited = held + pending + sold + returned + quarantined` after every entry.
+/// `credited = held + pending + sold + returned + quarantined + retired` after every entry.
 @usableFromInline
 struct SliceRecord: BitwiseCopyable {
     @usableFromInline var poolRaw: UInt64
@@ -118,8 +118,10 @@ struct SliceRecord: BitwiseCopyable {
     @usableFromInline var isClosing = false
     /// Returned its last units: never reserves again.
     @usableFromInline var isSealed = false
-    /// What it held is out of play: never reserves again.
+    /// What it held is out of play: reserves nothing until an operator releases it.
     @usableFromInline var isQuarantined = false
+    /// How often that has happened.
+    @usableFromInline var quarantines: UInt32 = 0
 
     @usableFromInline var credited: Int64 = 0
     @usableFromInline var held: Int64 = 0
@@ -127,6 +129,8 @@ struct SliceRecord: BitwiseCopyable {
     @usableFromInline var sold: Int64 = 0
     @usableFromInline var returned: Int64 = 0
     @usableFromInline var quarantined: Int64 = 0
+    /// Once quarantined, and taken out of the pool by an operator.
+    @usableFromInline var retired: Int64 = 0
     /// Fen of the payments that bought, and of the refunds made of them.
     @usableFromInline var paidFen: Fen = 0
     @usableFromInline var refundedFen: Fen = 0
@@ -162,14 +166,14 @@ struct SliceRecord: BitwiseCopyable {
 
     @inlinable var booksHold: Bool {
         // Wrapping: the terms are bounded where they come in, and no order of adding may trap.
-        credited == held &+ pending &+ sold &+ returned &+ quarantined && held >= 0 && pending >= 0
-            && sold >= 0
+        credited == held &+ pending &+ sold &+ returned &+ quarantined &+ retired && held >= 0
+            && pending >= 0 && sold >= 0
     }
 
     @inlinable var isOver: Bool { isSealed || isQuarantined }
 
-    /// Where units go that an order no longer needs: back on the shelf, or, where nothing is ever
-    /// reserved again from this slice, out of play, for an operator to resolve.
+    /// Where units go that an order no longer needs: back on the shelf, or, where nothing is
+    /// reserved from this slice, out of play, for an operator to resolve.
     @inlinable
     mutating func release(_ units: Int64) {
         if isOver {

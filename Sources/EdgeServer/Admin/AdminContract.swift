@@ -188,6 +188,30 @@ enum AdminContract {
                     - {name: cursor, in: query, schema: {type: integer}}
                   responses: {"200": {$ref: "#/components/responses/done"}}
             """
+        text += """
+
+              /v1/\(path)/{id}/resolve:
+                post:
+                  summary: >-
+                    Decide about what a crash took out of play: release puts it back, though it
+                    may have been granted; return takes it out of the pool for good.
+                  parameters:
+                    - {$ref: "#/components/parameters/id"}
+                    - {$ref: "#/components/parameters/key"}
+                  requestBody:
+                    content:
+                      application/json:
+                        schema:
+                          type: object
+                          required: [resolution]
+                          properties:
+                            resolution: {type: string, enum: [release, return]}
+                  responses:
+                    "200": {$ref: "#/components/responses/done"}
+                    "400": {$ref: "#/components/responses/problem"}
+                    "404": {$ref: "#/components/responses/problem"}
+                    "422": {$ref: "#/components/responses/problem"}
+            """
         for action in ["warm", "pause", "resume", "close"] {
             text += """
 

@@ -32,6 +32,9 @@ struct AdminPoolAPI: Sendable {
     typealias Incoming = Hummingbird.Request
     typealias Core = EdgeTypes.Request
 
+    private static let resolutions: [String: Resolution] = [
+        "release": .release, "return": .retire,
+    ]
     private static let actorField = HTTPField.Name("X-Actor")
 
     private func ticketless(
@@ -196,6 +199,20 @@ struct AdminPoolAPI: Sendable {
             }
             let core = ticketless(
                 .poolRefill, try name(context), requestHash: requestHash, quantity: units)
+            return try AdminJSON.response(
+                await runner.ask(core, payload: .actor(actor(request))))
+        case "resolve":
+            let body = try await AdminBody(request, keys: ["resolution"])
+            let requestHash = try key(request)
+            guard requestHash != 0, let word = try body.text("resolution"),
+                let resolution = Self.resolutions[word]
+            else {
+                throw AdminProblem.badRequest(
+                    "resolution, release or return, and Idempotency-Key are required")
+            }
+            let core = ticketless(
+                .poolResolve, try name(context), requestHash: requestHash,
+                quantity: Int64(resolution.rawValue))
             return try AdminJSON.response(
                 await runner.ask(core, payload: .actor(actor(request))))
         default: throw AdminProblem(status: .notFound, code: "not-found", detail: "no such action")

@@ -31,9 +31,11 @@ extension RESPConnection {
         case .nodes: value(nodes())
         case .shards: value(shards())
         case .rainCreate, .rainGrab, .rainClaims, .rainInfo, .rainWarm, .rainAlter, .rainPause,
-            .rainResume, .rainClose, .rainList, .stockCreate, .stockReserve, .stockOrders,
+            .rainResume, .rainClose, .rainResolve, .rainList, .stockCreate, .stockReserve,
+            .stockOrders,
             .stockRefill, .stockInfo, .stockWarm, .stockAlter, .stockPause, .stockResume,
-            .stockClose, .stockList, .orderPay, .orderCancel, .orderRefund, .orderInfo:
+            .stockClose, .stockResolve, .stockList, .orderPay, .orderCancel, .orderRefund,
+            .orderInfo:
             preconditionFailure("a core's command")
         }
     }

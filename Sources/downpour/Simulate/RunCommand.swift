@@ -8,7 +8,16 @@ import Simulator
 /// One seed, in a process of its own.
 struct SimulateRun: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "run", abstract: "Run one seed of a scenario.")
+        commandName: "run", abstract: "Run one seed of a scenario.",
+        discussion: """
+            --topology rehearses a topology file under faults before it is applied: the scenario's
+            users and faults come to the cluster that the file describes: its nodes, zones (one of
+            them may lose power), weights, shards and copies. With --from the cluster starts as that
+            file says and is moved to the other one in mid-run, by the nodes' own protocol. Then it
+            is told what moved, how long the slowest shard took and how many answers were to try
+            again. What `topology apply` would refuse is
+            refused here, too.
+            """)
 
     @Argument(help: "A scenario or a regression; without one, the default scenario.")
     var scenario: String?
@@ -16,10 +25,13 @@ struct SimulateRun: ParsableCommand {
     @Flag(help: "Run it twice and name the first event that differs.") var doublecheck = false
     @Flag(help: "Print every event.") var trace = false
     @Flag(help: "Print one JSON document.") var json = false
+    @OptionGroup var rehearsal: RehearsalOptions
     @OptionGroup var options: WorldOptions
 
     func run() throws {
-        let pinned = try SimulationFiles.pinned(scenario)
+        var pinned = try SimulationFiles.pinned(scenario)
+        if rehearsal.topology != nil, scenario == nil { pinned.scenario = RehearsalOptions.usual }
+        pinned.scenario = try rehearsal.apply(to: pinned.scenario)
         var bundle = RunBundle(
             pinned.scenario, seed: seed ?? pinned.seed ?? 1, mutant: try options.checkedMutant())
         bundle.commit = SimulationFiles.commit
@@ -87,6 +99,7 @@ struct SimulateRun: ParsableCommand {
                         .init(
                             "probes",
                             .array(world.probes.map(\.rawValue).sorted().map { .text($0) })),
+                        .init("move", world.moveValue),
                         .init(
                             "failure", world.failure.map { .text($0.description) } ?? .null),
                     ])))
@@ -98,6 +111,7 @@ struct SimulateRun: ParsableCommand {
             "digest \(String(world.digest, radix: 16)), \(world.events) events, "
                 + "\(world.plan.faults.count) faults, \(Int(virtual)) s simulated in "
                 + "\(Int(seconds * 1_000)) ms (\(speed) times as fast as real time)")
+        if let text = world.moveText { Console.say(text) }
     }
 }
 

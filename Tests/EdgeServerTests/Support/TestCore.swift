@@ -55,9 +55,11 @@ struct TestCore: ~Copyable, SteppingCore {
     private mutating func receive(_ frame: Frame, into effects: inout EffectBuffer) {
         switch frame {
         case .inquire(let pool, let asker, let inquiry):
-            let report = Frame.report(pool, slice: asker, inquiry: inquiry, SliceTotals())
+            let report = Frame.report(
+                pool, slice: asker, inquiry: inquiry, SliceTotals(),
+                SliceStanding(quarantines: 0, isLost: false))
             send(report, to: UInt64(asker), &effects)
-        case .report(_, _, let inquiry, _):
+        case .report(_, _, let inquiry, _, _):
             guard let ticket = asked.removeValue(forKey: inquiry) else {
                 preconditionFailure("an answer to nothing, or a second one")
             }
@@ -125,7 +127,7 @@ struct TestCore: ~Copyable, SteppingCore {
                     .init("closes", .integer(0)), .init("granted_fen", .integer(3)),
                 ]))
         case .orderRefund, .poolWarm, .poolAlter, .poolPause, .poolResume, .poolClose,
-            .poolRefill, .poolList:
+            .poolRefill, .poolResolve, .poolList:
             effects.replies.append(Reply(ticket: request.ticket, shape: .ok))
         }
     }

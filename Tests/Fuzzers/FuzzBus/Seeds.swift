@@ -51,7 +51,13 @@ enum Seeds {
                     version: 1, mark: 1, validNs: 1,
                     words: [UInt64](repeating: 1, count: 8))),
             .renew(pool, part: 0),
-            .report(pool, slice: 1, inquiry: 1, SliceTotals()),
+            .report(
+                pool, slice: 1, inquiry: 1, SliceTotals(),
+                SliceStanding(quarantines: 1, isLost: true)),
+            .resolve(
+                pool, slice: 1,
+                Resolve(inquiry: 1, quarantines: 1, resolution: .release, actor: "op")),
+            .resolved(pool, slice: 1, inquiry: 1),
             .announce(definition, control, closed: true),
         ]
         let replicas: [ReplicaMessage] = [

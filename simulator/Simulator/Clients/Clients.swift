@@ -152,6 +152,7 @@ final class Clients {
             oracle.answered(world, operations[id], answer, sentNs: sent(id, attempt))
         }
         guard world.failure == nil else { return }
+        world.move?.answered(answer.errorCode)
         if operations[id].isDone { return world.probe(.duplicateAnswered) }
         switch answer.errorCode {
         case "UNKNOWN": return again(id, attempt, isUnknown: true)

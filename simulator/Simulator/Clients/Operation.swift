@@ -3,7 +3,7 @@ public import EdgeTypes
 /// What somebody asks of a node.
 public enum OperationKind: String, Sendable, CaseIterable {
     case grab, claims, reserve, orders, pay, cancel, refund
-    case create, createOther, warm, info, pause, resume, alter, refill, close
+    case create, createOther, warm, info, pause, resume, alter, refill, close, resolve
 
     /// Its place in the list: part of what a seed means.
     var number: UInt64 {

@@ -76,6 +76,43 @@ extension Script {
             clients.later(
                 command(.info, pool, ["INFO"]), at: nowNs + draw(span, pool, 23 + number))
         }
+        // Of other pools a crash takes nothing along.
+        guard pool.durability != .journal else { return }
+        for number in 0..<draw(4, pool, 110) {
+            let atNs = nowNs + draw(span, pool, 111 + number)
+            clients.later(resolve(pool, "q\(number)", draw(2, pool, 120 + number)), at: atNs)
+            clients.later(command(.info, pool, ["INFO"]), at: atNs + 300_000_000)
+        }
+    }
+
+    private func resolve(_ pool: PoolPlan, _ request: String, _ draw: UInt64) -> Operation {
+        let word = draw == 0 ? "RELEASE" : "RETURN"
+        return command(.resolve, pool, ["RESOLVE", request, word], request)
+    }
+
+    /// An operator sees that something is quarantined.
+    private func seen(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
+        let key = operation.key
+        guard answer["lost"]?.integer ?? 0 > 0 || answer["quarantined"]?.integer ?? 0 > 0,
+            world.random.happens(0.6, .operators, key, 130)
+        else { return }
+        clients.later(
+            resolve(
+                world.pools[operation.pool], "i\(key)",
+                // Of a closed pool it can only be returned.
+                answer["state"]?.text == "closed"
+                    ? 1 : world.random.below(3, .operators, key, 131)),
+            at: world.nowNs + world.random.below(1_000_000_000, .operators, key, 132))
+    }
+
+    func resolved(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
+        guard answer.text == "OK" else { return }
+        let pool = world.pools[operation.pool]
+        world.probe(operation.words.contains("RELEASE") ? .released : .retired)
+        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs + 100_000_000)
+        if world.random.happens(0.5, .operators, operation.key, 133) {
+            repeats(operation, 134, clients)
+        }
     }
 
     private func alter(
@@ -137,6 +174,7 @@ extension Script {
 
     /// At the end, asks until a pool has closed.
     func informed(_ operation: Operation, _ answer: RESPAnswer, _ clients: Clients) {
+        seen(operation, answer, clients)
         guard world.phase == .closing, answer.errorCode == nil,
             answer["state"]?.text != "closed"
         else { return }

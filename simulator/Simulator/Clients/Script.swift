@@ -111,12 +111,13 @@ final class Script {
         case .refill: if happens(0.5, operation.key, 1) { repeats(operation, 2, clients) }
         case .info: informed(operation, answer, clients)
         case .create: created(operation, clients)
+        case .resolve: resolved(operation, answer, clients)
         case .claims, .orders, .createOther, .warm, .pause, .resume, .alter, .close: break
         }
     }
 
     /// The same again, some time later.
-    private func repeats(_ operation: Operation, _ what: UInt64, _ clients: Clients) {
+    func repeats(_ operation: Operation, _ what: UInt64, _ clients: Clients) {
         guard operation.retryOf == nil else { return }
         var again = operation
         again.retryOf = operation.id
@@ -254,7 +255,7 @@ final class Script {
         case .refund: return outcome == "refunded"
         case .refill, .create: return answer.text == "OK"
         case .claims, .orders, .cancel, .createOther, .warm, .info, .pause, .resume,
-            .alter, .close:
+            .alter, .close, .resolve:
             return false
         }
     }

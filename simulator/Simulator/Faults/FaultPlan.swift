@@ -23,6 +23,7 @@ public struct FaultPlan: Sendable, Hashable, Codable {
                 faults.append(one(kind, entity << 16 | time, window, scenario, random))
             }
         }
+        faults += zoneLoss(window, scenario, random)
         if faults.count > most {
             // Which are too many is drawn: it does not depend on the place of a kind in the list.
             faults.sort { (random.word(.plan, $0.id), $0.id) < (random.word(.plan, $1.id), $1.id) }
@@ -31,6 +32,25 @@ public struct FaultPlan: Sendable, Hashable, Codable {
         faults.sort { ($0.startNs, $0.id) < ($1.startNs, $1.id) }
         return FaultPlan(faults)
     }
+
+    /// Of a cluster whose zones are known: now and then one of them is without power.
+    private static func zoneLoss(
+        _ window: Range<UInt64>, _ scenario: Scenario, _ random: RandomSource
+    ) -> [Fault] {
+        guard let topology = scenario.topology, scenario.allows(.powerLoss),
+            random.happens(0.5, .plan, Self.zone)
+        else { return [] }
+        let first = one(.powerLoss, Self.zone << 16, window, scenario, random)
+        return topology.zone(of: first.node).map { node in
+            var fault = first
+            fault.node = node
+            fault.id += UInt64(node)
+            return fault
+        }
+    }
+
+    /// Names a zone's losses in draws: no kind of faults has this number.
+    private static let zone: UInt64 = 1 << 25
 
     private static func one(
         _ kind: FaultKind, _ id: UInt64, _ window: Range<UInt64>, _ scenario: Scenario,

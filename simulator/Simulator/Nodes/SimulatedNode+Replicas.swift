@@ -14,6 +14,8 @@ struct ReplicaShell {
     /// What the disk is to tell, once the lane is durable so far.
     var secures: [Secure] = []
     var bases: [Base] = []
+    /// Of the target that it follows; 0: the one that it was started with.
+    var targetVersion = 0
 
     struct Secure {
         var core: Int
@@ -95,10 +97,17 @@ extension SimulatedNode {
         case .inserted: replicas?.agent.inserted()
         case .decided(let changes, let outcomes):
             replicas?.agent.answered(changes, outcomes, nowNs: nowNs, into: &outputs)
-        case .read(let rows, let revision):
+        case .read(let rows, let revision, let target):
+            if let target { follow(target) }
             replicas?.agent.read(rows, revision: revision, nowNs: nowNs, into: &outputs)
         }
         execute(outputs)
+    }
+
+    private func follow(_ target: PlacementDecision) {
+        guard let known = replicas?.targetVersion, target.version > known else { return }
+        replicas?.targetVersion = target.version
+        replicas?.agent.follow(target.plan, isPaused: false, atOnce: target.atOnce)
     }
 
     private func tell(_ input: ReplicaInput, _ shard: ShardID) {

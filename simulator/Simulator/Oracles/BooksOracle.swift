@@ -69,7 +69,13 @@ final class BooksOracle: Oracle {
             ("opens", range { $0.control.terms.opensMs }),
             ("closes", range { $0.control.terms.closesMs }),
             ("limit", range { Int64($0.control.terms.limit) }),
-            ("returned", range { $0.returned + ($0.isClosed ? $0.unleased : 0) }),
+            ("lost", sum { $0.isQuarantined ? 1 : 0 }),
+            (
+                "returned",
+                add(
+                    range { $0.returned + ($0.isClosed ? $0.unleased : 0) },
+                    sum { $0.totals.retired })
+            ),
         ]
         if plan.isStock {
             expected += [
@@ -86,6 +92,8 @@ final class BooksOracle: Oracle {
                 let out = sum { $0.totals.grantedFen + $0.totals.quarantinedFen }
                 let back = plan.amountFen - out.upperBound...plan.amountFen - out.lowerBound
                 expected.append(("returned_fen", back))
+            } else {
+                expected.append(("returned_fen", sum { $0.totals.retiredFen }))
             }
         }
         for (key, range) in expected {

@@ -75,13 +75,19 @@ final class OrdersOracle: Oracle {
                 + "\(operation.id), order \(operation.order): \(text)")
     }
 
+    /// Whether an operator has put units back on the shelf that may have been sold.
+    private func isSoldAgain(_ world: World, _ operation: Operation) -> Bool {
+        let plan = world.pools[operation.pool]
+        return world.mayHaveLost(plan) && world.histories[operation.node].isReleased(plan.key)
+    }
+
     private func reserved(_ world: World, _ operation: Operation, _ answer: RESPAnswer) {
         let outcome = answer.items.first?.text
         guard outcome == "reserved" || outcome == "repeat", answer.items.count == 3,
             let id = answer.items[1].text, let expiresMs = answer.items[2].integer
         else { return }
         if let known = pools[operation.pool].orders[id] {
-            if known.user != operation.user {
+            if known.user != operation.user, !isSoldAgain(world, operation) {
                 fail(world, operation, "order \(id) is user \(known.user)'s")
             }
             return
@@ -133,7 +139,7 @@ final class OrdersOracle: Oracle {
         pools[index].orders[operation.order]?.isBought = true
         pools[index].orders[operation.order]?.boughtNs = world.nowNs
         pools[index].sold += order.quantity
-        if pools[index].sold > pools[index].funded {
+        if pools[index].sold > pools[index].funded, !isSoldAgain(world, operation) {
             fail(world, operation, "\(pools[index].sold) sold of \(pools[index].funded)")
         }
     }

@@ -34,7 +34,7 @@ final class ReadsOracle: Oracle {
         case .claims: check(world, operation, answer, sentNs)
         case .orders: check(world, operation, answer, sentNs)
         case .pay, .cancel, .refund, .create, .createOther, .warm, .info, .pause, .resume,
-            .alter, .refill, .close:
+            .alter, .refill, .close, .resolve:
             break
         }
     }

@@ -137,9 +137,29 @@ final class RefusalsOracle: Oracle {
             case .refund, .createOther: return true
             case .grab, .claims, .reserve, .orders:
                 return plan.isForeign(operation.actor, world.random)
+            case .resolve: return isResolvedInVain(world, operation, sentNs)
             case .pay, .cancel, .create, .warm, .info, .close: return false
             }
         default: return false
+        }
+    }
+
+    /// Whether nothing may have been quarantined, or the pool was closing and only a return is
+    /// taken. What was done once is not refused.
+    private func isResolvedInVain(
+        _ world: World, _ operation: Operation, _ sentNs: UInt64
+    ) -> Bool {
+        if let first = operation.retryOf, world.clients.operations[first].answer?.text == "OK" {
+            return false
+        }
+        let isRelease = operation.words.contains("RELEASE")
+        if isRelease, canBeClosed(world, operation, sentNs) { return true }
+        let key = world.pools[operation.pool].key
+        let history = world.histories[operation.node]
+        return (0..<(history.live.definitions[key]?.slices ?? 0)).allSatisfy { slice in
+            let states = history.slice(key, slice, since: sentNs)
+            return states.isEmpty
+                || states.contains { isRelease ? !$0.isQuarantined : $0.totals.quarantined == 0 }
         }
     }
 

@@ -33,7 +33,7 @@ final class SameAnswerOracle: Oracle {
         case .pay: pay(world, operation, answer, sentNs)
         case .refund: refund(world, operation, answer)
         case .claims, .orders, .cancel, .create, .createOther, .warm, .info, .pause,
-            .resume, .alter, .refill, .close:
+            .resume, .alter, .refill, .close, .resolve:
             break
         }
     }
@@ -54,7 +54,11 @@ final class SameAnswerOracle: Oracle {
             pool: operation.pool, user: operation.user, request: operation.request)
         if let win = Win(operation, answer) {
             if let before = wins[key] {
-                if before.value != win, !isOfAnother(world, operation, answer, win, sentNs) {
+                if before.value != win, isReleased(world, operation, before.value, win) {
+                    wins[key] = Told(value: win, heardNs: world.nowNs)
+                } else if before.value != win,
+                    !isOfAnother(world, operation, answer, win, sentNs)
+                {
                     fail(world, operation, "was \(before.value), is \(win)")
                 }
                 world.probe(.grantedThenRepeated)
@@ -71,7 +75,27 @@ final class SameAnswerOracle: Oracle {
         let outcome = answer.items.first?.text ?? "nothing"
         // What a crash took along from a memory slice is gone, and said to be.
         if isLossy(world, plan), outcome == "lost" || outcome == "closed" { return }
+        if isReleased(world, operation, before.value, nil) { return }
         fail(world, operation, "was \(before.value), is \(outcome)")
+    }
+
+    /// Whether an operator put the user's slice back in play since a claim was granted, or between
+    /// two of them: what was lost then may be granted anew.
+    private func isReleased(
+        _ world: World, _ operation: Operation, _ before: Win, _ win: Win?
+    ) -> Bool {
+        let plan = world.pools[operation.pool]
+        let history = world.histories[operation.node]
+        guard
+            let slice = history.slice(of: operation.user, plan.key, region: operation.region)
+        else { return false }
+        if let win {
+            return history.areApart(
+                plan.key, (operation.user, slice, before), (operation.user, slice, win))
+        }
+        return history.allGrants(plan.key, operation.user).contains {
+            Win($0) == before && history.isReleased(plan.key, slice, $0.ns...world.nowNs)
+        }
     }
 
     /// Whether the claim was made under this very request.

@@ -56,6 +56,9 @@ final class StrandedOracle: Oracle {
         case .sliceQuarantined(let key, let slice):
             quarantined.insert(NodeBooks.SliceKey(pool: key, slice: slice))
             look(key, history)
+        case .sliceResolved(let key, let slice, let resolution, _):
+            if resolution == .release { release(key, slice, at: world.nowNs) }
+            look(key, history)
         case .claim(let claim): look(claim.pool, history)
         case .orderReserved(let order): look(order.pool, history)
         case .orderPaid(let paid):
@@ -64,9 +67,18 @@ final class StrandedOracle: Oracle {
             look(transfer.pool, history)
         case .orderCancelled, .orderExpired, .orderRefunded, .paymentRefused, .poolControlled,
             .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .sliceOpened,
-            .sliceControlled:
+            .sliceControlled, .poolResolved:
             break
         }
+    }
+
+    /// A slice is back in play: its part was given what it has.
+    private func release(_ key: PoolKey, _ slice: UInt32, at ns: UInt64) {
+        quarantined.remove(NodeBooks.SliceKey(pool: key, slice: slice))
+        guard let part = pools[key]?.parts.firstIndex(where: { $0.slices.contains(slice) }) else {
+            return
+        }
+        pools[key]?.parts[part].spans.append((sinceNs: ns, least: .max))
     }
 
     private func look(_ key: PoolKey, _ history: NodeHistory) {
@@ -89,7 +101,8 @@ final class StrandedOracle: Oracle {
                 || quarantined.contains(NodeBooks.SliceKey(pool: key, slice: slice))
             return left
                 - (isOut
-                    ? books.credited - books.returned : books.granted + books.pending + books.sold)
+                    ? books.credited - books.returned
+                    : books.granted + books.pending + books.sold + books.retired)
         }
     }
 

@@ -57,6 +57,7 @@ final class TermsOracle: Oracle {
                 pools[operation.pool].pausedNs = min(pools[operation.pool].pausedNs, world.nowNs)
             }
         case .alter, .resume: break
+        case .resolve: return resolved(world, operation)
         default: return
         }
         took(world, operation, sentNs)
@@ -94,6 +95,23 @@ final class TermsOracle: Oracle {
         }
     }
 
+    /// OK says that every slice has done it, at some moment since it was first asked for.
+    private func resolved(_ world: World, _ operation: Operation) {
+        let key = world.pools[operation.pool].key
+        let history = world.histories[operation.node]
+        let isRelease = operation.words.contains("RELEASE")
+        let first = operation.retryOf.map { world.clients.operations[$0] } ?? operation
+        for slice in 0..<(history.live.definitions[key]?.slices ?? 0) {
+            let states = history.slice(key, slice, since: first.startedNs)
+            let isDone = states.contains {
+                isRelease ? !$0.isQuarantined || $0.isSealed : $0.totals.quarantined == 0
+            }
+            if !isDone {
+                fail(world, operation.pool, "RESOLVE is OK, slice \(slice) stays as it was")
+            }
+        }
+    }
+
     private func fail(_ world: World, _ pool: Int, _ text: String) {
         world.fail(name, "\(world.pools[pool].name): \(text)")
     }
@@ -118,6 +136,11 @@ final class TermsOracle: Oracle {
             taken(world, node, key, slice, control)
         case .sliceControlled(let key, let slice, let control):
             taken(world, node, key, slice, control)
+        case .poolResolved(let key, _, _, _, _):
+            guard let pool = world.histories[node].number(of: key) else { return }
+            if !operators.hasAsked(.resolve, pool) { fail(world, pool, "resolved by nobody") }
+        case .sliceResolved(let key, let slice, let resolution, _):
+            resolves(world, node, key, slice, resolution)
         case .poolControlled(let key, let control, _, _, _):
             guard let pool = world.histories[node].number(of: key) else { return }
             controlled(world, pool, header, key, control)
@@ -135,6 +158,24 @@ final class TermsOracle: Oracle {
         if !given.contains(control) {
             fail(world, pool, "slice \(slice) takes \(control), given were \(given)")
         }
+    }
+
+    /// A slice does what was decided since it was put out of play, and where that is something.
+    private func resolves(
+        _ world: World, _ node: Int, _ key: PoolKey, _ slice: UInt32, _ resolution: Resolution
+    ) {
+        let history = world.histories[node]
+        guard let pool = history.number(of: key) else { return }
+        if !history.isDecided(key, slice) {
+            fail(world, pool, "slice \(slice) is resolved, and nobody decided it since its loss")
+        }
+        guard let state = history.live.slice(key, slice) else { return }
+        let isSomething =
+            switch resolution {
+            case .release: state.isQuarantined && !state.isSealed
+            case .retire: state.totals.quarantined > 0
+            }
+        if !isSomething { fail(world, pool, "slice \(slice) is resolved for nothing") }
     }
 
     private func granted(

@@ -6,10 +6,21 @@ import EdgeTypes
 final class WinnersOracle: Oracle {
     let name = "winners"
 
+    private struct Owner {
+        var user: UserID
+        var slice: UInt32
+        var win: Win
+    }
+
+    private struct Heard {
+        var ns: UInt64
+        var owner: Owner
+    }
+
     private struct Pool {
-        var owner: [Int64: UserID] = [:]
+        var owner: [Int64: Owner] = [:]
         /// When each of a user's packets was first heard of.
-        var heardNs: [UserID: [UInt64]] = [:]
+        var heard: [UserID: [Heard]] = [:]
         var fen: Fen = 0
     }
 
@@ -61,34 +72,55 @@ final class WinnersOracle: Oracle {
         if let packets = plan.packets(of: region), !packets.contains(win.packet) {
             return fail("packet \(win.packet) is none of region \(region ?? "")'s \(packets)")
         }
-        if let owner = pools[operation.pool].owner[win.packet] {
-            guard owner == operation.user else {
-                return fail("packet \(win.packet) is user \(owner)'s")
-            }
-            return
+        let history = world.histories[operation.node]
+        let grants = history.allGrants(plan.key, operation.user)
+        if !grants.contains(where: { Win($0) == win }) {
+            return fail("\(win) is in no entry, there are \(grants.map { Win($0) })")
         }
-        pools[operation.pool].owner[win.packet] = operation.user
-        pools[operation.pool].fen += win.fen
+        guard
+            let slice = history.slice(of: operation.user, plan.key, region: operation.region)
+        else { return fail("a packet of no slice") }
+        let own = Owner(user: operation.user, slice: slice, win: win)
+        if let owner = pools[operation.pool].owner[win.packet] {
+            if owner.user == operation.user { return }
+            guard areApart(history, plan, owner, own) else {
+                return fail("packet \(win.packet) is user \(owner.user)'s")
+            }
+            world.probe(.grantedAgain)
+        } else {
+            pools[operation.pool].fen += win.fen
+        }
+        pools[operation.pool].owner[win.packet] = own
         if pools[operation.pool].fen > plan.amountFen {
             fail("\(pools[operation.pool].fen) fen were given of \(plan.amountFen)")
         }
-        let grants = world.histories[operation.node].allGrants(plan.key, operation.user)
-        if !grants.contains(where: { Win($0) == win }) {
-            fail("\(win) is in no entry, there are \(grants.map { Win($0) })")
-        }
-        checkLimit(world, operation, answer, sentNs)
+        checkLimit(world, operation, answer, own, sentNs)
+    }
+
+    private func areApart(
+        _ history: NodeHistory, _ plan: PoolPlan, _ one: Owner, _ other: Owner
+    ) -> Bool {
+        history.areApart(
+            plan.key, (one.user, one.slice, one.win), (other.user, other.slice, other.win))
     }
 
     /// What was heard of before this was asked for came before it; with it, that is within a limit
     /// that can have been in force since.
     private func checkLimit(
-        _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ sentNs: UInt64
+        _ world: World, _ operation: Operation, _ answer: RESPAnswer, _ own: Owner,
+        _ sentNs: UInt64
     ) {
         let isNew = answer.items.first?.text == "granted"
-        let heard = pools[operation.pool].heardNs[operation.user] ?? []
-        pools[operation.pool].heardNs[operation.user] = heard + [world.nowNs]
+        let plan = world.pools[operation.pool]
+        let all = pools[operation.pool].heard[operation.user] ?? []
+        pools[operation.pool].heard[operation.user] =
+            all + [Heard(ns: world.nowNs, owner: own)]
+        // What a crash took along and an operator released does not count any more.
+        let heard = all.filter {
+            !areApart(world.histories[operation.node], plan, $0.owner, own)
+        }
         // A repeat may have been granted at any time.
-        let count = isNew ? heard.count { $0 <= sentNs } + 1 : heard.count + 1
+        let count = isNew ? heard.count { $0.ns <= sentNs } + 1 : heard.count + 1
         let limits =
             isNew
             ? operators.values(.limit, operation.pool, since: sentNs)

@@ -101,6 +101,7 @@ public struct RunBundle: Sendable, Codable {
             scenario.maintenanceNs < longestNs
         else { return "times are out of order or out of range" }
         if let problem = scenario.links?.problem { return "links: \(problem)" }
+        if let problem = scenario.topology?.problem(scenario) { return "topology: \(problem)" }
         guard users.allSatisfy({ $0 >= 0 && $0 < 1 << 32 }) else { return "a user is no number" }
         for fault in plan.faults {
             guard (0..<scenario.nodes).contains(fault.node), fault.startNs <= fault.endNs,

@@ -149,7 +149,7 @@ public final class StoreModel: LedgerStore {
                 .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
                 .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
                 .sliceReturned,
-                .sliceQuarantined:
+                .sliceQuarantined, .sliceResolved, .poolResolved:
                 break
             }
         }

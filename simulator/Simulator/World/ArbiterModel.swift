@@ -7,6 +7,8 @@ struct ArbiterModel {
     /// By shard: when its row last changed.
     private var revisions: [UInt64]
     private(set) var revision: UInt64 = 0
+    /// Who should hold each shard, once an operator has decided.
+    var target: PlacementDecision?
     var isDown = false
     var losesAnswers = false
 
@@ -57,7 +59,7 @@ enum ArbiterQuestion {
 enum ArbiterReply {
     case inserted
     case decided([ConfigurationChange], [ConfigurationOutcome])
-    case read([ShardConfiguration]?, revision: UInt64)
+    case read([ShardConfiguration]?, revision: UInt64, PlacementDecision?)
 }
 
 extension World {
@@ -87,6 +89,7 @@ extension World {
                 let outcomes = arbiter.compareAndSet(changes, mutant: replicationMutant)
                 for (change, outcome) in zip(changes, outcomes) {
                     note("arbiter: \(change.next): \(outcome)")
+                    if case .applied = outcome { noteMove(change.next) }
                 }
                 if isLost { probe(.arbiterAnswerLost) }
                 reply = .decided(changes, isLost ? changes.map { _ in .unknown } : outcomes)
@@ -94,8 +97,9 @@ extension World {
         case .read(let revision):
             reply =
                 arbiter.isDown
-                ? .read(nil, revision: revision)
-                : .read(arbiter.read(after: revision), revision: arbiter.revision)
+                ? .read(nil, revision: revision, nil)
+                : .read(
+                    arbiter.read(after: revision), revision: arbiter.revision, arbiter.target)
         }
         schedule(nowNs + arbiterDelayNs(), .arbiterAnswers(node: node, boot: boot, reply))
     }

@@ -13,6 +13,8 @@ struct Bus {
 
     private let random: RandomSource
     private let nodes: Int
+    private let shapes = LinkShapes()
+    private let topology: ScenarioTopology?
     /// By pair, the lower node first.
     private var generations: [Int]
     private var isUp: [Bool]
@@ -28,6 +30,7 @@ struct Bus {
     init(_ scenario: Scenario, _ random: RandomSource) {
         self.random = random
         nodes = scenario.isCluster ? scenario.nodes : 0
+        topology = scenario.topology
         let pairs = nodes * nodes
         generations = Array(repeating: 0, count: pairs)
         isUp = Array(repeating: false, count: pairs)
@@ -83,7 +86,7 @@ struct Bus {
         counts[place] += 1
         let entity = 1 << 50 | UInt64(place)
         let word = random.word(.networkDelay, entity, counts[place])
-        var delayNs = LinkShapes().sameZone.sampleNs(word)
+        var delayNs = shapes[topology?.link(from, to) ?? .sameZone].sampleNs(word)
         delayNs = UInt64(Double(delayNs) * max(slowness[from], slowness[to]))
         lastNs[place] = max(nowNs + delayNs, lastNs[place])
         return lastNs[place]

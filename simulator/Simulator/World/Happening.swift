@@ -43,6 +43,8 @@ enum Happening {
     case restart(node: Int, stops: Int)
     /// The run looks whether it can go on to its next phase.
     case progress
+    /// An operator applies another topology.
+    case decideMove
 
     /// A core in one life of its process.
     struct Place {
@@ -87,6 +89,7 @@ enum Happening {
         case .agent(let node, let boot): return pack(24, node, boot)
         case .arbiterAsked(let node, let boot, _): return pack(25, node, boot)
         case .arbiterAnswers(let node, let boot, _): return pack(26, node, boot)
+        case .decideMove: return pack(27, 0)
         case .resend(let place): return pack(20, place.node, place.boot, place.core)
         }
     }
@@ -123,6 +126,7 @@ enum Happening {
         case .faultStrikes(let index, _): "fault \(index) strikes"
         case .restart(let node, _): "restart of \(node)"
         case .progress: "progress?"
+        case .decideMove: "another topology is applied"
         }
     }
 }

@@ -34,8 +34,24 @@ struct NodeBooks {
         var creditedFen: Fen = 0
         var isSealed = false
         var isQuarantined = false
+        var quarantines: UInt32 = 0
 
         var isOver: Bool { isSealed || isQuarantined }
+
+        /// What is out of play is back in it, or out of the pool.
+        mutating func resolve(_ resolution: Resolution) {
+            switch resolution {
+            case .release:
+                isQuarantined = false
+                totals.held += totals.quarantined
+            case .retire:
+                totals.retired += totals.quarantined
+                totals.retiredFen += totals.quarantinedFen
+                creditedFen -= totals.quarantinedFen
+            }
+            totals.quarantined = 0
+            totals.quarantinedFen = 0
+        }
 
         /// Units that an order gives back.
         mutating func release(_ units: Int64) {
@@ -120,9 +136,10 @@ struct NodeBooks {
             .paymentRefused:
             applyOrder(entry, ns: ns)
         case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed,
-            .poolSoldOut:
+            .poolSoldOut, .poolResolved:
             applyHome(entry)
-        case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined:
+        case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
+            .sliceResolved:
             applySlice(entry)
         }
     }
@@ -163,7 +180,7 @@ struct NodeBooks {
                     $0.unleased += transfer.units
                 }
             }
-        case .poolSoldOut: break
+        case .poolSoldOut, .poolResolved: break
         case .poolClosed(let key): change(key) { $0.isClosed = true }
         default: preconditionFailure("not an entry of a pool's home")
         }
@@ -215,10 +232,13 @@ struct NodeBooks {
         case .sliceQuarantined(let pool, let slice):
             change(SliceKey(pool: pool, slice: slice)) {
                 $0.isQuarantined = true
+                $0.quarantines += 1
                 $0.totals.quarantined += $0.totals.held
                 $0.totals.quarantinedFen = $0.creditedFen - $0.totals.grantedFen
                 $0.totals.held = 0
             }
+        case .sliceResolved(let pool, let slice, let resolution, _):
+            change(SliceKey(pool: pool, slice: slice)) { $0.resolve(resolution) }
         default: preconditionFailure("not an entry of a slice")
         }
     }

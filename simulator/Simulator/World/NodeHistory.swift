@@ -50,6 +50,11 @@ final class NodeHistory {
     private var slices: [NodeBooks.SliceKey: Timeline<NodeBooks.Slice>] = [:]
     private var units: [NodeBooks.UserKey: Timeline<Int64>] = [:]
     private var timesMs: [Timeline<UnixMs>]
+    /// When operators' decisions about a pool were journaled, and slices put out of play and back
+    /// in it.
+    private var decidedNs: [PoolKey: [UInt64]] = [:]
+    private var quarantinedNs: [NodeBooks.SliceKey: [UInt64]] = [:]
+    private var releasedNs: [NodeBooks.SliceKey: [UInt64]] = [:]
     /// What was ever granted; also what a crash took along.
     private var allGrants: [NodeBooks.UserKey: [NodeBooks.Grant]] = [:]
     /// The keys of the above in order of appearance.
@@ -170,9 +175,24 @@ final class NodeHistory {
         if let key = live.touched.home { markHome(key) }
         if let key = live.touched.slice { markSlice(key) }
         if let key = live.touched.user { markUser(key) }
+        noteDecisions(entry)
         guard case .claim(let claim) = entry else { return }
         let key = NodeBooks.UserKey(pool: claim.pool, user: claim.user)
         if let grant = live.grants[key]?.last { allGrants[key, default: []].append(grant) }
+    }
+
+    private func noteDecisions(_ entry: Entry) {
+        switch entry {
+        case .poolResolved(let pool, _, let isDone, _, _):
+            if !isDone { decidedNs[pool, default: []].append(world.nowNs) }
+        case .sliceQuarantined(let pool, let slice):
+            let key = NodeBooks.SliceKey(pool: pool, slice: slice)
+            quarantinedNs[key, default: []].append(world.nowNs)
+        case .sliceResolved(let pool, let slice, .release, _):
+            let key = NodeBooks.SliceKey(pool: pool, slice: slice)
+            releasedNs[key, default: []].append(world.nowNs)
+        default: break
+        }
     }
 
     private func markHome(_ key: PoolKey) {
@@ -293,6 +313,45 @@ final class NodeHistory {
     /// What a user has of a pool, in order.
     func grants(_ pool: PoolKey, _ user: UserID) -> [NodeBooks.Grant] {
         live.grants[NodeBooks.UserKey(pool: pool, user: user)] ?? []
+    }
+
+    /// Whether operators have decided about a pool since its slice was put out of play last.
+    func isDecided(_ pool: PoolKey, _ slice: UInt32) -> Bool {
+        let lost = quarantinedNs[NodeBooks.SliceKey(pool: pool, slice: slice)]?.last ?? 0
+        return decidedNs[pool]?.contains { $0 >= lost } ?? false
+    }
+
+    /// Whether any of a pool's slices was ever put back in play.
+    func isReleased(_ pool: PoolKey) -> Bool {
+        guard let definition = live.definitions[pool] else { return false }
+        return (0..<definition.slices).contains {
+            releasedNs[NodeBooks.SliceKey(pool: pool, slice: $0)] != nil
+        }
+    }
+
+    /// Whether a slice was put back in play between two times: claims that it had granted before
+    /// may be lost, and be granted again.
+    func isReleased(_ pool: PoolKey, _ slice: UInt32, _ times: ClosedRange<UInt64>) -> Bool {
+        releasedNs[NodeBooks.SliceKey(pool: pool, slice: slice)]?.contains(where: times.contains)
+            ?? false
+    }
+
+    /// Whether two grants of a pool may exclude each other: the slice of the one that came first
+    /// was put back in play before the other came.
+    func areApart(
+        _ pool: PoolKey, _ one: (user: UserID, slice: UInt32, win: Win),
+        _ other: (user: UserID, slice: UInt32, win: Win)
+    ) -> Bool {
+        func times(_ user: UserID, _ win: Win) -> [UInt64] {
+            allGrants(pool, user).filter { Win($0) == win }.map(\.ns)
+        }
+        return times(one.user, one.win).contains { first in
+            times(other.user, other.win).contains { second in
+                isReleased(
+                    pool, first <= second ? one.slice : other.slice,
+                    min(first, second)...max(first, second))
+            }
+        }
     }
 
     /// The slice that serves a user; nil as long as the pool is not known.

@@ -27,6 +27,9 @@ public enum Probe: String, Sendable, CaseIterable {
     case refusedAtDoor
     case packetsLost
     case quarantined
+    case released
+    case grantedAgain
+    case retired
     case paidLate
     case refundDue
     case expired
@@ -40,6 +43,8 @@ public enum Probe: String, Sendable, CaseIterable {
     case forwardRefused
     case shardCopied
     case shardStopped
+    case shardMoved
+    case zoneLost
     case tookOver
     case securedAlone
     case reopened
@@ -62,6 +67,10 @@ public enum Probe: String, Sendable, CaseIterable {
     public static func expected(in scenario: Scenario) -> [Probe] {
         allCases.filter { probe in
             if scenario.replicas == 1, ofReplicas.contains(probe) { return false }
+            // Once in some thousand seeds.
+            if probe == .grantedAgain { return false }
+            if probe == .shardMoved, scenario.topology?.move == nil { return false }
+            if probe == .zoneLost, scenario.topology == nil { return false }
             return !(scenario.isCluster ? ofDamage : betweenNodes).contains(probe)
         }
     }

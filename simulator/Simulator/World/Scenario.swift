@@ -37,6 +37,8 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var segmentBytes = 0
     /// How far clients are from nodes; nil: all of it is drawn.
     public var links: ScenarioLinks?
+    /// Where the nodes of a cluster stand and who should hold which shard; nil: all is alike.
+    public var topology: ScenarioTopology?
 
     public init() {}
 
@@ -51,7 +53,8 @@ public struct Scenario: Sendable, Hashable, Codable {
 
     /// Who should hold each shard of a cluster with replicas.
     var replicaPlan: ReplicaPlan {
-        ReplicaPlan(
+        if let topology { return topology.plan(topology.members) }
+        return ReplicaPlan(
             replicas: replicas,
             candidates: (0..<shards).map { shard in
                 // From the node whose turn it is, one way round or the other.
@@ -61,5 +64,8 @@ public struct Scenario: Sendable, Hashable, Codable {
     }
 
     /// Who has a shard.
-    func owner(of shard: ShardID) -> Int { isCluster ? Int(shard) % nodes : 0 }
+    func owner(of shard: ShardID) -> Int {
+        if let topology { return Int(topology.members[Int(shard)][0]) }
+        return isCluster ? Int(shard) % nodes : 0
+    }
 }

@@ -20,7 +20,7 @@ extension World {
             guard nowNs > scenario.crowdEndNs, nowNs > scenario.faultsEndNs else { return }
             enter(.answers)
         case .answers:
-            guard clients.isIdle else { return }
+            guard clients.isIdle, misplaced == nil else { return }
             enter(.demand)
             demand = Demand(self)
         case .demand:
@@ -50,7 +50,7 @@ extension World {
             enter(.closing)
             clients.closePools()
         case .closing:
-            guard clients.isIdle, nodes.allSatisfy(isSettled) else { return }
+            guard clients.isIdle, misplaced == nil, nodes.allSatisfy(isSettled) else { return }
             enter(.over)
             probe(.allSettled)
             for oracle in oracles where failure == nil { oracle.ended(self) }
@@ -101,10 +101,14 @@ extension World {
         if scenario.replicas > 1, !isWhole {
             for row in arbiter.rows {
                 guard let row else { return "a shard was never founded" }
-                let missing = row.members.count < scenario.replicas
+                let missing = row.members.count < wantedReplicas
                 let gone = row.members.contains { UInt64(nodes[Int($0.node)].boot) != $0.boot }
                 if missing || gone { return "shard \(row.shard) is not whole: \(row)" }
             }
+        }
+        if let shard = misplaced {
+            return "shard \(shard) is not where the other topology wants it: "
+                + "\(arbiter.rows[shard].map { "\($0)" } ?? "nowhere")"
         }
         return "nothing moves in phase \(phase)"
     }

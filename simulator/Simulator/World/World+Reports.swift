@@ -34,7 +34,7 @@ extension World {
     /// Whether every shard has all its replicas, and is served.
     var isWhole: Bool {
         arbiter.rows.allSatisfy { row in
-            guard let row, row.members.count >= scenario.replicas else { return false }
+            guard let row, row.members.count >= wantedReplicas else { return false }
             let areAlive = row.members.allSatisfy { member in
                 let node = nodes[Int(member.node)]
                 return node.isRunning && UInt64(node.boot) == member.boot

@@ -25,6 +25,8 @@ public final class World {
     var network: Network
     var bus: Bus
     var arbiter: ArbiterModel
+    /// To another topology, in mid-run.
+    var move: TopologyMove?
     /// Counts what it is asked.
     var arbiterQuestions: UInt64 = 0
     var replicationMutant: ReplicationMutant {
@@ -103,6 +105,9 @@ public final class World {
                     PoolPlan.draw(index: pools.count, node: node, scenario, random))
             }
         }
+        if let topology = scenario.topology, let wanted = topology.move {
+            move = TopologyMove(from: topology.members, to: wanted.members)
+        }
         clients = Clients(world: self, users: users ?? Array(0..<scenario.users))
     }
 
@@ -128,6 +133,7 @@ public final class World {
             schedule(fault.endNs, .faultEnds(index))
         }
         clients.start()
+        if let wanted = scenario.topology?.move { schedule(wanted.atNs, .decideMove) }
         schedule(scenario.crowdEndNs, .progress)
         while failure == nil, phase != .over, events &+ 1 < lastEvent, let event = queue.pop() {
             nowNs = event.timeNs
@@ -216,6 +222,7 @@ public final class World {
         case .faultStrikes(let index, let boot): strike(index, boot: boot)
         case .restart(let node, let stops): restart(nodes[node], stops)
         case .progress: advance()
+        case .decideMove: decideMove()
         }
     }
 
