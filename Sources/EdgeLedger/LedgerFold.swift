@@ -239,7 +239,10 @@ public struct LedgerFold: Sendable {
             let index = try sliceAt(header, transfer.pool, transfer.slice)
             checkNumber(transfer, after: slices[index].books.returns, header)
             slices[index].books.giveBack(transfer)
-            if slices[index].books.held < 0 { overdrawn(slices[index], header) }
+            // Of the last return it shows in what is set aside.
+            if slices[index].books.held < 0 || slices[index].books.quarantined < 0 {
+                overdrawn(slices[index], header)
+            }
         case .sliceQuarantined(let key, let slice):
             slices[try sliceAt(header, key, slice)].books.quarantine()
         case .sliceResolved(let key, let slice, let resolution, _):
@@ -381,7 +384,7 @@ public struct LedgerFold: Sendable {
         report.add(
             .sliceOverdrawn, "slice \(slice.slice) of pool \(slice.pool.rawValue)",
             "held after \(Self.place(header))", expected: "at least 0",
-            found: "\(slice.books.held)")
+            found: "\(slice.books.held + slice.books.quarantined)")
     }
 
     static func place(_ header: EntryHeader) -> String {
