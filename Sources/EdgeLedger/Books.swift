@@ -2,6 +2,9 @@ public import EdgeTypes
 
 /// A slice's books as its entries have made them.
 ///
+/// What entries do to them adds up: the books of some orders and those of everything else make the
+/// slice's together, as long as both have seen when it was put out of play and back (`add`).
+///
 /// `held` is what remains of the identity credited = held + granted + pending + sold + returned +
 /// quarantined + retired, so a slice that gave more than it had shows a negative `held`.
 public struct SliceBooks: Hashable, Sendable {
@@ -46,8 +49,7 @@ public struct SliceBooks: Hashable, Sendable {
     public mutating func giveBack(_ transfer: Transfer) {
         returned += transfer.units
         returns = transfer.number
-        if transfer.final { sealed = true }
-        setAside()
+        if transfer.final { seal() }
     }
 
     /// What it holds is out of play.
@@ -56,10 +58,23 @@ public struct SliceBooks: Hashable, Sendable {
         setAside()
     }
 
-    /// What it would hold is out of play where it grants nothing. A negative holding stays as it
-    /// is: it tells of what went wrong.
+    /// It has returned for the last time.
+    public mutating func seal() {
+        sealed = true
+        setAside()
+    }
+
+    /// What it would hold is out of play where it grants nothing.
     private mutating func setAside() {
-        if sealed || lost { quarantined += max(0, held) }
+        if sealed || lost { quarantined += held }
+    }
+
+    /// Takes in what some of its orders have made, in books that began empty.
+    public mutating func add(_ part: SliceBooks) {
+        pending += part.pending
+        sold += part.sold
+        quarantined += part.quarantined
+        retired += part.retired
     }
 
     /// An operator has decided what becomes of what is out of play.

@@ -10,10 +10,11 @@ extension LedgerFold {
         var report = report
         var sums = Array(repeating: Sums(), count: pools.count)
         for slice in slices {
-            if slice.books.held < 0 {
+            if slice.books.held < 0 || slice.books.quarantined < 0 {
                 report.add(
                     .sliceOverdrawn, "slice \(slice.slice) of pool \(name(slice.pool))", "held",
-                    expected: "at least 0", found: "\(slice.books.held)")
+                    expected: "at least 0",
+                    found: "\(slice.books.held), \(slice.books.quarantined) quarantined")
             }
             guard let index = index(of: slice.pool) else { continue }
             sums[index].add(slice.books)

@@ -58,6 +58,8 @@ public struct LedgerFold: Sendable {
     private var orderIndex: [OrderID: Int] = [:]
     private var userIndex: [UserKey: Int] = [:]
     private var lastSlice = 0
+    /// The slices' books without the part of the orders that is being folded; empty in the first.
+    private var bases: [SliceBooks] = []
     private var lastPool = 0
 
     private let keepsUsers: Bool
@@ -90,12 +92,43 @@ public struct LedgerFold: Sendable {
         userIndex[UserKey(pool: pool, user: user)].map { users[$0] }
     }
 
-    /// Forgets the orders, so that another part of them can be folded; slices keep what the
-    /// orders moved.
+    /// Forgets the orders, so that another part of them can be folded, with `applyOrders` and from
+    /// the journal's start; slices keep what the orders moved, once the part has ended.
     public mutating func startOrderPart(_ part: Range<UInt64>) {
+        endOrderPart()
         orders.removeAll(keepingCapacity: true)
         orderIndex.removeAll(keepingCapacity: true)
         orderPart = part
+        bases = slices.map(\.books)
+        for index in slices.indices { slices[index].books = SliceBooks() }
+    }
+
+    /// Adds what a part of the orders has moved to the slices' books.
+    public mutating func endOrderPart() {
+        for (index, base) in bases.enumerated() {
+            let part = slices[index].books
+            slices[index].books = base
+            slices[index].books.add(part)
+        }
+        bases = []
+    }
+
+    /// Takes an entry of a later part: orders, and what puts slices out of play and back.
+    public mutating func applyOrders(
+        _ header: EntryHeader, _ entry: Entry
+    ) throws(HistoryFault) {
+        switch entry {
+        case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
+            .paymentRefused:
+            try applyOrder(header, entry)
+        case .sliceReturned(let transfer) where transfer.final:
+            slices[try sliceAt(header, transfer.pool, transfer.slice)].books.seal()
+        case .sliceQuarantined, .sliceResolved: try applySlice(header, entry)
+        case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
+            .poolClosed, .poolSoldOut, .poolResolved, .sliceOpened, .sliceControlled,
+            .sliceCredited, .sliceReturned:
+            break
+        }
     }
 
     // MARK: Folding
@@ -206,7 +239,10 @@ public struct LedgerFold: Sendable {
             let index = try sliceAt(header, transfer.pool, transfer.slice)
             checkNumber(transfer, after: slices[index].books.returns, header)
             slices[index].books.giveBack(transfer)
-            if slices[index].books.held < 0 { overdrawn(slices[index], header) }
+            // Of the last return it shows in what is set aside.
+            if slices[index].books.held < 0 || slices[index].books.quarantined < 0 {
+                overdrawn(slices[index], header)
+            }
         case .sliceQuarantined(let key, let slice):
             slices[try sliceAt(header, key, slice)].books.quarantine()
         case .sliceResolved(let key, let slice, let resolution, _):
@@ -348,7 +384,7 @@ public struct LedgerFold: Sendable {
         report.add(
             .sliceOverdrawn, "slice \(slice.slice) of pool \(slice.pool.rawValue)",
             "held after \(Self.place(header))", expected: "at least 0",
-            found: "\(slice.books.held)")
+            found: "\(slice.books.held + slice.books.quarantined)")
     }
 
     static func place(_ header: EntryHeader) -> String {

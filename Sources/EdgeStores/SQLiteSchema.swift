@@ -248,6 +248,7 @@ public enum SQLiteSchema {
     private static let resolutions = """
         ALTER TABLE slices ADD COLUMN retired INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE slices ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+        UPDATE slices SET lost = 1 WHERE quarantined > 0 AND sealed = 0;
         DROP VIEW v1_rain_totals;
         CREATE VIEW v1_rain_totals AS
             SELECT r.pool, r.state, r.count, r.amount,

@@ -130,6 +130,7 @@ final class AuditPass {
             _ = try readJournal(progress) { try self.takeOrders($0) }
             try compareOrders(part)
         }
+        fold.endOrderPart()
         if isComplete {
             try comparePools()
             try compareSlices()
@@ -313,17 +314,8 @@ final class AuditPass {
     private func takeOrders(_ batch: EntryBatch) throws {
         for other in batch.others {
             guard other.header.sequence <= marks[other.header.shard].sequence else { continue }
-            switch other.entry {
-            case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
-                .paymentRefused:
-                folding { fold throws(HistoryFault) in
-                    try fold.apply(other.header, other.entry)
-                }
-            case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-                .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
-                .sliceReturned,
-                .sliceQuarantined, .sliceResolved, .poolResolved:
-                break
+            folding { fold throws(HistoryFault) in
+                try fold.applyOrders(other.header, other.entry)
             }
         }
     }

@@ -123,7 +123,9 @@ struct HistoryTests {
         #expect(try history.rain("rain:1")?.quarantined ?? 0 > 0)
         let stock = try history.stock()
         #expect(stock.map(\.sku) == ["sku:0", "sku:1"])
-        #expect(stock.allSatisfy { $0.sold > 0 && $0.units == $0.pending + $0.sold + $0.available })
+        // One has lost a slice, whose units were taken out of it.
+        #expect(stock.allSatisfy { $0.sold > 0 && $0.units >= $0.pending + $0.sold + $0.available })
+        #expect(stock[1].units == stock[1].pending + stock[1].sold + stock[1].available)
     }
 
     @Test("Events are CloudEvents 1.0, each with its own id")

@@ -133,6 +133,7 @@ public struct History {
             number: pools[pool].slices[slice].credits, final: false, ranges: [leased])
         emit(pools[pool].home, .poolLeased(transfer))
         emit(pools[pool].slices[slice].shard, .sliceCredited(transfer))
+        if pools[pool].slices[slice].isLost { return }
         pools[pool].slices[slice].ranges.append(leased)
         pools[pool].slices[slice].held += count
     }
@@ -221,6 +222,7 @@ public struct History {
 
     private mutating func step() {
         let pool = random.below(pools.count)
+        if pools[pool].closed { return }
         switch random.below(100) {
         case 0: control(pool) { $0.paused.toggle() }
         case 1: control(pool) { $0.terms.limit += 1 }
@@ -294,6 +296,7 @@ public struct History {
     }
 
     private mutating func hold(_ pool: Int, _ slice: Int, _ units: Int64) {
+        if pools[pool].slices[slice].isLost { return }
         pools[pool].slices[slice].held += units
         let held = pools[pool].slices[slice].held
         pools[pool].slices[slice].ranges = held > 0 ? [UnitRange(start: 0, count: held)] : []
