@@ -1,6 +1,6 @@
 import EdgeCluster
 import EdgeMemory
-import EdgeTypes
+public import EdgeTypes
 
 /// What a core that passes requests on knows of a slice elsewhere.
 struct Door: Sendable {
@@ -76,7 +76,7 @@ extension EdgeNode {
         let ageNs = current.monotonicNs &- pools[pool].soldOutNs[part]
         if ageNs >= renewalNs { renew(pool, part, into: &effects) }
         guard ageNs < Self.beliefNs, let door = door(pool, slice) else { return false }
-        let isGood = isGood(door, soldOut)
+        let isGood = isGood(door, soldOut, current.monotonicNs)
         if !isGood || isAging(door) { ask(door, soldOut, into: &effects) }
         guard isGood, doors.list[door]?.filter?.contains(Self.key(request)) == false else {
             return false
@@ -98,6 +98,25 @@ extension EdgeNode {
 
     /// Whether requests reach other cores than those of their slices.
     var hasDoors: Bool { configuration.cores > 1 || configuration.nodes > 1 }
+
+    /// Whether this core would tell a user of a slice elsewhere that all is gone, whatever he asks
+    /// for. For simulators: nobody may ever win of whom a core says so. O(1).
+    public func refusesAtDoor(
+        _ user: UserID, _ key: PoolKey, slice: UInt32, now: Instant
+    ) -> Bool {
+        guard let pool = pools.find(key), Int(slice) < pools[pool].doors.count,
+            !isLocal(placement.shard(of: key, slice: slice)), !pools[pool].isClosed,
+            pools[pool].control.state(nowMs: now.wallMs) == .open
+        else { return false }
+        let part = pools[pool].part(of: slice)
+        let soldOut = pools[pool].soldOut[part]
+        let door = Int(pools[pool].doors[Int(slice)])
+        guard soldOut.stands, soldOut.left == 0, door >= 0,
+            now.monotonicNs &- pools[pool].soldOutNs[part] < Self.beliefNs,
+            isGood(door, soldOut, now.monotonicNs)
+        else { return false }
+        return doors.list[door]?.filter?.contains(Self.key(user, key)) == false
+    }
 
     private static func key(_ request: Request) -> UInt64 {
         key(request.user, request.pool)
@@ -178,11 +197,11 @@ extension EdgeNode {
     }
 
     /// Whether nobody has won in a slice who is not in its filter, or will before the answer.
-    private func isGood(_ index: Int, _ soldOut: SoldOut) -> Bool {
+    private func isGood(_ index: Int, _ soldOut: SoldOut, _ nowNs: UInt64) -> Bool {
         guard let door = doors.list[index], let told = door.told else { return false }
         let shard = placement.shard(of: door.name.pool, slice: door.name.slice)
         let isCurrent =
-            current.monotonicNs < door.validUntilNs && told.epoch == soldOut.epoch
+            nowNs < door.validUntilNs && told.epoch == soldOut.epoch
             && told.generation == soldOut.generation
         let isOwners = configuration.replica == nil || epochs[Int(shard)] == told.shardEpoch
         return (isCurrent || has(.filterBelieved)) && (isOwners || has(.filterOfOldOwner))
