@@ -21,6 +21,7 @@ extension Treasury {
         var hasMoved: Bool
         /// It follows one that brought nothing, at once.
         let isConfirming: Bool
+        let beganNs: UInt64
         public var sentNs: UInt64
     }
 
@@ -116,7 +117,7 @@ extension Treasury {
 
     /// When the next round of a part may begin; nil: nobody needs one, or one is under way.
     public func roundDueNs(_ part: Int) -> UInt64? {
-        guard parts[part].round == nil, isAsked(part) else { return nil }
+        guard parts[part].round == nil, isWanted(part) else { return nil }
         let isFirst = parts[part].beganNs == 0
         return parts[part].mayConfirm || isFirst ? 0 : parts[part].beganNs &+ Self.roundNs
     }
@@ -130,7 +131,7 @@ extension Treasury {
         parts[part].round = Round(
             id: id, after: after, missing: parts[part].slices.count,
             hasMoved: parts[part].inFlight > 0, isConfirming: parts[part].mayConfirm,
-            sentNs: nowNs)
+            beganNs: nowNs, sentNs: nowNs)
         if !parts[part].mayConfirm { parts[part].beganNs = max(1, nowNs) }
         parts[part].mayConfirm = false
         return Recall(pool: pool, part: UInt16(part), round: id, after: after)
@@ -178,10 +179,12 @@ extension Treasury {
         parts[part].round = nil
         parts[part].lastRound = round.id
         if round.isQuiet, !round.hasMoved, round.after != 0 {
+            noteEmpty(part, atNs: round.beganNs)
             return .soldOut(left: parts[part].unleased.count)
         }
-        // A slice that has a part to itself asks for nobody who waits: it asks again.
-        if parts[part].slices.count == 1, round.isConfirming {
+        parts[part].empty = nil
+        // The only slice of a pool asks for nobody who waits: it asks again.
+        if slices.count == 1, round.isConfirming {
             slices[Int(parts[part].slices.lowerBound)].isAsking = false
         }
         // One that confirmed nothing is not followed at once by another.

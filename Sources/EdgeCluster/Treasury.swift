@@ -73,6 +73,11 @@ public struct Treasury: Sendable {
         /// The last round brought nothing and met nothing on its way: another may tell that
         /// nothing is left.
         var mayConfirm = false
+        /// From when to when rounds have found that nothing is left but what the treasury has, by
+        /// the home's clock; nil: nothing was found, or something has moved since.
+        public internal(set) var empty: ClosedRange<UInt64>?
+        /// Another part wants what the slices of this one may give back.
+        var isSought = false
     }
 
     public struct OperatorRequest: Hashable, Sendable {
@@ -148,7 +153,7 @@ public struct Treasury: Sendable {
         // Units of stock are alike; packets are never added.
         for (part, share) in map.shares(of: units).enumerated() where share.count > 0 {
             parts[part].unleased.put(share)
-            parts[part].round?.hasMoved = true
+            stir(part)
         }
         remember(requestHash, units)
     }
@@ -174,9 +179,9 @@ public struct Treasury: Sendable {
         let part = part(of: transfer.slice)
         let isTaken = parts[part].unleased.take(transfer.ranges)
         precondition(isTaken, "a lease exceeds the treasury")
-        parts[part].round?.hasMoved = true
+        stir(part)
         // Who asks for another lease has taken the one before.
-        let isAsked = parts[part].slices.count > 1
+        let isAsked = slices.count > 1
         if isAsked { parts[part].inFlight -= slices[slice].inFlight.count }
         parts[part].inFlight += 1
         change(transfer.slice) { link in
@@ -215,7 +220,7 @@ public struct Treasury: Sendable {
         } else {
             let part = part(of: transfer.slice)
             for range in transfer.ranges { parts[part].unleased.put(range) }
-            parts[part].round?.hasMoved = true
+            stir(part)
         }
         return true
     }
@@ -379,15 +384,11 @@ public struct Treasury: Sendable {
         }
     }
 
-    /// Leases of all that parts with a single slice have: nobody else can want it.
+    /// Leases of all that a pool with a single slice has: nobody else can want it.
     public func dueLeases() -> [Transfer] {
-        guard !isClosed, !control.closing else { return [] }
-        return parts.compactMap { part in
-            guard part.slices.count == 1, part.unleased.count > 0 else { return nil }
-            return lease(
-                part.slices.lowerBound,
-                part.unleased.front(part.unleased.count, most: Limits.rangesPerSlice))
-        }
+        guard !isClosed, !control.closing, slices.count == 1, unleased > 0 else { return [] }
+        let all = parts[0].unleased.front(unleased, most: Limits.rangesPerSlice)
+        return lease(0, all).map { [$0] } ?? []
     }
 
     func lease(_ slice: UInt32, _ ranges: [UnitRange]) -> Transfer? {

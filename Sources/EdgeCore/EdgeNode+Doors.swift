@@ -204,7 +204,7 @@ extension EdgeNode {
             nowNs < door.validUntilNs && told.epoch == soldOut.epoch
             && told.generation == soldOut.generation
         let isOwners = configuration.replica == nil || epochs[Int(shard)] == told.shardEpoch
-        return (isCurrent || has(.filterBelieved)) && (isOwners || has(.filterOfOldOwner))
+        return (isCurrent || has(.filterBelieved)) && isOwners
             && pools[door.pool].control.version == told.version
     }
 

@@ -397,7 +397,7 @@ extension EdgeNode {
         _ transfer: Transfer, _ treasury: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         let part = treasuries[treasury].part(of: transfer.slice)
-        withdraw(treasury, part, now: now, into: &effects)
+        withdraw(treasury, now: now, into: &effects)
         serveAsks(treasury, part, now: now, into: &effects)
     }
 

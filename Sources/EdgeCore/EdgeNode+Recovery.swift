@@ -69,7 +69,7 @@ extension EdgeNode {
             }
             _ = addTreasury(definition, key: key, createdMs: header.timeMs)
         case .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolSoldOut, .poolClosed,
-            .poolResolved:
+            .poolResolved, .poolMoved:
             try replayHome(entry, header)
         case .sliceOpened(let definition, let slice, let control):
             let key = PoolKey.of(definition.kind.family, definition.name)
@@ -122,6 +122,7 @@ extension EdgeNode {
         case .poolLeased(let transfer), .poolTookBack(let transfer): key = transfer.pool
         case .poolSoldOut(let pool, _), .poolClosed(let pool), .poolResolved(let pool, _, _, _, _):
             key = pool
+        case .poolMoved(let move): key = move.pool
         default: preconditionFailure("not a home's entry")
         }
         guard let pool = pools.find(key), pools[pool].treasury >= 0,
@@ -173,6 +174,13 @@ extension EdgeNode {
             }
             treasuries[treasury].apply(soldOut)
             pools[pool].soldOut[Int(soldOut.part)] = soldOut
+        case .poolMoved(let move):
+            guard treasuries[treasury].canApply(move),
+                EntryRules.isSound(move.ranges, treasuries[treasury].definition)
+            else {
+                throw ReplayError(header: header, reason: "a move between regions does not follow")
+            }
+            treasuries[treasury].apply(move)
         default:
             guard treasuries[treasury].canClose else {
                 throw ReplayError(header: header, reason: "a pool closed before its slices")

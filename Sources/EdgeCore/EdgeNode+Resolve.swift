@@ -212,7 +212,7 @@ extension EdgeNode {
         let standing =
             place.isStock
             ? books[place.local].standing(slot: place.slot) : slices[place.slot].standing
-        guard standing.quarantines == told.quarantines || has(.resolvesLaterCrash) else {
+        guard standing.quarantines == told.quarantines else {
             return false
         }
         return place.isStock

@@ -122,8 +122,8 @@ extension EdgeNode {
         {
             return false
         }
-        // What has a part to itself has all of it, once it was given anything.
-        return pools[pool].parts[part].count > 1 || !hasCredit
+        // The only slice of a pool has all of it, once it was given anything.
+        return pools[pool].definition.slices > 1 || !hasCredit
     }
 
     @inline(never)
@@ -190,7 +190,7 @@ extension EdgeNode {
         activeTails.append(tail)
     }
 
-    private mutating func tail(_ name: SliceName, _ place: SlicePlace) -> Int {
+    mutating func tail(_ name: SliceName, _ place: SlicePlace) -> Int {
         if let known = tailIndex[name] { return known }
         let tail = Tail(
             pool: place.pool, key: name.pool, slice: name.slice, local: place.local,
@@ -281,7 +281,7 @@ extension EdgeNode {
         _ pool: Int, _ slice: UInt32, after: UInt32, into effects: inout EffectBuffer
     ) {
         let part = pools[pool].part(of: slice)
-        guard pools[pool].parts[part].count > 1, !pools[pool].soldOut[part].stands else { return }
+        guard !pools[pool].soldOut[part].stands else { return }
         let key = pools[pool].key
         counters.asks &+= 1
         send(
@@ -411,54 +411,6 @@ extension EdgeNode {
         deny(pool, slice, into: &effects)
     }
 
-    /// What has a part to itself knows that nothing is left there. So that all others know it too,
-    /// its home is asked to say so: once in a while, and until it does.
-    @inline(never)
-    mutating func seekCertificate(rain slot: Int, into effects: inout EffectBuffer) {
-        guard slices[slot].books.held == 0, !slices[slot].isSealed else { return }
-        seekCertificate(
-            SliceName(pool: slices[slot].pool, slice: slices[slot].slice),
-            SlicePlace(
-                pool: slices[slot].poolIndex, local: slices[slot].localShard, slot: slot,
-                isStock: false),
-            after: slices[slot].creditedNumber, into: &effects)
-    }
-
-    mutating func seekCertificate(
-        stock slot: Int, _ local: Int, into effects: inout EffectBuffer
-    ) {
-        let key = books[local].poolKey(slot: slot)
-        guard books[local].holdings(slot: slot) == 0, !books[local].isSealed(slot: slot),
-            let pool = pools.find(key)
-        else { return }
-        seekCertificate(
-            SliceName(pool: key, slice: books[local].sliceNumber(slot: slot)),
-            SlicePlace(pool: pool, local: local, slot: slot, isStock: true),
-            after: books[local].creditNumber(slot: slot), into: &effects)
-    }
-
-    private mutating func seekCertificate(
-        _ name: SliceName, _ place: SlicePlace, after: UInt32, into effects: inout EffectBuffer
-    ) {
-        let part = pools[place.pool].part(of: name.slice)
-        guard hasDoors, !pools[place.pool].soldOut[part].stands,
-            pools[place.pool].parts[part].count == 1
-        else { return }
-        let tail = tail(name, place)
-        let nowNs = current.monotonicNs
-        guard tails[tail].soughtNs == 0 || nowNs &- tails[tail].soughtNs >= Treasury.roundNs else {
-            return
-        }
-        tails[tail].soughtNs = max(1, nowNs)
-        counters.asks &+= 1
-        send(
-            .ask(
-                UnitsAsked(
-                    pool: name.pool, slice: name.slice, after: after, wanted: 1, least: 1)),
-            to: placement.home(of: name.pool), into: &effects)
-        if !localFrames.isEmpty, !isServing { settle(now: current, into: &effects) }
-    }
-
     /// Units of a slice that were out of play may be in it again.
     mutating func cameBack(
         _ place: SlicePlace, _ slice: UInt32, into effects: inout EffectBuffer
@@ -509,8 +461,8 @@ extension EdgeNode {
             let slot = Int(pools[pool].slots[Int(slice)])
             guard slot >= 0, isLocal(shard), isLeased(shard, now) else { continue }
             let local = placement.localIndex(of: shard)
-            // What has a part to itself would only get it back.
-            let isAlone = part.count == 1
+            // The only slice of a pool would only get it back.
+            let isAlone = pools[pool].definition.slices == 1
             let transfer =
                 isAlone
                 ? nil

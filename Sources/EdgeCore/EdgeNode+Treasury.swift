@@ -43,11 +43,7 @@ extension EdgeNode {
     mutating func serveAsks(
         _ treasury: Int, _ part: Int, now: Instant, into effects: inout EffectBuffer
     ) {
-        while !has(.lastUnitKept) || treasuries[treasury].parts[part].unleased.count != 1,
-            let transfer = treasuries[treasury].nextLease(part)
-        {
-            lease(transfer, treasury, now: now, into: &effects)
-        }
+        serveLeases(treasury, part, now: now, into: &effects)
         let soldOut = treasuries[treasury].parts[part].soldOut
         let pool = treasuries[treasury].pool
         for slice in treasuries[treasury].dropHopeless(part) {
@@ -58,14 +54,24 @@ extension EdgeNode {
         seekRound(DryPart(treasury: treasury, part: part), now: now, into: &effects)
     }
 
+    private mutating func serveLeases(
+        _ treasury: Int, _ part: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        while !has(.lastUnitKept) || treasuries[treasury].parts[part].unleased.count != 1,
+            let transfer = treasuries[treasury].nextLease(part)
+        {
+            lease(transfer, treasury, now: now, into: &effects)
+        }
+    }
+
     /// What came to a part by other ways than a slice's return.
     mutating func serveAll(
         _ treasury: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         for part in treasuries[treasury].parts.indices {
-            let isAlone = treasuries[treasury].parts[part].slices.count == 1
+            let isAlone = treasuries[treasury].slices.count == 1
             if treasuries[treasury].parts[part].unleased.count > 0 || isAlone {
-                withdraw(treasury, part, now: now, into: &effects)
+                withdraw(treasury, now: now, into: &effects)
             }
             serveAsks(treasury, part, now: now, into: &effects)
         }
@@ -135,13 +141,51 @@ extension EdgeNode {
                 let left = treasuries[treasury].parts[part].unleased.count
                 certify(treasury, part, left: left, now: now, into: &effects)
             }
-        case .soldOut(let left):
-            let standing = treasuries[treasury].parts[part].soldOut
-            if !standing.stands || standing.left != left {
-                certify(treasury, part, left: left, now: now, into: &effects)
-            }
+        case .soldOut: break
+        }
+        if treasuries[treasury].parts[part].empty != nil {
+            relieve(treasury, part, now: now, into: &effects)
+        }
+        // Whoever waits in other regions may have what came here.
+        for other in treasuries[treasury].starving where other != part {
+            relieve(treasury, other, now: now, into: &effects)
+            serveAsks(treasury, other, now: now, into: &effects)
         }
         serveAsks(treasury, part, now: now, into: &effects)
+    }
+
+    /// Looks for units in other regions where a part was found empty: the pool is sold out only
+    /// where no part has anything.
+    private mutating func relieve(
+        _ treasury: Int, _ part: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        if has(.regionsApart) {
+            let left = treasuries[treasury].parts[part].unleased.count
+            return certify(treasury, part, left: left, now: now, into: &effects)
+        }
+        while true {
+            switch treasuries[treasury].relief(of: part) {
+            case .none(let left):
+                for part in treasuries[treasury].parts.indices {
+                    let standing = treasuries[treasury].parts[part].soldOut
+                    guard !standing.stands || standing.left != left else { continue }
+                    certify(treasury, part, left: left, now: now, into: &effects)
+                }
+                return
+            case .move(let move):
+                _ = journal(
+                    .poolMoved(move), placement.home(of: move.pool), now: now, into: &effects)
+                treasuries[treasury].apply(move)
+                serveLeases(treasury, part, now: now, into: &effects)
+                guard treasuries[treasury].isAsked(part) else { return }
+            case .seek:
+                for sought in treasuries[treasury].parts.indices where sought != part {
+                    seekRound(
+                        DryPart(treasury: treasury, part: sought), now: now, into: &effects)
+                }
+                return
+            }
+        }
     }
 
     /// Rounds that are due, and those that were not answered.
@@ -151,7 +195,7 @@ extension EdgeNode {
         dryParts.removeAll { dry in
             let treasury = treasuries[dry.treasury]
             return treasury.isClosed || treasury.control.closing
-                || (treasury.roundSentNs(dry.part) == nil && !treasury.isAsked(dry.part))
+                || (treasury.roundSentNs(dry.part) == nil && !treasury.isWanted(dry.part))
         }
         for dry in parts where dryParts.contains(dry) {
             if let sentNs = treasuries[dry.treasury].roundSentNs(dry.part) {
@@ -188,12 +232,15 @@ extension EdgeNode {
 
     /// Units have come back: the certificate no longer holds.
     mutating func withdraw(
-        _ treasury: Int, _ part: Int, now: Instant, into effects: inout EffectBuffer
+        _ treasury: Int, now: Instant, into effects: inout EffectBuffer
     ) {
-        guard treasuries[treasury].parts[part].soldOut.stands, !has(.soldOutForGood) else {
-            return
+        guard !has(.soldOutForGood) else { return }
+        treasuries[treasury].forgetEmpty()
+        // Whoever waits in another region may have them.
+        for part in treasuries[treasury].parts.indices
+        where treasuries[treasury].parts[part].soldOut.stands {
+            certify(treasury, part, left: -1, now: now, into: &effects)
         }
-        certify(treasury, part, left: -1, now: now, into: &effects)
     }
 
     mutating func denied(
@@ -204,7 +251,7 @@ extension EdgeNode {
         guard treasuries[treasury].parts[part].soldOut.generation == generation,
             !treasuries[treasury].isClosed
         else { return }
-        withdraw(treasury, part, now: now, into: &effects)
+        withdraw(treasury, now: now, into: &effects)
     }
 
     /// Somebody is about to stop believing what is left of a part: everybody is told again.

@@ -324,7 +324,7 @@ extension EdgeNode {
     /// A shard is served here from now on: what its earlier primary told of slices may still be
     /// believed.
     mutating func awaitEarlierDoors(_ local: Int) {
-        guard hasDoors, !has(.filterOfOldOwner) else { return }
+        guard hasDoors else { return }
         let nowNs = current.monotonicNs
         let startNs = told.startedNs == 0 ? nowNs : told.startedNs
         for slot in 0..<books[local].sliceCount {

@@ -140,10 +140,12 @@ public struct EdgeNode: ~Copyable {
         counters.requests &+= UInt64(batch.requests.count)
         takeRequests(batch, now: now, into: &effects)
         if now.wallMs >= deadlineMs { expire(now: now, into: &effects) }
-        if holdsChanged { deadlineMs = earliestDeadlineMs() }
-        effects.nextDeadlineMs = deadlineMs
+        effects.nextDeadlineMs = .max
         if tailDueNs != .max { passTails(into: &effects) }
         if told.isMaking { makeFilters(into: &effects) }
+        // Those who waited may have reserved something.
+        if holdsChanged { deadlineMs = earliestDeadlineMs() }
+        effects.nextDeadlineMs = min(effects.nextDeadlineMs, deadlineMs)
         if isUnconfirmed { resend(now: now, into: &effects) }
         if configuration.replica != nil { replicate(batch, now: now, into: &effects) }
     }

@@ -209,7 +209,7 @@ public struct EntryBatch: Sendable {
             1 + transfer.ranges.count / 16
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
             .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
-            .poolSoldOut, .poolResolved, .poolClosed, .sliceOpened, .sliceControlled,
+            .poolSoldOut, .poolResolved, .poolMoved, .poolClosed, .sliceOpened, .sliceControlled,
             .sliceQuarantined, .sliceResolved:
             1
         }

@@ -125,7 +125,7 @@ public struct LedgerFold: Sendable {
             slices[try sliceAt(header, transfer.pool, transfer.slice)].books.seal()
         case .sliceQuarantined, .sliceResolved: try applySlice(header, entry)
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed, .poolSoldOut, .poolResolved, .sliceOpened, .sliceControlled,
+            .poolClosed, .poolSoldOut, .poolMoved, .poolResolved, .sliceOpened, .sliceControlled,
             .sliceCredited, .sliceReturned:
             break
         }
@@ -173,7 +173,7 @@ public struct LedgerFold: Sendable {
             .paymentRefused:
             try applyOrder(header, entry)
         case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed,
-            .poolSoldOut, .poolResolved:
+            .poolSoldOut, .poolResolved, .poolMoved:
             try applyHome(header, entry)
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
             .sliceResolved:
@@ -207,6 +207,7 @@ public struct LedgerFold: Sendable {
             pools[try poolAt(header, transfer.pool)].treasury.takeBack(transfer)
         case .poolSoldOut(let key, _), .poolResolved(let key, _, _, _, _):
             _ = try poolAt(header, key)
+        case .poolMoved(let move): _ = try poolAt(header, move.pool)
         case .poolClosed(let key):
             let index = try poolAt(header, key)
             pools[index].standing.closed = true
@@ -249,7 +250,7 @@ public struct LedgerFold: Sendable {
             slices[try sliceAt(header, key, slice)].books.resolve(resolution)
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused, .poolCreated, .poolControlled, .poolFunded, .poolLeased,
-            .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved:
+            .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved, .poolMoved:
             preconditionFailure("not an entry of a slice")
         }
     }
@@ -290,7 +291,7 @@ public struct LedgerFold: Sendable {
             }
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
             .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
-            .sliceReturned, .sliceQuarantined, .sliceResolved, .poolResolved:
+            .sliceReturned, .sliceQuarantined, .sliceResolved, .poolResolved, .poolMoved:
             preconditionFailure("not an entry of an order")
         }
     }

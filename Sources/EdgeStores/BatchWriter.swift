@@ -114,7 +114,8 @@ final class BatchWriter {
                 .paymentRefused:
                 try orders.apply(other.header, other.entry)
             case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-                .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
+                .poolClosed, .poolSoldOut, .poolMoved, .sliceOpened, .sliceControlled,
+                .sliceCredited,
                 .sliceReturned,
                 .sliceQuarantined, .sliceResolved, .poolResolved:
                 try pools.apply(other.header, other.entry, events: orders.events)

@@ -85,7 +85,7 @@ final class OrderWriter {
                 header, "refund.due", record,
                 [("payment", .text(refused.payment)), ("fen", .integer(refused.amountFen))])
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
+            .poolClosed, .poolSoldOut, .poolMoved, .sliceOpened, .sliceControlled, .sliceCredited,
             .sliceReturned,
             .sliceQuarantined, .sliceResolved, .poolResolved:
             preconditionFailure("not an entry of an order")

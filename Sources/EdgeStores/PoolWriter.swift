@@ -107,6 +107,7 @@ final class PoolWriter {
             pools[try poolAt(header, transfer.pool)].treasury.takeBack(transfer)
         case .poolSoldOut(let key, _), .poolResolved(let key, _, _, _, _):
             _ = try poolAt(header, key)
+        case .poolMoved(let move): _ = try poolAt(header, move.pool)
         case .poolClosed(let key):
             try close(header, key, events)
         case .sliceOpened(let definition, let slice, let control):

@@ -304,6 +304,7 @@ final class AuditPass {
                     timeMs: header.timeMs))
         case .claim, .orderReserved, .orderCancelled, .orderExpired, .poolCreated,
             .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut,
+            .poolMoved,
             .sliceOpened,
             .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined, .sliceResolved,
             .poolResolved:

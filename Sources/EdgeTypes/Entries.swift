@@ -36,6 +36,8 @@ public enum Entry: Hashable, Sendable {
     case poolTookBack(Transfer)
     /// Nothing is left but what it says; or units have come back.
     case poolSoldOut(PoolKey, SoldOut)
+    /// Units of one region go to another.
+    case poolMoved(UnitMove)
     case poolClosed(PoolKey)
     /// An operator resolves what is quarantined: once before the slices are told, and once all of
     /// them have done it.

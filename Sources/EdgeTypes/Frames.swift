@@ -84,6 +84,22 @@ public struct UnitsAsked: Hashable, Sendable {
     }
 }
 
+/// Units that go from the treasury of one region to that of another.
+public struct UnitMove: Hashable, Sendable {
+    public var pool: PoolKey
+    /// Numbers of regions.
+    public var from: UInt16
+    public var to: UInt16
+    public var ranges: [UnitRange]
+
+    public init(pool: PoolKey, from: UInt16, to: UInt16, ranges: [UnitRange]) {
+        self.pool = pool
+        self.from = from
+        self.to = to
+        self.ranges = ranges
+    }
+}
+
 /// One round in which all slices of a part give back what they hold.
 public struct Recall: Hashable, Sendable {
     public var pool: PoolKey

@@ -19,6 +19,8 @@ public enum Limits {
     public static let pools = 100_000
     /// Most packets of one rain, or units of one SKU.
     public static let unitsPerPool: Int64 = 1_000_000_000
+    /// Units that ever came to a slice, or went back: the same ones may do so many times.
+    public static let unitsMoved: Int64 = 1 << 60
     /// Most packets of a `luck` rain: its amounts are held in memory.
     public static let luckPackets: Int64 = 100_000
     /// Most fen in a pool: far from overflow in every sum that is made of them (10^15 yuan).

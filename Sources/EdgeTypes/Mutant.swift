@@ -114,18 +114,17 @@ public enum Mutant: String, Sendable, CaseIterable {
     case waiterForgotten
     case soldOutForGood
     case soldOutBelieved
+    case regionsApart
     case lastUnitKept
     case lostReturnForgotten
     // Refusal at the door.
     case filterWithoutLatest
     case filterBelieved
-    case filterOfOldOwner
     case doorsNotAwaited
     // What operators make of quarantined units.
     case resolvedTwice
     case resolutionNotJournaled
     case retiredGranted
-    case resolvesLaterCrash
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -226,19 +225,16 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .waiterForgotten: "the last of those who wait for units is never answered"
         case .soldOutForGood: "a certificate is never withdrawn"
         case .soldOutBelieved: "a certificate is believed for good once it was heard"
+        case .regionsApart: "a region is told sold out though others hold units"
         case .lastUnitKept: "a treasury keeps its last unit"
         case .lostReturnForgotten: "what a slice gave back and got lost is never sent again"
         case .filterWithoutLatest: "a filter of winners is made without the latest of them"
         case .filterBelieved:
             "a filter of winners is believed for good, whatever came back since it was made"
-        case .filterOfOldOwner:
-            "whoever takes a shard over does not wait until nobody believes its earlier filters"
         case .doorsNotAwaited: "a slice sells what came back while others refuse by its filter"
         case .resolvedTwice: "a release puts its units back twice"
         case .resolutionNotJournaled: "what an operator decided about a slice is not journaled"
         case .retiredGranted: "what an operator took out of a pool is granted on"
-        case .resolvesLaterCrash:
-            "a decision that comes twice is taken for what a later crash put out of play, too"
         }
     }
 }

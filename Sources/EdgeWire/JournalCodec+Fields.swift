@@ -49,6 +49,7 @@ extension JournalCodec {
             sink.integer(UInt8(isDone ? 1 : 0))
             sink.integer(requestHash)
             sink.text(actor)
+        case .poolMoved(let move): write(move, to: &sink)
         case .sliceOpened(let definition, let slice, let control):
             write(definition, to: &sink)
             sink.integer(slice)
@@ -96,6 +97,7 @@ extension JournalCodec {
             .poolResolved(
                 readPool(&reader), readResolution(&reader), isDone: reader.flag(),
                 requestHash: reader.integer(), actor: reader.text())
+        case .poolMoved: .poolMoved(readMove(&reader))
         case .sliceOpened:
             .sliceOpened(
                 readDefinition(&reader), slice: reader.integer(), readControl(&reader))
@@ -292,11 +294,29 @@ extension JournalCodec {
         sink.integer(transfer.slice)
         sink.integer(transfer.number)
         sink.integer(UInt8(transfer.final ? 1 : 0))
-        sink.integer(UInt32(transfer.ranges.count))
-        for range in transfer.ranges {
+        write(transfer.ranges, to: &sink)
+    }
+
+    private static func write(_ ranges: [UnitRange], to sink: inout some JournalFieldSink) {
+        sink.integer(UInt32(ranges.count))
+        for range in ranges {
             sink.integer(range.start)
             sink.integer(range.count)
         }
+    }
+
+    private static func write(_ move: UnitMove, to sink: inout some JournalFieldSink) {
+        sink.integer(move.pool.rawValue)
+        sink.integer(move.from)
+        sink.integer(move.to)
+        write(move.ranges, to: &sink)
+    }
+
+    private static func readMove(_ reader: inout JournalFieldReader) -> UnitMove {
+        let pool = readPool(&reader)
+        let from = reader.integer(UInt16.self)
+        let to = reader.integer(UInt16.self)
+        return UnitMove(pool: pool, from: from, to: to, ranges: readRanges(&reader))
     }
 
     static func readTransfer(_ reader: inout JournalFieldReader) -> Transfer {
@@ -304,6 +324,11 @@ extension JournalCodec {
         let slice = reader.integer(UInt32.self)
         let number = reader.integer(UInt32.self)
         let final = reader.flag()
+        return Transfer(
+            pool: pool, slice: slice, number: number, final: final, ranges: readRanges(&reader))
+    }
+
+    private static func readRanges(_ reader: inout JournalFieldReader) -> [UnitRange] {
         let count = Int(reader.integer(UInt32.self))
         var ranges: [UnitRange] = []
         // Before anything is reserved: more ranges than the bytes can hold are no ranges.
@@ -312,7 +337,7 @@ extension JournalCodec {
             let start = reader.integer(Int64.self)
             ranges.append(UnitRange(start: start, count: reader.integer()))
         }
-        return Transfer(pool: pool, slice: slice, number: number, final: final, ranges: ranges)
+        return ranges
     }
 }
 

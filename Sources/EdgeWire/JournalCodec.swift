@@ -87,6 +87,7 @@ public enum JournalCodec {
         case .poolClosed: .poolClosed
         case .poolSoldOut: .poolSoldOut
         case .poolResolved: .poolResolved
+        case .poolMoved: .poolMoved
         case .sliceOpened: .sliceOpened
         case .sliceControlled: .sliceControlled
         case .sliceCredited: .sliceCredited

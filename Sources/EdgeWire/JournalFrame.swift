@@ -22,6 +22,7 @@ public enum JournalKind: UInt8, Sendable, CaseIterable {
     case poolClosed = 21
     case poolSoldOut = 22
     case poolResolved = 23
+    case poolMoved = 24
 
     case sliceOpened = 32
     case sliceControlled = 33

@@ -102,6 +102,54 @@ struct TreasuryNodeTests {
         #expect(node.send(.reserve("s", other[3], 1, "a")).result == .reserved)
     }
 
+    private static let regions = [
+        RegionShare(name: "north", weight: 60), RegionShare(name: "south", weight: 30),
+        RegionShare(name: "west", weight: 10),
+    ]
+
+    @Test(
+        "one region's crowd gets every packet of the pool, and then hears that it is sold out",
+        arguments: [1, 3], [3, 7] as [UInt32])
+    func oneRegionGetsAll(cores: Int, slices: UInt32) {
+        let node = TestNode(cores: cores, shards: 16)
+        let rain = node.send(
+            .rain("a", fen: 100_000, count: 100, slices: slices, regions: Self.regions))
+        #expect(rain.isOK)
+        let users = (1...130).map { UserID($0) }
+        let answers = node.send(users.map { .grab("a", $0, region: "west") })
+        #expect(answers.count { $0.result == .granted } == 100)
+        #expect(answers.count { $0.result == .soldOut } == 30)
+        #expect(Set(answers.filter { $0.result == .granted }.map(\.packet)).count == 100)
+        // Everywhere, by now.
+        let before = node.nowMs
+        for region in Self.regions {
+            let answer = node.send(.grab("a", 1_000_000, region: region.name))
+            #expect(answer.result == .soldOut)
+        }
+        #expect(node.nowMs == before)
+        let info = Books(node.send(.info("a")))
+        #expect(info.balances && info.held == 0)
+    }
+
+    @Test("a unit that comes back in one region is sold in another", arguments: [1, 3])
+    func otherRegions(cores: Int) {
+        let node = TestNode(cores: cores, shards: 16)
+        node.send(
+            .stock("s", units: 9, limit: 9, holdMs: 60_000, slices: 3, regions: Self.regions))
+        let orders = (1...9).map { user in
+            node.send(.reserve("s", UserID(user), 1, "a", region: "south"))
+        }
+        #expect(orders.allSatisfy { $0.result == .reserved })
+        #expect(node.send(.reserve("s", 20, 1, "a", region: "north")).result == .soldOut)
+        #expect(node.send(.cancel(orders[3].order)).result == .cancelled)
+        #expect(node.send(.cancel(orders[5].order)).result == .cancelled)
+        #expect(node.send(.reserve("s", 21, 3, "a", region: "west")).result == .soldOut)
+        #expect(node.send(.reserve("s", 22, 2, "a", region: "west")).result == .reserved)
+        #expect(node.send(.reserve("s", 23, 1, "a", region: "north")).result == .soldOut)
+        #expect(node.send(.refill("s", 3, "f")).isOK)
+        #expect(node.send(.reserve("s", 24, 3, "a", region: "west")).result == .reserved)
+    }
+
     @Test("a late payment takes units that are elsewhere")
     func latePayment() {
         let node = TestNode(cores: 2, shards: 16)

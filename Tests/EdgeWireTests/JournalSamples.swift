@@ -68,7 +68,7 @@ struct SampleRandom: RandomNumberGenerator {
             amountFen: any(), requestHash: named ? any() | 1 : 0)
     }
 
-    static let kinds = 22
+    static let kinds = 23
 
     /// One entry of each kind for `kind` in `0 ..< kinds`.
     mutating func entry(_ kind: Int) -> Entry {
@@ -108,6 +108,8 @@ struct SampleRandom: RandomNumberGenerator {
                 actor: text())
         case 20:
             .sliceResolved(pool(), slice: any(), flag() ? .release : .retire, actor: text())
+        case 21:
+            .poolMoved(UnitMove(pool: pool(), from: any(), to: any(), ranges: transfer().ranges))
         default: .sliceQuarantined(pool(), slice: any())
         }
     }

@@ -89,9 +89,10 @@ extension RainSlice {
         // Bounded, so that no sum of them overflows.
         guard
             [
-                books.credited, books.held, books.granted, books.returned, books.quarantined,
-                books.retired,
+                books.held, books.granted, books.quarantined, books.retired,
             ].allSatisfy({ $0 >= 0 && $0 <= units }),
+            [books.credited, books.returned]
+                .allSatisfy({ $0 >= 0 && $0 <= Limits.unitsMoved }),
             [books.grantedFen, books.quarantinedFen, books.retiredFen]
                 .allSatisfy({ $0 >= 0 && $0 <= Limits.amountFen }),
             quarantines < .max

@@ -21,7 +21,7 @@ extension StockBook {
             .sliceResolved:
             applySlice(entry, header)
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed, .poolSoldOut, .poolResolved:
+            .poolClosed, .poolSoldOut, .poolResolved, .poolMoved:
             false
         }
     }
@@ -60,7 +60,7 @@ extension StockBook {
                 }
             case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
                 .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
-                .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved:
+                .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved, .poolMoved:
                 false
             }
         if applied { noteTime(header) }

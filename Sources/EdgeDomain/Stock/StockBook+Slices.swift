@@ -4,7 +4,7 @@ public import EdgeTypes
 /// The life of a slice: opened, controlled, credited, and giving its units back.
 extension StockBook {
     /// Most units a slice may ever be credited with: its books never overflow.
-    static let creditedLimit: Int64 = 1 << 60
+    static let creditedLimit = Limits.unitsMoved
 
     @usableFromInline static let definitionsPerBlock = 64
 

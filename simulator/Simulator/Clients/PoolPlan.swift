@@ -82,22 +82,6 @@ public struct PoolPlan: Sendable {
         return !regions.contains { $0.name.description == region }
     }
 
-    /// The packets that are a region's: those of its slices, as long as no unit moves between
-    /// regions. nil: any.
-    func packets(of region: String?) -> Range<Int64>? {
-        guard regions.count > 1 else { return nil }
-        let total = regions.reduce(0) { $0 + Int64($1.weight) }
-        var below: Int64 = 0
-        for share in regions {
-            let through = below + Int64(share.weight)
-            if share.name.description == region {
-                return units * below / total..<units * through / total
-            }
-            below = through
-        }
-        return nil
-    }
-
     // MARK: What operators are told
 
     /// What INFO says otherwise than the plan; nil where it agrees.

@@ -15,8 +15,8 @@ final class ConservationOracle: Oracle {
         guard operation.kind == .info, let state = answer["state"]?.text else { return }
         func value(_ key: String) -> Int64 { answer[key]?.integer ?? 0 }
         let isStock = world.pools[operation.pool].isStock
-        // Whoever has a part to himself has all of it: what stays behind would never be granted.
-        if state == "open", hasSingleSlices(world, operation),
+        // The only slice of a pool has all of it: what stays behind would never be granted.
+        if state == "open", hasSingleSlice(world, operation),
             value(isStock ? "available" : "remaining") != value("leased")
         {
             return world.fail(
@@ -38,9 +38,9 @@ final class ConservationOracle: Oracle {
     }
 
     /// Whether each part of a pool is one slice's. Others keep something back for those who ask.
-    private func hasSingleSlices(_ world: World, _ operation: Operation) -> Bool {
+    private func hasSingleSlice(_ world: World, _ operation: Operation) -> Bool {
         let plan = world.pools[operation.pool]
-        return Int(plan.slicesMade) == max(1, plan.regions.count)
+        return plan.slicesMade == 1
     }
 
     /// OK says that the slices have, at some moment since, all that the pool was given: a node on
@@ -50,7 +50,7 @@ final class ConservationOracle: Oracle {
         let history = world.histories[operation.node]
         let homes = history.home(plan.key, since: sentNs)
         guard let definition = history.live.definitions[plan.key],
-            hasSingleSlices(world, operation), homes.allSatisfy({ !$0.control.closing })
+            hasSingleSlice(world, operation), homes.allSatisfy({ !$0.control.closing })
         else { return }
         let credited = (0..<definition.slices).reduce(Int64(0)) { sum, slice in
             let states = history.slice(plan.key, slice, since: sentNs)

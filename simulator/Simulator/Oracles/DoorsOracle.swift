@@ -15,7 +15,8 @@ final class DoorsOracle: Oracle {
         case .orderReserved(let order): look(world, node, order.user, order.pool, order.slice)
         case .orderPaid, .orderCancelled, .orderExpired, .orderRefunded, .paymentRefused,
             .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed,
-            .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
+            .poolSoldOut, .poolMoved, .poolResolved, .sliceResolved, .sliceOpened, .sliceControlled,
+            .sliceCredited, .sliceReturned,
             .sliceQuarantined:
             break
         }

@@ -11,8 +11,7 @@ import EdgeTypes
 final class StrandedOracle: Oracle {
     let name = "stranded"
 
-    /// A region's share of a pool.
-    struct Part {
+    private struct Pool {
         var slices: Range<UInt32>
         /// Units that were given to it.
         var funded: Int64
@@ -20,11 +19,6 @@ final class StrandedOracle: Oracle {
         var spans: [(sinceNs: UInt64, least: Int64)]
         /// The same since somebody last looked.
         var leastSeen: Int64
-    }
-
-    private struct Pool {
-        var map: SliceMap
-        var parts: [Part]
     }
 
     private var pools: [PoolKey: Pool] = [:]
@@ -37,21 +31,12 @@ final class StrandedOracle: Oracle {
         switch entry {
         case .poolCreated(let definition, _):
             let key = PoolKey.of(definition.kind.family, definition.name)
-            let map = SliceMap(definition, pool: key)
-            let shares = map.shares(of: definition.units)
             pools[key] = Pool(
-                map: map,
-                parts: zip(map.parts, shares).map { slices, share in
-                    Part(
-                        slices: slices, funded: share.count,
-                        spans: [(sinceNs: 0, least: share.count)], leastSeen: share.count)
-                })
+                slices: 0..<definition.slices, funded: definition.units,
+                spans: [(sinceNs: 0, least: definition.units)], leastSeen: definition.units)
         case .poolFunded(let key, let units, _, _):
-            guard let pool = pools[key] else { return }
-            for (part, share) in pool.map.shares(of: units).enumerated() where share.count > 0 {
-                pools[key]?.parts[part].funded += share.count
-                pools[key]?.parts[part].spans.append((sinceNs: world.nowNs, least: .max))
-            }
+            pools[key]?.funded += units
+            pools[key]?.spans.append((sinceNs: world.nowNs, least: .max))
             look(key, history)
         case .sliceQuarantined(let key, let slice):
             quarantined.insert(NodeBooks.SliceKey(pool: key, slice: slice))
@@ -67,34 +52,29 @@ final class StrandedOracle: Oracle {
             look(transfer.pool, history)
         case .orderCancelled, .orderExpired, .orderRefunded, .paymentRefused, .poolControlled,
             .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .sliceOpened,
-            .sliceControlled, .poolResolved:
+            .sliceControlled, .poolResolved, .poolMoved:
             break
         }
     }
 
-    /// A slice is back in play: its part was given what it has.
+    /// A slice is back in play: the pool was given what it has.
     private func release(_ key: PoolKey, _ slice: UInt32, at ns: UInt64) {
         quarantined.remove(NodeBooks.SliceKey(pool: key, slice: slice))
-        guard let part = pools[key]?.parts.firstIndex(where: { $0.slices.contains(slice) }) else {
-            return
-        }
-        pools[key]?.parts[part].spans.append((sinceNs: ns, least: .max))
+        pools[key]?.spans.append((sinceNs: ns, least: .max))
     }
 
     private func look(_ key: PoolKey, _ history: NodeHistory) {
         guard var pool = pools[key] else { return }
-        for index in pool.parts.indices {
-            let left = left(key, pool.parts[index], history)
-            let last = pool.parts[index].spans.count - 1
-            pool.parts[index].spans[last].least = min(pool.parts[index].spans[last].least, left)
-            pool.parts[index].leastSeen = min(pool.parts[index].leastSeen, left)
-        }
+        let left = left(key, pool, history)
+        let last = pool.spans.count - 1
+        pool.spans[last].least = min(pool.spans[last].least, left)
+        pool.leastSeen = min(pool.leastSeen, left)
         pools[key] = pool
     }
 
     /// Units that somebody could yet have: in slices, in the treasury and between them.
-    private func left(_ key: PoolKey, _ part: Part, _ history: NodeHistory) -> Int64 {
-        part.slices.reduce(part.funded) { left, slice in
+    private func left(_ key: PoolKey, _ pool: Pool, _ history: NodeHistory) -> Int64 {
+        pool.slices.reduce(pool.funded) { left, slice in
             guard let books = history.fold.slice(key, slice)?.books else { return left }
             let isOut =
                 books.sealed
@@ -118,18 +98,15 @@ final class StrandedOracle: Oracle {
         // What a crash took along of a `memory` pool was granted, and nobody knows to whom.
         if plan.durability == .memory, world.hasCrashed(plan) { return }
         let history = world.histories[operation.node]
-        guard let pool = pools[plan.key],
-            let slice = history.slice(of: operation.user, plan.key, region: operation.region),
-            let part = pool.parts.first(where: { $0.slices.contains(slice) })
-        else { return }
+        guard let pool = pools[plan.key] else { return }
         let quantity = plan.isStock ? operation.quantity : 1
-        if plan.durability == .memory, isGranted(plan, part, history) { return }
+        if plan.durability == .memory, isGranted(plan, pool, history) { return }
         // What is put in counts once its slice has it: before, no operator is told OK.
-        if part.slices.count == 1, part.spans.count > 1 { return }
+        if pool.slices.count == 1, pool.spans.count > 1 { return }
         // Who has not heard that more were put in says what was so shortly before.
         let sinceNs = sentNs - min(sentNs, Self.staleNs)
-        let first = part.spans.lastIndex { $0.sinceNs <= sinceNs } ?? 0
-        let least = part.spans[first...].reduce(Int64.max) { min($0, $1.least) }
+        let first = pool.spans.lastIndex { $0.sinceNs <= sinceNs } ?? 0
+        let least = pool.spans[first...].reduce(Int64.max) { min($0, $1.least) }
         if least >= quantity {
             world.fail(
                 name,
@@ -138,14 +115,14 @@ final class StrandedOracle: Oracle {
         }
     }
 
-    /// Whether a rain's part is granted, or out of play, as far as memory knows: what is granted
+    /// Whether a rain is granted, or out of play, as far as memory knows: what is granted
     /// from memory is told before it is committed.
-    private func isGranted(_ plan: PoolPlan, _ part: Part, _ history: NodeHistory) -> Bool {
-        let out = part.slices.reduce(Int64(0)) { sum, slice in
+    private func isGranted(_ plan: PoolPlan, _ pool: Pool, _ history: NodeHistory) -> Bool {
+        let out = pool.slices.reduce(Int64(0)) { sum, slice in
             let totals = history.live.slice(plan.key, slice)?.totals ?? SliceTotals()
             return sum + totals.granted + totals.quarantined
         }
-        return out == part.funded
+        return out == pool.funded
     }
 
     /// For so long a certificate is believed, and may be on its way.
@@ -153,29 +130,21 @@ final class StrandedOracle: Oracle {
 
     // MARK: Demand
 
-    /// The parts of a pool of which something is left, and has been since the last look.
-    func parts(_ plan: PoolPlan, _ world: World) -> [(
-        number: Int, slices: Range<UInt32>, left: Int64
-    )] {
-        guard let pool = pools[plan.key] else { return [] }
-        let history = world.histories[plan.node]
-        return pool.parts.enumerated().compactMap { number, part in
-            let isLost = part.slices.allSatisfy {
-                quarantined.contains(NodeBooks.SliceKey(pool: plan.key, slice: $0))
-            }
-            let left = left(plan.key, part, history)
-            return isLost || left <= 0 || part.leastSeen <= 0
-                ? nil : (number: number, slices: part.slices, left: left)
+    /// What is left of a pool, and has been since the last look; nil: nothing that anybody could
+    /// have.
+    func left(_ plan: PoolPlan, _ world: World) -> (slices: Range<UInt32>, left: Int64)? {
+        guard let pool = pools[plan.key] else { return nil }
+        let isLost = pool.slices.allSatisfy {
+            quarantined.contains(NodeBooks.SliceKey(pool: plan.key, slice: $0))
         }
+        let left = left(plan.key, pool, world.histories[plan.node])
+        return isLost || left <= 0 || pool.leastSeen <= 0 ? nil : (pool.slices, left)
     }
 
     /// Forgets what was left until now.
     func beginLook(_ plan: PoolPlan, _ world: World) {
         guard let pool = pools[plan.key] else { return }
-        let history = world.histories[plan.node]
-        for index in pool.parts.indices {
-            pools[plan.key]?.parts[index].leastSeen = left(plan.key, pool.parts[index], history)
-        }
+        pools[plan.key]?.leastSeen = left(plan.key, pool, world.histories[plan.node])
     }
 
     func isOut(_ plan: PoolPlan, _ slice: UInt32) -> Bool {

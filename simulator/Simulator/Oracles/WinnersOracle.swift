@@ -68,10 +68,6 @@ final class WinnersOracle: Oracle {
         guard win.fen >= plan.minFenMade, plan.maxFen == 0 || win.fen <= plan.maxFen else {
             return fail("\(win.fen) fen lie outside of \(plan.minFenMade) to \(plan.maxFen)")
         }
-        let region = plan.region(of: operation.actor, world.random)
-        if let packets = plan.packets(of: region), !packets.contains(win.packet) {
-            return fail("packet \(win.packet) is none of region \(region ?? "")'s \(packets)")
-        }
         let history = world.histories[operation.node]
         let grants = history.allGrants(plan.key, operation.user)
         if !grants.contains(where: { Win($0) == win }) {

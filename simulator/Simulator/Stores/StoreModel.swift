@@ -147,7 +147,8 @@ public final class StoreModel: LedgerStore {
                     Payment(order: refused.order, payment: refused.payment, bought: false))
             case .claim, .orderReserved, .orderCancelled, .orderExpired, .orderRefunded,
                 .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-                .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
+                .poolClosed, .poolSoldOut, .poolMoved, .sliceOpened, .sliceControlled,
+                .sliceCredited,
                 .sliceReturned,
                 .sliceQuarantined, .sliceResolved, .poolResolved:
                 break

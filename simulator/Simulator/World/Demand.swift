@@ -2,8 +2,8 @@ import EdgeTypes
 
 /// After the faults, users come who want whatever is left, until nothing is.
 ///
-/// For each part of a pool that is open and of which something is left they come in waves. A part
-/// of which a wave gets nothing, three times in a row and with something left all the time, is
+/// For each pool that is open and of which something is left they come in waves, each of one region.
+/// A pool of which a wave gets nothing, three times in a row and with something left all the time, is
 /// stranded.
 final class Demand {
     private unowned let world: World
@@ -14,8 +14,6 @@ final class Demand {
 
     private struct Wave {
         var pool: Int
-        var part: Int
-        var operations: [Int] = []
         var users: [Int]
         var failures: Int
     }
@@ -41,21 +39,19 @@ final class Demand {
         var failures: [Int: Int] = [:]
         for wave in waves {
             guard gotNothing(wave) else { continue }
-            failures[wave.pool << 8 | wave.part] = wave.failures + 1
+            failures[wave.pool] = wave.failures + 1
         }
         waves = []
         guard count <= Self.mostWaves else { return true }
         for plan in world.pools where isOpen(plan) {
-            for part in oracle.parts(plan, world) {
-                let failed = failures[plan.index << 8 | part.number] ?? 0
+            if let (slices, left) = oracle.left(plan, world) {
+                let failed = failures[plan.index] ?? 0
                 guard failed < 3 else {
                     world.fail(
-                        oracle.name,
-                        "\(plan.name): \(part.left) units are left in part \(part.number), and "
-                            + "nobody gets them")
+                        oracle.name, "\(plan.name): \(left) units are left, and nobody gets them")
                     return true
                 }
-                send(plan, part.number, part.slices, left: part.left, failures: failed)
+                send(plan, slices, left: left, failures: failed)
             }
             oracle.beginLook(plan, world)
         }
@@ -83,12 +79,13 @@ final class Demand {
     }
 
     private func send(
-        _ plan: PoolPlan, _ part: Int, _ slices: Range<UInt32>, left: Int64, failures: Int
+        _ plan: PoolPlan, _ slices: Range<UInt32>, left: Int64, failures: Int
     ) {
         let history = world.histories[plan.node]
         let wanted = min(Int(left) + 1, Self.mostUsers)
         var users: [Int] = []
         var tries = 0
+        var chosen: String?
         while users.count < wanted, tries < 4_000 {
             let user = nextUser
             nextUser += 1
@@ -96,8 +93,10 @@ final class Demand {
             let region = plan.region(of: user, world.random)
             guard !plan.isForeign(user, world.random),
                 let slice = history.slice(of: UserID(user) + 1, plan.key, region: region),
-                slices.contains(slice), !oracle.isOut(plan, slice)
+                slices.contains(slice), !oracle.isOut(plan, slice),
+                users.isEmpty || region == chosen
             else { continue }
+            chosen = region
             users.append(user)
         }
         for (number, user) in users.enumerated() {
@@ -107,6 +106,6 @@ final class Demand {
                     ? script.reserve(plan, user, "d\(count)", 1) : script.grab(plan, user, "d"),
                 at: world.nowNs + UInt64(number) * 3_000_000)
         }
-        waves.append(Wave(pool: plan.index, part: part, users: users, failures: failures))
+        waves.append(Wave(pool: plan.index, users: users, failures: failures))
     }
 }

@@ -136,7 +136,7 @@ struct NodeBooks {
             .paymentRefused:
             applyOrder(entry, ns: ns)
         case .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed,
-            .poolSoldOut, .poolResolved:
+            .poolSoldOut, .poolResolved, .poolMoved:
             applyHome(entry)
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
             .sliceResolved:
@@ -180,7 +180,7 @@ struct NodeBooks {
                     $0.unleased += transfer.units
                 }
             }
-        case .poolSoldOut, .poolResolved: break
+        case .poolSoldOut, .poolResolved, .poolMoved: break
         case .poolClosed(let key): change(key) { $0.isClosed = true }
         default: preconditionFailure("not an entry of a pool's home")
         }
