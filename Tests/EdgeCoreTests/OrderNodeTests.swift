@@ -222,17 +222,20 @@ struct OrderNodeTests {
         #expect(Books(node.send(.info("s", .stock))).balances)
     }
 
-    @Test("regions of a sale are kept apart")
+    @Test("each region of a sale has its share, and what is left of another's")
     func regions() {
         let node = TestNode(cores: 2)
         let regions = [
             RegionShare(name: "east", weight: 3), RegionShare(name: "west", weight: 1),
         ]
         node.send(.stock("s", units: 8, slices: 2, regions: regions))
-        let west = node.send((0..<10).map { .reserve("s", UserID($0), region: "west") })
+        let west = node.send((0..<2).map { .reserve("s", UserID($0), region: "west") })
         #expect(west.count { $0.result == .reserved } == 2)
         #expect(node.send(.reserve("s", 99, region: "north")).failure == .badArgument)
-        let east = node.send((100..<120).map { .reserve("s", UserID($0), region: "east") })
-        #expect(east.count { $0.result == .reserved } == 6)
+        let east = node.send((100..<104).map { .reserve("s", UserID($0), region: "east") })
+        #expect(east.count { $0.result == .reserved } == 4)
+        let late = node.send((10..<20).map { .reserve("s", UserID($0), region: "west") })
+        #expect(late.count { $0.result == .reserved } == 2)
+        #expect(node.send(.reserve("s", 200, region: "east")).result == .soldOut)
     }
 }

@@ -267,18 +267,20 @@ struct RainNodeTests {
         #expect(node.send(.claims("a", 2)).rows.count == 2)
     }
 
-    @Test("a home region leads to its slices only; another region's users never take them")
+    @Test("a home region leads to its slices; others' packets come only once those have none")
     func regions() {
         let node = TestNode()
         let regions = [
             RegionShare(name: "east", weight: 3), RegionShare(name: "west", weight: 1),
         ]
         node.send(.rain("a", fen: 40_000, count: 400, slices: 4, regions: regions))
-        let west = node.send((0..<500).map { .grab("a", UserID($0), region: "west") })
-        #expect(west.count { $0.result == .granted } == 100)
-        #expect(west.count { $0.result == .soldOut } == 400)
-        let east = node.send((1_000..<1_900).map { .grab("a", UserID($0), region: "east") })
-        #expect(east.count { $0.result == .granted } == 300)
+        let west = node.send((0..<60).map { .grab("a", UserID($0), region: "west") })
+        let own = Set(300..<400 as Range<Int64>)
+        #expect(west.allSatisfy { $0.result == .granted && own.contains($0.packet) })
+        let east = node.send((1_000..<1_340).map { .grab("a", UserID($0), region: "east") })
+        #expect(east.count { $0.result == .granted } == 340)
+        #expect(east.prefix(250).allSatisfy { !own.contains($0.packet) })
+        #expect(node.send(.grab("a", 4_000, region: "west")).result == .soldOut)
         #expect(node.send(.grab("a", 5_000, region: "north")).failure == .badArgument)
         let packets = Set((west + east).filter { $0.result == .granted }.map(\.packet))
         #expect(packets.count == 400)

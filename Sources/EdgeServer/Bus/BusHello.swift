@@ -89,7 +89,10 @@ public struct BusHello: Hashable, Sendable {
         guard offset + 8 <= bytes.count else { return nil }
         owners = integer(offset)
         offset += 8
-        if offset < bytes.count { purpose = BusPurpose(rawValue: bytes[offset]) ?? .work }
+        guard offset < bytes.count, let purpose = BusPurpose(rawValue: bytes[offset]) else {
+            return nil
+        }
+        self.purpose = purpose
         self.name = name
         self.cluster = cluster
     }
