@@ -334,6 +334,8 @@ extension ServerTests {
                 try busy.send("RAIN.GRAB r1 1\r\n")
                 #expect(try await eventually { server.journals[0].submitted == 1 })
                 async let closing: Void = server.listeners.close(grace: .seconds(10))
+                // Reading blocks one of the few threads that tasks have: `closing` needs one.
+                #expect(try await eventually { idle.hasInput(withinMs: 0) })
                 #expect(try idle.rest() == "")
                 server.journals[0].commit()
                 #expect(try busy.value().hasPrefix("[granted"))
