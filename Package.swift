@@ -144,12 +144,16 @@ if !coreOnly {
     products = [.executable(name: "downpour", targets: ["downpour"])]
     targets += [
         .systemLibrary(
+            name: "CMariaDB", pkgConfig: "libmariadb", providers: [.apt(["libmariadb-dev"])]),
+        .systemLibrary(
+            name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
+        .systemLibrary(
             name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(
             name: "EdgeStores",
             dependencies: [
                 "EdgeReconciler", "EdgeJournal", "EdgeLedger", "EdgeWire", "EdgeDomain",
-                "EdgeMemory", "EdgeTypes",
+                "EdgeMemory", "EdgeTypes", "CMariaDB", "CHiredis", "COpenSSL",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],

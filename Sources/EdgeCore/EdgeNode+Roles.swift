@@ -97,6 +97,10 @@ extension EdgeNode {
     ) {
         let shard = shards[local].id
         quarantine(local, missing, now: now, into: &effects)
+        // What the tail credited is applied here and may not be committed.
+        for slot in 0..<slices.count where slices[slot].localShard == local {
+            awaitDurability(slot, into: &effects)
+        }
         for treasury in treasuries.indices where isHome(treasury, shard) {
             leaseWhatIsLeft(treasury, now: now, into: &effects)
             announce(treasury, into: &effects)

@@ -1,5 +1,17 @@
 public import EdgeTypes
 
+/// Names a slice of a pool.
+public struct SliceKey: Hashable, Sendable {
+    public var pool: PoolKey
+    public var slice: UInt32
+
+    @inlinable
+    public init(pool: PoolKey, slice: UInt32) {
+        self.pool = pool
+        self.slice = slice
+    }
+}
+
 /// A slice's books as its entries have made them.
 ///
 /// What entries do to them adds up: the books of some orders and those of everything else make the

@@ -24,16 +24,6 @@ public struct LedgerFold: Sendable {
         public var books = SliceBooks()
     }
 
-    public struct SliceKey: Hashable, Sendable {
-        public var pool: PoolKey
-        public var slice: UInt32
-
-        public init(pool: PoolKey, slice: UInt32) {
-            self.pool = pool
-            self.slice = slice
-        }
-    }
-
     public struct UserTotal: Hashable, Sendable {
         public var pool: PoolKey
         public var user: UserID

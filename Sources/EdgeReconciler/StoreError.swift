@@ -28,6 +28,12 @@ public enum StoreError: Error, Sendable, Equatable {
     case badURL(String)
     /// Another cluster's, or no room for another node.
     case notForThis(String)
+    /// The server cannot be reached, or the connection broke before a commit was asked for.
+    case unreachable(String)
+    /// The connection broke while a transaction was committed: only reading tells what happened.
+    case unknownOutcome(String)
+    /// The server does not take these credentials, or they lack a right.
+    case denied(String)
     /// Any other error of the engine, with its result code.
     case engine(code: Int32, String)
 }
@@ -49,7 +55,10 @@ extension StoreError: CustomStringConvertible {
         case .history(let fault): "the history breaks its rules: \(fault)"
         case .badRow(let text): "a row of the store makes no sense: \(text)"
         case .badURL(let text), .notForThis(let text): text
-        case .engine(let code, let text): "SQLite error \(code): \(text)"
+        case .engine(let code, let text): "the store's error \(code): \(text)"
+        case .unreachable(let text): "the store cannot be reached: \(text)"
+        case .unknownOutcome(let text): "the store may have committed or not: \(text)"
+        case .denied(let text): "the store refuses: \(text)"
         }
     }
 }

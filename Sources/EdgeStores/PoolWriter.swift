@@ -17,7 +17,7 @@ final class PoolWriter {
     }
 
     private struct SliceWork {
-        var key: LedgerFold.SliceKey
+        var key: SliceKey
         var shard: ShardID
         var books: SliceBooks
     }
@@ -26,7 +26,7 @@ final class PoolWriter {
     private var pools: [PoolWork] = []
     private var poolIndex: [PoolKey: Int] = [:]
     private var slices: [SliceWork] = []
-    private var sliceIndex: [LedgerFold.SliceKey: Int] = [:]
+    private var sliceIndex: [SliceKey: Int] = [:]
     private var lastSlice = 0
 
     /// Names of pools seen, over all batches: at most `Limits.pools`.
@@ -169,7 +169,7 @@ final class PoolWriter {
     }
 
     private func openSlice(_ header: EntryHeader, _ pool: PoolKey, _ slice: UInt32) throws {
-        let key = LedgerFold.SliceKey(pool: pool, slice: slice)
+        let key = SliceKey(pool: pool, slice: slice)
         if try loadSlice(key) != nil { return }
         try statements.insertSlice(pool, slice, shard: header.shard)
         sliceIndex[key] = slices.count
@@ -211,13 +211,13 @@ final class PoolWriter {
     private func sliceAt(
         _ header: EntryHeader, _ pool: PoolKey, _ slice: UInt32
     ) throws -> Int {
-        guard let index = try loadSlice(LedgerFold.SliceKey(pool: pool, slice: slice)) else {
+        guard let index = try loadSlice(SliceKey(pool: pool, slice: slice)) else {
             throw HistoryFault(header, .unknownSlice(pool, slice))
         }
         return index
     }
 
-    private func loadSlice(_ key: LedgerFold.SliceKey) throws -> Int? {
+    private func loadSlice(_ key: SliceKey) throws -> Int? {
         if let known = sliceIndex[key] { return known }
         guard let row = try statements.selectSlice(key.pool, key.slice) else { return nil }
         let index = slices.count
