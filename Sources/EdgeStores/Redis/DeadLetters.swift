@@ -6,7 +6,7 @@ public struct RetryRules: Hashable, Sendable {
     public var deliveries = 3
     /// An event that was delivered n times is due again once it has been idle for
     /// min(`longestMs`, `firstMs` × 2^(n−1)): what consumers give XAUTOCLAIM as min-idle. Due after its
-    /// last delivery, it becomes a dead letter.
+    /// last delivery, it becomes a dead letter; delivered once more all the same, after `firstMs`.
     public var firstMs = 1_000
     public var longestMs = 60_000
 
@@ -14,8 +14,16 @@ public struct RetryRules: Hashable, Sendable {
 
     public static let mostDeliveries = 16
 
+    /// - Parameter deliveries: so far.
     public func idleMs(deliveries: Int) -> Int {
         min(longestMs, firstMs << min(max(deliveries, 1) - 1, 16))
+    }
+
+    /// Whether it is a dead letter.
+    func isDead(deliveries: Int, idleMs: Int64) -> Bool {
+        if deliveries > self.deliveries { return idleMs >= Int64(firstMs) }
+        return deliveries == self.deliveries
+            && idleMs >= Int64(self.idleMs(deliveries: deliveries))
     }
 }
 
@@ -70,8 +78,8 @@ public enum DeadLetters {
             var due = RedisCommand()
             for entry in pending.map(\.array) where entry.count == 4 {
                 let deliveries = Int(entry[3].integer ?? 0)
-                guard deliveries >= rules.deliveries, let id = entry[0].text,
-                    entry[2].integer ?? 0 >= Int64(rules.idleMs(deliveries: deliveries))
+                guard let id = entry[0].text,
+                    rules.isDead(deliveries: deliveries, idleMs: entry[2].integer ?? 0)
                 else { continue }
                 due.append(id)
             }
@@ -149,8 +157,9 @@ public enum DeadLetters {
           if moved >= room then break end
           local id = ARGV[index]
           local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
-          if pending and pending[4] >= retries
-            and pending[3] >= math.min(longest, first * 2 ^ (pending[4] - 1)) then
+          local wait = pending and pending[4] == retries
+            and math.min(longest, first * 2 ^ (retries - 1)) or first
+          if pending and pending[4] >= retries and pending[3] >= wait then
             local found = redis.call('XRANGE', stream, id, id)[1]
             if found then
               local fields = {}

@@ -55,7 +55,9 @@ extension RedisCycle {
                     shard: shard, from: run.from, to: run.to, mark: run.to,
                     rows: rows[shard] ?? []))
         }
-        stale.formUnion(try mirror.finish())
+        let missing = try mirror.finish()
+        for shard in changes.runs.keys { lagging[shard] = nil }
+        stale.formUnion(missing)
         let count = UInt64(changes.slices.count)
         publish { $0.mirroredRows += count }
     }

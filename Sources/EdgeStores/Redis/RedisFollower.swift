@@ -14,6 +14,7 @@ public final class RedisFollower: Sendable {
         var status = RedisStatus()
         var changes = GatheredChanges()
         var thread: Thread?
+        var hasSentAll = false
     }
 
     private static let niceness: Int32 = 10
@@ -105,6 +106,8 @@ public final class RedisFollower: Sendable {
                 }
             }
         }
+        let isEmpty = cycle.isEmpty
+        shared.withLock { $0.hasSentAll = isEmpty && $0.changes.isEmpty }
         cycle.close()
         publish { status in
             status.state = .stopped
@@ -125,6 +128,6 @@ public final class RedisFollower: Sendable {
         guard shared.withLock({ $0.thread != nil }) else { return false }
         signal.stop(withinMs: withinMs)
         signal.waitForEnd()
-        return status.lagEntries == 0
+        return shared.withLock { $0.hasSentAll }
     }
 }
