@@ -17,6 +17,9 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
     case refundMissing
     case refundExtra
     case refundDiffers
+    case movementMissing
+    case movementExtra
+    case movementDiffers
     case poolMissing
     case poolExtra
     case poolDiffers
@@ -55,6 +58,9 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
         case .refundMissing: "refunds missing in the store"
         case .refundExtra: "refunds in the store that the journal does not know"
         case .refundDiffers: "refunds that differ"
+        case .movementMissing: "stock movements missing in the store"
+        case .movementExtra: "stock movements in the store that the journal does not know"
+        case .movementDiffers: "stock movements that differ"
         case .poolMissing: "pools missing in the store"
         case .poolExtra: "pools in the store that the journal does not know"
         case .poolDiffers: "pools that differ"

@@ -75,10 +75,12 @@ public protocol LedgerStore: AnyObject {
 
     /// Applies a batch in one transaction: all of it, once, or nothing.
     ///
+    /// - Returns: what it has made of the store's rows, for those who follow the store.
     /// - Throws: `refused` unless every shard of the batch is where the batch starts.
+    @discardableResult
     func apply(
         _ batch: EntryBatch, cursors: [(lane: String, cursor: SourceCursor)]
-    ) throws(StoreError)
+    ) throws(StoreError) -> StoreChanges
 
     /// Gives its files back. Idempotent.
     func close()

@@ -20,6 +20,7 @@ public struct ReconcilerCycle {
     private let openSources: () throws -> [any EntrySource]
     private let openStore: () throws -> any LedgerStore
     private let publish: ((inout ReconcilerStatus) -> Void) -> Void
+    private let follow: (StoreChanges) -> Void
 
     private var sources: [any EntrySource] = []
     private var store: (any LedgerStore)?
@@ -41,16 +42,20 @@ public struct ReconcilerCycle {
     ///   - openSources: called at first, and again after it or a source has failed.
     ///   - openStore: likewise for the store.
     ///   - publish: is given what changes in the status.
+    ///   - follow: is given what each batch has made of the store, once that is committed. What was
+    ///     committed before a crash is not told again.
     public init(
         configuration: ReconcilerConfiguration,
         openSources: @escaping () throws -> [any EntrySource],
         openStore: @escaping () throws -> any LedgerStore,
-        publish: @escaping ((inout ReconcilerStatus) -> Void) -> Void
+        publish: @escaping ((inout ReconcilerStatus) -> Void) -> Void,
+        follow: @escaping (StoreChanges) -> Void = { _ in }
     ) {
         self.configuration = configuration
         self.openSources = openSources
         self.openStore = openStore
         self.publish = publish
+        self.follow = follow
         batch = EntryBatch(capacity: configuration.batchEntries)
     }
 
@@ -92,9 +97,11 @@ public struct ReconcilerCycle {
         }
         publishLag()
         let moved = sources.indices.filter { sources[$0].cursor != savedCursors[$0] }
-        try store.apply(batch, cursors: moved.map { (sources[$0].lane, sources[$0].cursor) })
+        let changes = try store.apply(
+            batch, cursors: moved.map { (sources[$0].lane, sources[$0].cursor) })
         for index in moved { savedCursors[index] = sources[index].cursor }
         applied()
+        follow(changes)
         return wasFull
     }
 

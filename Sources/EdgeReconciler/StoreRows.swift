@@ -39,6 +39,98 @@ public struct SliceRow: Hashable, Sendable {
     }
 }
 
+/// Money that came for an order.
+public struct PaymentRow: Hashable, Sendable {
+    public enum Outcome: String, Sendable {
+        case captured
+        /// It came after the order had expired, and bought all the same.
+        case late
+        /// It bought nothing and is to be given back.
+        case refundDue = "refund_due"
+    }
+
+    /// `EntryID` of the entry.
+    public var id: Int64
+    public var order: OrderID
+    public var payment: Text64
+    public var fen: Fen
+    public var outcome: Outcome
+    public var timeMs: UnixMs
+}
+
+/// Money that went back for an order, and units with it.
+public struct RefundRow: Hashable, Sendable {
+    /// `EntryID` of the entry.
+    public var id: Int64
+    public var order: OrderID
+    public var request: Text64
+    public var fen: Fen
+    public var restocked: Int64
+    public var timeMs: UnixMs
+}
+
+/// Units of a SKU that went from one state to another, in one entry.
+public struct StockMovement: Hashable, Sendable {
+    public enum Kind: String, Sendable {
+        /// Into the pool: at its creation, and by refills.
+        case funded
+        case reserved
+        case paid
+        /// Paid for after it had expired: taken from what is free.
+        case paidLate = "paid_late"
+        case cancelled
+        case expired
+        /// Refunded and free again.
+        case restocked
+    }
+
+    /// `EntryID` of the entry.
+    public var id: Int64
+    public var pool: PoolKey
+    /// nil: the whole SKU's.
+    public var order: OrderID?
+    public var kind: Kind
+    /// Always positive.
+    public var units: Int64
+    public var timeMs: UnixMs
+}
+
+/// A value of an event's data.
+enum EventValue {
+    case text(Text64)
+    case integer(Int64)
+    case flag(Bool)
+
+    static func json(_ fields: [(String, EventValue)]) -> String {
+        var out = "{"
+        for (key, value) in fields {
+            if out.utf8.count > 1 { out += "," }
+            out += "\"\(key)\":"
+            switch value {
+            case .text(let text): out += quoted(text.description)
+            case .integer(let value): out += String(value)
+            case .flag(let value): out += value ? "true" : "false"
+            }
+        }
+        return out + "}"
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var out = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": out += "\\\""
+            case "\\": out += "\\\\"
+            case _ where scalar.value < 0x20:
+                let hex = String(scalar.value, radix: 16)
+                out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            default: out.unicodeScalars.append(scalar)
+            }
+        }
+        return out + "\""
+    }
+}
+
 /// An event for other systems, made by one entry.
 public struct EventRow: Hashable, Sendable {
     /// `EntryID` of the entry: no entry makes two.

@@ -34,3 +34,28 @@ public enum StoreURL: Hashable, Sendable {
         self = .sqlite(path: path)
     }
 }
+
+extension StoreURL {
+    /// Opens a store, and makes what is missing of it.
+    public func open() throws(StoreError) -> SQLStore {
+        switch self {
+        case .sqlite(let path): try SQLStore(path: path)
+        }
+    }
+
+    /// The arbiter of a cluster is with its store.
+    public func openArbiter() throws(StoreError) -> any Arbiter {
+        switch self {
+        case .sqlite(let path): try SQLiteArbiter(path: path + ".arbiter")
+        }
+    }
+
+    /// A connection that writes nothing.
+    func openForReading(
+        options: SQLiteOptions = SQLiteOptions()
+    ) throws(StoreError) -> any SQLEngine {
+        switch self {
+        case .sqlite(let path): try SQLiteEngine(reading: path, options: options)
+        }
+    }
+}

@@ -70,11 +70,11 @@ struct AuditCommand: AsyncParsableCommand {
                 Console.note("downpour audit: no journal in \(path)")
                 throw Exit.badInput
             }
-            var file = first + "/store.sqlite"
-            if let store, case .sqlite(let other) = try StoreURL(store) { file = other }
+            let store = try store.map { text throws(StoreError) in try StoreURL(text) }
+                ?? .sqlite(path: first + "/store.sqlite")
             let directories = try data.map(Self.open)
             return try StoreAudit.run(
-                storePath: file, sources: try sources(directories, store: file))
+                store: store, sources: try sources(directories, store: store))
         } catch let error as JournalError {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
@@ -89,12 +89,12 @@ struct AuditCommand: AsyncParsableCommand {
 
     /// Every lane; where shards have replicas, what was committed of all of them.
     private static func sources(
-        _ directories: [JournalDirectory], store: String
+        _ directories: [JournalDirectory], store: StoreURL
     ) throws -> [any EntrySource] {
         guard directories.contains(where: \.configuration.isReplicated) else {
             return try directories.flatMap(JournalSource.all)
         }
-        let marks = try StoreAudit.watermarks(storePath: store)
+        let marks = try StoreAudit.watermarks(store: store)
         return [try ReplicatedJournals(directories, marks: marks)]
     }
 

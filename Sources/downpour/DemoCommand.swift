@@ -123,8 +123,8 @@ struct DemoCommand: AsyncParsableCommand {
 
     /// What each node's shards gave, as the store has it: those that it serves now.
     private func shares(_ cluster: DemoCluster) async throws -> [DemoResult.Share] {
-        guard case .sqlite(let path) = try StoreURL(cluster.storeURL) else { return [] }
-        let totals = try StoreHistory(path: path).claimsByShard(ofPool: "demo-rain")
+        let store = try StoreURL(cluster.storeURL)
+        let totals = try StoreHistory(store).claimsByShard(ofPool: "demo-rain")
         let told = try await cluster.nodes[0].client.require("GET", "/v1/shards")
         let rows = told["shards"] as? [[String: Any]] ?? []
         let owners = rows.map { ($0["nodes"] as? [String])?.first }

@@ -23,7 +23,7 @@ struct ApplyTests {
     func twice() throws {
         let scratch = try Scratch()
         let lane = History(seed: 1).sources()[0]
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         let batch = try batch(lane, from: WatermarkTable(), count: 500)
         try store.apply(batch, cursors: [])
         let rows = try number(scratch.file(), "SELECT count(*) FROM claims")
@@ -43,7 +43,7 @@ struct ApplyTests {
         let lane = History(seed: 1).sources()[0]
         let first = try batch(lane, from: WatermarkTable(), count: 200)
         let second = try batch(lane, from: first.marks, count: 200)
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         do {
             try store.apply(second, cursors: [])
             Issue.record("applied")
@@ -67,7 +67,7 @@ struct ApplyTests {
     func rollback() throws {
         let scratch = try Scratch()
         let lanes = History(seed: 2).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship(lanes, to: store, seed: 1)
         let marks = try store.watermarks()
         let rows = try number(scratch.file(), "SELECT count(*) FROM orders")

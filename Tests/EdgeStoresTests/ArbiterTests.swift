@@ -206,7 +206,7 @@ import Testing
     @Test("a file of another kind, or no file at all, is an error or unknown, never a wrong answer")
     func failures() throws {
         try withPath { path in
-            _ = try SQLiteStore(path: path)
+            _ = try SQLStore(path: path)
             #expect(throws: StoreError.self) { try SQLiteArbiter(path: path) }
         }
         try withPath { path in

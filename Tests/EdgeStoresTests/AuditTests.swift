@@ -122,7 +122,7 @@ struct AuditTests {
     func found(_ injury: Injury) throws {
         let scratch = try Scratch()
         let lanes = History(seed: 21).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship(lanes, to: store, seed: 5)
         store.close()
         #expect(try audit(scratch.file(), lanes).isClean)
@@ -149,7 +149,7 @@ struct AuditTests {
         var entries = History(seed: 31, shape: shape).lanes[0]
         try change(&entries)
         let lane = MemoryLane(name: "lane", entries: entries)
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship([lane], to: store, seed: 1)
         store.close()
         return try audit(scratch.file(), [lane])
@@ -194,7 +194,7 @@ struct AuditTests {
             changeClaim(&entries, index) { $0.user = 424_242 }
         }
         let lane = MemoryLane(name: "lane", entries: entries)
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship([lane], to: store, seed: 1)
         store.close()
         var options = AuditOptions()
@@ -253,7 +253,7 @@ struct AuditTests {
     func short() throws {
         let scratch = try Scratch()
         let lanes = History(seed: 8).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship(lanes, to: store, seed: 5)
         store.close()
         let cut = MemoryLane(name: "lane-0", entries: Array(lanes[0].entries.dropLast(30)))
@@ -266,7 +266,7 @@ struct AuditTests {
     func trimmed() throws {
         let scratch = try Scratch()
         let lanes = History(seed: 8).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship(lanes, to: store, seed: 5)
         store.close()
         let clean = try audit(scratch.file(), lanes, oldest: 200)
@@ -283,7 +283,7 @@ struct AuditTests {
     func behind() throws {
         let scratch = try Scratch()
         let lanes = History(seed: 8).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         let half = lanes.map {
             MemoryLane(name: $0.name, entries: $0.entries, committed: $0.entries.count / 2)
         }

@@ -15,7 +15,7 @@ struct HistoryTests {
             print("history seed \(seed) (round \(round)); replay with DOWNPOUR_SEED=\(seed)")
             let scratch = try Scratch()
             let lanes = History(seed: seed).sources()
-            let store = try SQLiteStore(path: scratch.file())
+            let store = try SQLStore(path: scratch.file())
             try ship(lanes, to: store, seed: seed)
             store.close()
             var options = AuditOptions()
@@ -69,7 +69,7 @@ struct HistoryTests {
     func seedsAreKept() throws {
         let scratch = try Scratch()
         let lanes = History(seed: 11).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship(lanes, to: store, seed: 1)
         store.close()
         let open = "SELECT count(*) FROM rains WHERE state <> 'closed' AND seed IS NULL"
@@ -84,7 +84,7 @@ struct HistoryTests {
     @Test("Only the owner may read a new store")
     func fileMode() throws {
         let scratch = try Scratch()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         store.close()
         let attributes = try FileManager.default.attributesOfItem(atPath: scratch.file())
         #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == 0o600)
@@ -94,12 +94,12 @@ struct HistoryTests {
     func queries() throws {
         let scratch = try Scratch()
         let lanes = History(seed: 5).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship(lanes, to: store, seed: 2)
         store.close()
         var fold = LedgerFold()
         for lane in lanes { for item in lane.entries { try fold.apply(item.header, item.entry) } }
-        let history = try StoreHistory(path: scratch.file())
+        let history = try StoreHistory(.sqlite(path: scratch.file()))
 
         let big = try #require(fold.users.first { $0.user > UserID(Int64.max) })
         let small = try #require(fold.users.first { $0.user < 5_000 })
@@ -132,13 +132,17 @@ struct HistoryTests {
     func cloudEvents() throws {
         let scratch = try Scratch()
         let lanes = History(seed: 3).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship(lanes, to: store, seed: 3)
-        let history = try StoreHistory(path: scratch.file())
-        let events = try history.events(limit: 100_000)
+        let history = try StoreHistory(.sqlite(path: scratch.file()))
+        let shards = try store.watermarks().shards
+        func all() throws -> [String] {
+            try shards.flatMap { try history.events(ofShard: $0, limit: 100_000).map(\.event) }
+        }
+        let events = try all()
         var ids: Set<String> = []
         var types: Set<String> = []
-        for (_, event) in events {
+        for event in events {
             let json = try JSONSerialization.jsonObject(with: Data(event.utf8))
             let fields = try #require(json as? [String: Any])
             #expect(fields["specversion"] as? String == "1.0")
@@ -157,9 +161,17 @@ struct HistoryTests {
             "rain.closed",
         ]
         #expect(types == expected)
-        let count = try store.trimOutbox(olderThanMs: .max, limit: 10)
-        #expect(count == 10)
-        #expect(try history.events(limit: 100_000).count == events.count - 10)
+        let shard = try #require(
+            try shards.first { try history.events(ofShard: $0).count > 10 })
+        let own = try history.events(ofShard: shard, limit: 100_000)
+        #expect(own.map(\.sequence) == own.map(\.sequence).sorted())
+        let count = try store.deleteEvents(
+            of: shard, upTo: own[7].sequence, olderThanMs: .max, limit: 5)
+        #expect(count == 5)
+        let rest = try store.deleteEvents(of: shard, upTo: own[7].sequence, olderThanMs: .max)
+        #expect(rest == 3)
+        #expect(try all().count == events.count - 8)
+        #expect(try history.events(ofShard: shard).first?.sequence == own[8].sequence)
         store.close()
     }
 }

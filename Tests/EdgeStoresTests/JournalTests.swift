@@ -44,7 +44,7 @@ struct JournalTests {
         pace.pollMs = 5
         let reconciler = Reconciler(
             configuration: pace, openSources: { try Self.sources(directory, writers) },
-            openStore: { try SQLiteStore(path: store) })
+            openStore: { try SQLStore(path: store) })
         reconciler.start()
         var next = 2 * third
         while next < entries.count {
@@ -61,7 +61,7 @@ struct JournalTests {
 
         let sources = try JournalSource.all(of: directory)
         #expect(!sources.isEmpty && sources.allSatisfy { $0.backlog() > 0 })
-        let report = try StoreAudit.run(storePath: store, sources: sources)
+        let report = try StoreAudit.run(store: .sqlite(path: store), sources: sources)
         #expect(sources.allSatisfy { $0.backlog() == 0 })
         #expect(report.isClean && report.entries == Int64(entries.count), "\(report)")
         try tamper(
@@ -69,7 +69,7 @@ struct JournalTests {
             "UPDATE claims SET amount = amount - 1 "
                 + "WHERE grant_id = (SELECT min(grant_id) FROM claims)")
         let injured = try StoreAudit.run(
-            storePath: store, sources: try JournalSource.all(of: directory))
+            store: .sqlite(path: store), sources: try JournalSource.all(of: directory))
         #expect(injured[.claimDiffers]?.count == 1 && injured.findings.count == 1, "\(injured)")
     }
 

@@ -24,11 +24,11 @@ final class FailingStore: LedgerStore {
         var isDone: Bool { moods.withLock { $0.isEmpty } }
     }
 
-    private let store: SQLiteStore
+    private let store: SQLStore
     private let plan: Plan
 
     init(path: String, plan: Plan) throws(StoreError) {
-        store = try SQLiteStore(path: path)
+        store = try SQLStore(path: path)
         self.plan = plan
     }
 
@@ -40,9 +40,9 @@ final class FailingStore: LedgerStore {
 
     func apply(
         _ batch: EntryBatch, cursors: [(lane: String, cursor: SourceCursor)]
-    ) throws(StoreError) {
+    ) throws(StoreError) -> StoreChanges {
         switch plan.next() {
-        case .well: try store.apply(batch, cursors: cursors)
+        case .well: return try store.apply(batch, cursors: cursors)
         case .before(let error): throw error
         case .after(let error):
             try store.apply(batch, cursors: cursors)
@@ -77,7 +77,7 @@ struct ReconcilerTests {
     private func reconciler(_ path: String, _ lanes: [MemoryLane]) -> Reconciler {
         Reconciler(
             configuration: quick, openSources: { lanes.map { MemorySource($0) } },
-            openStore: { try SQLiteStore(path: path) })
+            openStore: { try SQLStore(path: path) })
     }
 
     @Test("Only what is committed is shipped, and stopping ships all of that")
@@ -153,7 +153,7 @@ struct ReconcilerTests {
         let scratch = try Scratch()
         let lanes = History(seed: 4).sources()
         let count = lanes.reduce(0) { $0 + UInt64($1.entries.count) }
-        try SQLiteStore(path: scratch.file()).close()
+        try SQLStore(path: scratch.file()).close()
         let other = try locker(scratch.file())
         let reconciler = reconciler(scratch.file(), lanes)
         reconciler.start()
@@ -177,7 +177,7 @@ struct ReconcilerTests {
     func stopWhileLocked() throws {
         let scratch = try Scratch()
         let lanes = History(seed: 4).sources()
-        try SQLiteStore(path: scratch.file()).close()
+        try SQLStore(path: scratch.file()).close()
         let other = try locker(scratch.file())
         let reconciler = reconciler(scratch.file(), lanes)
         reconciler.start()
@@ -212,7 +212,7 @@ struct ReconcilerTests {
         let lanes = all.map {
             MemoryLane(name: $0.name, entries: $0.entries, committed: $0.entries.count / 4)
         }
-        let early = try SQLiteStore(path: scratch.file())
+        let early = try SQLStore(path: scratch.file())
         try ship(lanes, to: early, seed: 1)
         early.close()
         try tamper(scratch.file(), "PRAGMA wal_checkpoint(TRUNCATE)")
@@ -238,7 +238,7 @@ struct ReconcilerTests {
     func otherHistory() throws {
         let scratch = try Scratch()
         let mine = History(seed: 7).sources()
-        let store = try SQLiteStore(path: scratch.file())
+        let store = try SQLStore(path: scratch.file())
         try ship(mine, to: store, seed: 1)
         store.close()
         try tamper(scratch.file(), "DELETE FROM cursors")

@@ -63,7 +63,7 @@ func audit(
     options: AuditOptions = AuditOptions()
 ) throws -> AuditReport {
     try StoreAudit.run(
-        storePath: path, sources: lanes.map { MemorySource($0, oldest: oldest) },
+        store: .sqlite(path: path), sources: lanes.map { MemorySource($0, oldest: oldest) },
         options: options)
 }
 

@@ -18,7 +18,7 @@ var configuration = ReconcilerConfiguration()
 configuration.batchEntries = entries
 let reconciler = Reconciler(
     configuration: configuration, openSources: { lanes.map { MemorySource($0) } },
-    openStore: { try SQLiteStore(path: path) })
+    openStore: { try SQLStore(path: path) })
 reconciler.start()
 let marks = lanes.marks
 var told: UInt64 = 0

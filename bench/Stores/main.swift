@@ -132,7 +132,7 @@ try measure("source alone", even) {
     while try source.read(into: &batch) { batch.next() }
 }
 try measure("apply", even) {
-    let store = try SQLiteStore(path: arguments[1])
+    let store = try SQLStore(path: arguments[1])
     var source = BenchSource(claims: even, shards: shards)
     var batch = EntryBatch(capacity: entries)
     var more = true
@@ -146,6 +146,6 @@ try measure("apply", even) {
 var report = AuditReport()
 try measure("audit", even) {
     report = try StoreAudit.run(
-        storePath: arguments[1], sources: [BenchSource(claims: even, shards: shards)])
+        store: .sqlite(path: arguments[1]), sources: [BenchSource(claims: even, shards: shards)])
 }
 print(report)

@@ -253,12 +253,12 @@ struct AdminPoolAPI: Sendable {
                     ticketless(family == .rain ? .claims : .orders, name, user: user),
                     payload: nil))
         }
-        guard let path = try NodeRunner.storePath(runner.options), family == .rain else {
+        guard let store = try NodeRunner.storeURL(runner.options), family == .rain else {
             throw AdminProblem(
                 status: .notFound, code: "no-store", detail: "only a store lists all claims")
         }
         let after = query["cursor"].flatMap { Int64($0) } ?? 0
-        let history = try StoreHistory(path: path)
+        let history = try StoreHistory(store)
         let rows = try history.claims(ofPool: name.description, after: after)
         let values = rows.map { row in
             Value.array([

@@ -7,7 +7,7 @@ import Hummingbird
 enum AdminStore {
     static func add(to router: RouterGroup<BasicRequestContext>, _ runner: NodeRunner) {
         router.post("v1/audit") { _, _ in
-            guard let path = try NodeRunner.storePath(runner.options) else {
+            guard let store = try NodeRunner.storeURL(runner.options) else {
                 throw AdminProblem(
                     status: .notFound, code: "no-store", detail: "this node has no store")
             }
@@ -17,7 +17,7 @@ enum AdminStore {
                     detail: "one node's journal holds only what it has copies of: stop the nodes "
                         + "and use downpour audit with the data directories of all of them")
             }
-            let report = try await runner.audit(path)
+            let report = try await runner.audit(store)
             return AdminJSON.response(AuditJSON.of(report))
         }
     }

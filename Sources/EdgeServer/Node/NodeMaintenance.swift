@@ -57,9 +57,11 @@ struct NodeMaintenance: Sendable {
         guard runner.options.cluster?.replicas != nil else {
             return runner.reconciler?.status.watermarks
         }
-        guard let path = try NodeRunner.storePath(runner.options) else { return nil }
-        guard FileManager.default.fileExists(atPath: path) else { return WatermarkTable() }
-        return try StoreAudit.watermarks(storePath: path)
+        guard let store = try NodeRunner.storeURL(runner.options) else { return nil }
+        if case .sqlite(let path) = store, !FileManager.default.fileExists(atPath: path) {
+            return WatermarkTable()
+        }
+        return try StoreAudit.watermarks(store: store)
     }
 
     /// Compresses and removes segments.

@@ -55,7 +55,7 @@ public final class NodeRunner: Sendable {
         let recovery = NodeRecovery(
             shards: options.shards, cores: options.cores, node: cluster?.own ?? 0,
             nodes: cluster?.nodes.count ?? 1, owners: cluster?.owners ?? [],
-            replica: parts?.start.me, hasStore: try Self.storePath(options) != nil)
+            replica: parts?.start.me, hasStore: try Self.storeURL(options) != nil)
         let report = try recovery.run(directory)
         parts?.recovered(recovery, report)
         let boot = try directory.beginBoot()
@@ -164,19 +164,18 @@ public final class NodeRunner: Sendable {
         _ options: NodeOptions, _ directory: JournalDirectory, _ writers: [LoopWriter],
         _ shipping: ShippingTable?
     ) throws -> Reconciler? {
-        guard let path = try storePath(options) else { return nil }
+        guard let store = try storeURL(options) else { return nil }
         return Reconciler(
             openSources: { try sources(directory, writers, shipping) },
-            openStore: { try SQLiteStore(path: path) })
+            openStore: { try store.open() })
     }
 
-    /// Where the embedded store is; nil where there is none (`DOWNPOUR_STORE_URL=none`).
-    public static func storePath(_ options: NodeOptions) throws -> String? {
-        guard let url = options.storeURL else { return options.dataDirectory + "/store.sqlite" }
-        if url == "none" { return nil }
-        switch try StoreURL(url) {
-        case .sqlite(let path): return path
+    /// Where the store is; nil where there is none (`DOWNPOUR_STORE_URL=none`).
+    public static func storeURL(_ options: NodeOptions) throws -> StoreURL? {
+        guard let url = options.storeURL else {
+            return .sqlite(path: options.dataDirectory + "/store.sqlite")
         }
+        return url == "none" ? nil : try StoreURL(url)
     }
 
     /// Every lane of the journal, the running ones as far as they are durable.
@@ -410,12 +409,12 @@ extension NodeRunner {
 
     /// Compares the journal with the store as of the store's watermarks. Blocks a thread of its
     /// own, not the loops.
-    public func audit(_ storePath: String) async throws -> AuditReport {
+    public func audit(_ store: StoreURL) async throws -> AuditReport {
         let directory = directory
         let writers = writers
         return try await BackgroundThread.run {
             try StoreAudit.run(
-                storePath: storePath, sources: try NodeRunner.sources(directory, writers))
+                store: store, sources: try NodeRunner.sources(directory, writers))
         }
     }
 }

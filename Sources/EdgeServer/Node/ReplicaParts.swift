@@ -21,7 +21,7 @@ struct ReplicaParts: Sendable {
     /// - Throws: where the arbiter cannot be opened, or the disk's records cannot be read.
     init?(_ options: NodeOptions, _ directory: JournalDirectory, _ log: Logger) throws {
         guard var cluster = options.cluster, let plan = cluster.replicas else { return nil }
-        guard let path = try NodeRunner.storePath(options) else {
+        guard let store = try NodeRunner.storeURL(options) else {
             throw ClusterError(
                 description: "replicas need an arbiter, which is with the store: "
                     + "DOWNPOUR_STORE_URL says none")
@@ -30,7 +30,7 @@ struct ReplicaParts: Sendable {
         // Later than any before, also where the disk is new; and no other node's.
         let nowMs = UInt64(clamping: SystemClock.now().wallMs)
         let life = max(sole.boot + 1, nowMs << 16 | UInt64.random(in: 0..<1 << 16))
-        arbiter = try SQLiteArbiter(path: path + ".arbiter")
+        arbiter = try store.openArbiter()
         let own = cluster.nodes[cluster.own]
         cluster.nodes = try arbiter.register(own, founding: cluster.founding(plan))
         guard let number = cluster.nodes.firstIndex(where: { $0.name == own.name }),

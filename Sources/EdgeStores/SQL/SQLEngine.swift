@@ -2,7 +2,8 @@ import EdgeReconciler
 import EdgeTypes
 
 /// A connection to a database that speaks SQL: all that writing batches, audits and questions need
-/// of one. SQLite and MySQL differ below this line, and nowhere above it.
+/// of one. SQLite and MySQL differ below this line, and nowhere above it. Names that are words of
+/// the language stand in backticks, which both take.
 ///
 /// Used from one thread at a time.
 protocol SQLEngine: AnyObject {
@@ -36,6 +37,9 @@ protocol SQLEngine: AnyObject {
     /// - Parameter kind: what it reads and locks.
     func transaction<T>(_ kind: SQLTransaction, _ body: () throws -> T) throws -> T
 
+    /// What a query ends in whose rows are to be written in the same transaction.
+    var forUpdate: String { get }
+
     /// Gives the connection back. Idempotent.
     func close()
 }
@@ -47,8 +51,8 @@ enum SQLTransaction {
     case snapshot
 }
 
-/// A table as batches write it.
-struct SQLTable {
+/// A table as batches write it: made once, so that engines know it again.
+final class SQLTable: Sendable {
     enum Conflict {
         /// A row of that key is an error.
         case refuse

@@ -59,7 +59,7 @@ public final class StoreModel: LedgerStore {
 
     public func apply(
         _ batch: EntryBatch, cursors moved: [(lane: String, cursor: SourceCursor)]
-    ) throws(StoreError) {
+    ) throws(StoreError) -> StoreChanges {
         if faults.isDown { throw .io("the connection was refused") }
         if let late { commitLate(late) }
         if faults.deadlocks, transactions % 2 == 0 {
@@ -96,6 +96,7 @@ public final class StoreModel: LedgerStore {
             lostAnswers += 1
             throw .io("the connection was lost while committing")
         }
+        return StoreChanges()
     }
 
     private func check(_ batch: EntryBatch) throws(StoreError) {

@@ -1,23 +1,20 @@
 import EdgeLedger
 import EdgeMemory
+import EdgeReconciler
 import EdgeTypes
-import GRDB
 
 extension AuditPass {
     func comparePools() throws {
         var seen = Array(repeating: false, count: fold.pools.count)
-        let rows = try HotStatement(
-            database, PoolStatements.selectPoolSQL + " ORDER BY family, name")
-        while try rows.step() {
-            let row = try PoolStatements.pool(rows)
-            let key = PoolKey(rawValue: UInt64(bitPattern: rows.integer(19)))
-            guard let index = fold.index(of: key),
+        try engine.read(LedgerTables.selectPools + " ORDER BY family, name", []) { found in
+            let row = try LedgerTables.pool(found)
+            guard let index = fold.index(of: row.key),
                 fold.pools[index].definition.name == row.name,
                 fold.pools[index].definition.kind.family == row.family
             else {
                 report.add(
                     .poolExtra, "pool \(row.name)", "row", expected: "none", found: "a row")
-                continue
+                return
             }
             seen[index] = true
             report.pools += 1
@@ -32,7 +29,7 @@ extension AuditPass {
         }
     }
 
-    private func compare(_ expected: LedgerFold.Pool, _ row: PoolStatements.PoolRow) {
+    private func compare(_ expected: LedgerFold.Pool, _ row: PoolRow) {
         let name = "pool \(row.name)"
         if row.standing != expected.standing {
             report.add(
@@ -49,77 +46,87 @@ extension AuditPass {
         }
     }
 
+    /// A column as it is read, and what it should be: nil for null.
+    private typealias Expected = (column: String, value: String?)
+
     private func compareRains() throws {
-        let rows = try Row.fetchCursor(database, sql: "SELECT * FROM rains ORDER BY pool")
-        var count = 0
-        while let row = try rows.next() {
-            count += 1
-            let name: String = row["pool"]
-            guard let pool = pool(.rain, name) else { continue }
+        try compareTerms(.rain, table: "rains", name: "pool") { pool in
             let definition = pool.definition
-            let closed = pool.standing.closed
-            let expected: [(String, DatabaseValue)] =
-                [
-                    ("kind", PoolStatements.word(definition.kind).databaseValue),
-                    ("count", definition.units.databaseValue),
-                    ("amount", definition.amountFen.databaseValue),
-                    ("min_amount", definition.minFen.databaseValue),
-                    ("max_amount", definition.maxFen.databaseValue),
-                    ("commitment", definition.commitment.hex.databaseValue),
-                    ("seed", closed ? definition.seed.hex.databaseValue : .null),
-                ] + terms(pool)
-            compare(name, row, expected)
+            return [
+                ("kind", PoolWords.word(definition.kind)),
+                ("count", String(definition.units)),
+                ("amount", String(definition.amountFen)),
+                ("min_amount", String(definition.minFen)),
+                ("max_amount", String(definition.maxFen)),
+                ("commitment", definition.commitment.hex),
+                ("seed", pool.standing.closed ? definition.seed.hex : nil),
+            ] + terms(pool)
         }
-        try expectCount(.rain, count)
     }
 
     private func compareStock() throws {
-        let rows = try Row.fetchCursor(database, sql: "SELECT * FROM stock ORDER BY sku")
-        var count = 0
-        while let row = try rows.next() {
-            count += 1
-            let name: String = row["sku"]
-            guard let pool = pool(.stock, name) else { continue }
+        try compareTerms(.stock, table: "stock", name: "sku") { pool in
             let units = pool.created ? pool.treasury.funded : pool.definition.units
-            let expected: [(String, DatabaseValue)] =
-                [
-                    ("units", units.databaseValue),
-                    ("price", pool.definition.amountFen.databaseValue),
-                    ("hold_ms", pool.definition.holdMs.databaseValue),
-                ] + terms(pool)
-            compare(name, row, expected)
+            return [
+                ("units", String(units)), ("price", String(pool.definition.amountFen)),
+                ("hold_ms", String(pool.definition.holdMs)),
+            ] + terms(pool)
         }
-        try expectCount(.stock, count)
     }
 
-    private func terms(_ pool: LedgerFold.Pool) -> [(String, DatabaseValue)] {
+    private func terms(_ pool: LedgerFold.Pool) -> [Expected] {
         let standing = pool.standing
-        func orNull(_ value: Int64) -> DatabaseValue { value == 0 ? .null : value.databaseValue }
+        func orNull(_ value: Int64) -> String? { value == 0 ? nil : String(value) }
         return [
-            ("user_limit", Int64(standing.control.terms.limit).databaseValue),
+            ("user_limit", String(standing.control.terms.limit)),
             ("opens_at", orNull(standing.control.terms.opensMs)),
             ("closes_at", orNull(standing.control.terms.closesMs)),
-            ("state", standing.word.databaseValue),
-            ("durability", PoolStatements.word(pool.definition.durability).databaseValue),
-            ("slices", Int64(pool.definition.slices).databaseValue),
+            ("state", standing.word),
+            ("durability", PoolWords.word(pool.definition.durability)),
+            ("slices", String(pool.definition.slices)),
             ("created_at", orNull(standing.createdMs)),
             ("closed_at", orNull(standing.closedMs)),
         ]
     }
 
+    private func compareTerms(
+        _ family: PoolFamily, table: String, name column: String,
+        _ expect: (LedgerFold.Pool) -> [Expected]
+    ) throws {
+        // Which columns there are does not depend on the pool.
+        guard let any = fold.pools.first(where: { $0.definition.kind.family == family }) else {
+            return try expectCount(family, rows(of: table))
+        }
+        let columns = expect(any).map { "`\($0.column)`" }.joined(separator: ", ")
+        var count = 0
+        try engine.read("SELECT \(column), \(columns) FROM \(table) ORDER BY \(column)", []) {
+            row in
+            count += 1
+            let name = row.text(0)
+            guard let pool = pool(family, name) else { return }
+            for (index, expected) in expect(pool).enumerated() {
+                let found = row.isNull(index + 1) ? nil : row.text(index + 1)
+                guard found != expected.value else { continue }
+                report.add(
+                    .poolDiffers, "pool \(name)", expected.column,
+                    expected: expected.value ?? "null", found: found ?? "null")
+                return
+            }
+        }
+        try expectCount(family, count)
+    }
+
+    private func rows(of table: String) throws -> Int {
+        var count = 0
+        try engine.read("SELECT count(*) FROM \(table)", []) { row in
+            count = Int(row.integer(0))
+        }
+        return count
+    }
+
     private func pool(_ family: PoolFamily, _ name: String) -> LedgerFold.Pool? {
         guard let text = Text64(name.utf8) else { return nil }
         return fold.pool(PoolKey.of(family, text))
-    }
-
-    private func compare(_ name: String, _ row: Row, _ expected: [(String, DatabaseValue)]) {
-        for (column, value) in expected {
-            let found: DatabaseValue = row[column]
-            guard found != value else { continue }
-            report.add(
-                .poolDiffers, "pool \(name)", column, expected: "\(value)", found: "\(found)")
-            return
-        }
     }
 
     private func expectCount(_ family: PoolFamily, _ count: Int) throws {
@@ -133,16 +140,12 @@ extension AuditPass {
 
     func compareSlices() throws {
         var found = 0
-        let rows = try HotStatement(
-            database, PoolStatements.selectSliceSQL + " ORDER BY pool_key, slice")
-        while try rows.step() {
-            let row = try PoolStatements.slice(rows)
-            let key = PoolKey(rawValue: UInt64(bitPattern: rows.integer(11)))
-            let number = UInt32(truncatingIfNeeded: rows.integer(12))
-            let words = "slice \(number) of pool \(fold.name(key))"
-            guard let expected = fold.slice(key, number) else {
+        try engine.read(LedgerTables.selectSlices + " ORDER BY pool_key, slice", []) { columns in
+            let row = try LedgerTables.slice(columns)
+            let words = "slice \(row.key.slice) of pool \(fold.name(row.key.pool))"
+            guard let expected = fold.slice(row.key.pool, row.key.slice) else {
                 report.add(.sliceExtra, words, "row", expected: "none", found: "a row")
-                continue
+                return
             }
             found += 1
             if row.books != expected.books || row.shard != expected.shard {
@@ -193,25 +196,28 @@ extension AuditPass {
         for pool in fold.pools { limits[pool.key] = pool.standing.highestLimit }
         var index: [UserKey: Int] = [:]
         var counts: [(UserKey, UInt32)] = []
-        let rows = try HotStatement(database, "SELECT pool, user FROM claims")
         var last = (key: PoolKey(rawValue: 0), limit: UInt32(0))
-        while try rows.step() {
+        var isTooMany = false
+        try engine.read("SELECT pool, user FROM claims", []) { rows in
             let pool = PoolKey.of(.rain, bytes: rows.bytes(0))
-            guard let user = rows.user(1) else { continue }
+            guard !isTooMany, let user = rows.user(1) else { return }
             if last.key != pool { last = (pool, limits[pool] ?? 0) }
             let limit = last.limit
-            guard sketch.mayExceed(limit, pool, user) else { continue }
-            if parts > 1, Hash64.keyed(user, salt: 0x6c69_6d69_7473) % parts != part { continue }
+            guard sketch.mayExceed(limit, pool, user) else { return }
+            if parts > 1, Hash64.keyed(user, salt: 0x6c69_6d69_7473) % parts != part { return }
             let key = UserKey(pool: pool, user: user)
             if let known = index[key] {
                 counts[known].1 += 1
             } else {
                 // The first part tells: users are dealt by a hash, so the others are alike.
-                if counts.count == options.usersAtOnce, part == 0 { return nil }
+                if counts.count == options.usersAtOnce, part == 0 {
+                    isTooMany = true
+                    return
+                }
                 index[key] = counts.count
                 counts.append((key, 1))
             }
         }
-        return counts
+        return isTooMany ? nil : counts
     }
 }

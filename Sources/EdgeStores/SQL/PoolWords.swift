@@ -2,7 +2,7 @@ import EdgeReconciler
 import EdgeTypes
 
 // How enumerations stand in the store: words, the same as in the outside contract.
-extension PoolStatements {
+enum PoolWords {
     static func word(_ family: PoolFamily) -> String {
         switch family {
         case .rain: "rain"

@@ -2,7 +2,6 @@ public import EdgeLedger
 import EdgeMemory
 import EdgeReconciler
 import EdgeTypes
-import GRDB
 
 /// How an audit spends memory.
 public struct AuditOptions: Sendable {
@@ -31,36 +30,32 @@ public enum StoreAudit {
     /// How far a store has applied each shard.
     ///
     /// - Throws: `StoreError`.
-    public static func watermarks(storePath: String) throws -> WatermarkTable {
-        let queue = try SQLiteFile.openForReading(path: storePath)
-        defer { try? queue.close() }
-        return try queue.inDatabase { try SQLiteRows.watermarks($0) }
+    public static func watermarks(store: StoreURL) throws -> WatermarkTable {
+        let engine = try store.openForReading()
+        defer { engine.close() }
+        return try LedgerReader(engine: engine).watermarks()
     }
 
     /// - Parameters:
-    ///   - storePath: the file of the store.
     ///   - sources: every lane of the journal, in any order. They are read from their start,
     ///     possibly again.
     ///   - progress: called now and then with the number of entries read.
     /// - Throws: `StoreError`, `SourceError`. What does not agree is in the report.
     public static func run(
-        storePath: String, sources: [any EntrySource], options: AuditOptions = AuditOptions(),
+        store: StoreURL, sources: [any EntrySource], options: AuditOptions = AuditOptions(),
         progress: (Int64) -> Void = { _ in }
     ) throws -> AuditReport {
-        let queue = try SQLiteFile.openForReading(path: storePath)
-        defer { try? queue.close() }
-        return try queue.inDatabase { database in
-            try database.execute(sql: "BEGIN DEFERRED")
-            defer { try? database.execute(sql: "COMMIT") }
-            let pass = try AuditPass(database, sources, options)
-            return try pass.run(progress)
+        let engine = try store.openForReading()
+        defer { engine.close() }
+        return try engine.transaction(.snapshot) {
+            try AuditPass(engine, sources, options).run(progress)
         }
     }
 }
 
 /// One audit: its state and its main pass.
 final class AuditPass {
-    let database: Database
+    let engine: any SQLEngine
     let options: AuditOptions
     var sources: [any EntrySource]
     let marks: WatermarkTable
@@ -74,41 +69,31 @@ final class AuditPass {
     private let claims: ShardRows<StoredClaim>
     private let payments: ShardRows<StoredPayment>
     private let refunds: ShardRows<StoredRefund>
+    private let movements: ShardRows<StoredMovement>
 
     init(
-        _ database: Database, _ sources: [any EntrySource], _ options: AuditOptions
+        _ engine: any SQLEngine, _ sources: [any EntrySource], _ options: AuditOptions
     ) throws {
-        self.database = database
+        self.engine = engine
         self.sources = sources.sorted { $0.generation < $1.generation }
         self.options = options
-        marks = try SQLiteRows.watermarks(database)
-        let rows = try Int.fetchOne(database, sql: "SELECT count(*) FROM claims") ?? 0
+        marks = try LedgerReader(engine: engine).watermarks()
+        var rows = 0
+        try engine.read("SELECT count(*) FROM claims", []) { row in rows = Int(row.integer(0)) }
         sketch = UserSketch(claims: rows, mostBytes: options.sketchBytes)
         let window = max(16, options.rowsAtOnce / max(1, marks.shards.count))
-        claims = try ShardRows(
-            database, table: "claims", key: "grant_id", columns: StoredClaim.columns,
-            rowsAtOnce: min(window, 1_024)
-        ) { row in
-            StoredClaim(
-                id: row.integer(0), pool: PoolKey.of(.rain, bytes: row.bytes(1)),
-                user: row.user(2), packet: row.integer(3), amountFen: row.integer(4),
-                timeMs: row.integer(5))
-        }
-        payments = try ShardRows(
-            database, table: "payments", key: "id", columns: StoredPayment.columns,
-            rowsAtOnce: 16
-        ) { row in
-            StoredPayment(
-                id: row.integer(0), order: row.text(1), payment: row.text64(2),
-                fen: row.integer(3), outcome: row.text(4), timeMs: row.integer(5))
-        }
-        refunds = try ShardRows(
-            database, table: "refunds", key: "id", columns: StoredRefund.columns, rowsAtOnce: 16
-        ) { row in
-            StoredRefund(
-                id: row.integer(0), order: row.text(1), request: row.text64(2),
-                fen: row.integer(3), restocked: row.integer(4), timeMs: row.integer(5))
-        }
+        claims = ShardRows(
+            engine, table: "claims", key: "grant_id", columns: StoredClaim.columns,
+            rowsAtOnce: min(window, 1_024), parse: StoredClaim.init)
+        payments = ShardRows(
+            engine, table: "payments", key: "id", columns: StoredPayment.columns,
+            rowsAtOnce: 16, parse: StoredPayment.init)
+        refunds = ShardRows(
+            engine, table: "refunds", key: "id", columns: StoredRefund.columns, rowsAtOnce: 16,
+            parse: StoredRefund.init)
+        movements = ShardRows(
+            engine, table: "stock_movements", key: "id", columns: StoredMovement.columns,
+            rowsAtOnce: 16, parse: StoredMovement.init)
     }
 
     func run(_ progress: (Int64) -> Void) throws -> AuditReport {
@@ -121,9 +106,10 @@ final class AuditPass {
                 expected: "the store's \(marks[shard].sequence)",
                 found: "\(reached[shard].sequence)")
         }
-        try claims.drain { row throws(StoreError) in self.extra(row) }
-        try payments.drain { row throws(StoreError) in self.extra(row) }
-        try refunds.drain { row throws(StoreError) in self.extra(row) }
+        try claims.drain { row in self.extra(row) }
+        try payments.drain { row in self.extra(row) }
+        try refunds.drain { row in self.extra(row) }
+        try movements.drain { row in self.extra(row) }
         try compareOrders(parts[0])
         for part in parts.dropFirst() {
             fold.startOrderPart(part)
@@ -194,6 +180,7 @@ final class AuditPass {
         report.beyondJournal += try claims.open(shard, at: sequence)
         report.beyondJournal += try payments.open(shard, at: sequence)
         report.beyondJournal += try refunds.open(shard, at: sequence)
+        report.beyondJournal += try movements.open(shard, at: sequence)
     }
 
     private func otherHistory(_ range: ShardRange, _ mark: Watermark) {
@@ -286,30 +273,78 @@ final class AuditPass {
         let id = EntryID.of(shard: header.shard, sequence: header.sequence)
         switch entry {
         case .orderPaid(let paid):
-            try comparePayment(
+            report.payments += 1
+            try compare(
                 StoredPayment(
                     id: id, order: OrderIDText.text(paid.order), payment: paid.payment,
                     fen: paid.amountFen, outcome: paid.late ? "late" : "captured",
-                    timeMs: header.timeMs))
+                    timeMs: header.timeMs), payments)
         case .paymentRefused(let refused):
-            try comparePayment(
+            report.payments += 1
+            try compare(
                 StoredPayment(
                     id: id, order: OrderIDText.text(refused.order), payment: refused.payment,
-                    fen: refused.amountFen, outcome: "refund_due", timeMs: header.timeMs))
+                    fen: refused.amountFen, outcome: "refund_due", timeMs: header.timeMs),
+                payments)
         case .orderRefunded(let refund):
-            try compareRefund(
+            report.refunds += 1
+            try compare(
                 StoredRefund(
                     id: id, order: OrderIDText.text(refund.order), request: refund.request,
                     fen: refund.amountFen, restocked: Int64(refund.restock),
-                    timeMs: header.timeMs))
+                    timeMs: header.timeMs), refunds)
         case .claim, .orderReserved, .orderCancelled, .orderExpired, .poolCreated,
             .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut,
-            .poolMoved,
-            .sliceOpened,
-            .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined, .sliceResolved,
-            .poolResolved:
+            .poolMoved, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
+            .sliceQuarantined, .sliceResolved, .poolResolved:
             break
         }
+        if let movement = movement(of: entry) {
+            try compare(
+                StoredMovement(
+                    id: id,
+                    sku: movement.pool.flatMap { fold.pool($0) }.map { "\($0.definition.name)" }
+                        ?? "",
+                    order: movement.order.map { OrderIDText.text($0) } ?? "",
+                    movement: movement.kind.rawValue, units: movement.units,
+                    timeMs: header.timeMs), movements)
+        }
+    }
+
+    private typealias Movement = (
+        pool: PoolKey?, order: OrderID?, kind: StockMovement.Kind, units: Int64
+    )
+
+    /// What the entry moved.
+    private func movement(of entry: Entry) -> Movement? {
+        switch entry {
+        case .poolCreated(let definition, _):
+            guard definition.kind == .stock else { return nil }
+            return (PoolKey.of(.stock, definition.name), nil, .funded, definition.units)
+        case .poolFunded(let pool, let units, _, _): return (pool, nil, .funded, units)
+        case .orderReserved(let order):
+            return (order.pool, order.order, .reserved, Int64(order.quantity))
+        case .orderPaid(let paid):
+            return of(paid.order, paid.late ? .paidLate : .paid)
+        case .orderCancelled(let order): return of(order, .cancelled)
+        case .orderExpired(let order): return of(order, .expired)
+        case .orderRefunded(let refund):
+            return refund.restock > 0
+                ? of(refund.order, .restocked, Int64(refund.restock)) : nil
+        case .claim, .paymentRefused, .poolControlled, .poolLeased, .poolTookBack, .poolClosed,
+            .poolSoldOut, .poolMoved, .sliceOpened, .sliceControlled, .sliceCredited,
+            .sliceReturned, .sliceQuarantined, .sliceResolved, .poolResolved:
+            return nil
+        }
+    }
+
+    private func of(
+        _ order: OrderID, _ kind: StockMovement.Kind, _ units: Int64? = nil
+    ) -> Movement {
+        // Orders that are folded in a later pass are not known yet.
+        guard let index = fold.index(of: order) else { return (nil, order, kind, units ?? 0) }
+        let record = fold.orders[index]
+        return (record.pool, order, kind, units ?? Int64(record.quantity))
     }
 
     private func takeOrders(_ batch: EntryBatch) throws {
@@ -333,55 +368,30 @@ final class AuditPass {
         }
     }
 
-    private func comparePayment(_ expected: StoredPayment) throws {
-        report.payments += 1
+    /// Finds the row of an entry among those of its shard; what comes before it is too much.
+    private func compare<Row: EntryWords>(_ expected: Row, _ rows: ShardRows<Row>) throws {
         let shard = EntryID.shard(of: expected.id)
-        let words = "payment of order \(expected.order) (\(Self.place(expected.id)))"
-        while let row = try payments.peek(shard), row.id <= expected.id {
-            payments.pop(shard)
+        while let row = try rows.peek(shard), row.id <= expected.id {
+            rows.pop(shard)
             guard row.id == expected.id else {
                 extra(row)
                 continue
             }
-            if row != expected {
+            if !expected.matches(row) {
                 report.add(
-                    .paymentDiffers, words, "payment", expected: "\(expected)", found: "\(row)")
+                    Row.differs, words(expected), "row", expected: "\(expected)", found: "\(row)")
             }
             return
         }
         report.add(
-            .paymentMissing, words, "row", expected: "\(expected.fen) fen", found: "none")
+            Row.missing, words(expected), "row", expected: expected.amount, found: "none")
     }
 
-    private func compareRefund(_ expected: StoredRefund) throws {
-        report.refunds += 1
-        let shard = EntryID.shard(of: expected.id)
-        let words = "refund of order \(expected.order) (\(Self.place(expected.id)))"
-        while let row = try refunds.peek(shard), row.id <= expected.id {
-            refunds.pop(shard)
-            guard row.id == expected.id else {
-                extra(row)
-                continue
-            }
-            if row != expected {
-                report.add(
-                    .refundDiffers, words, "refund", expected: "\(expected)", found: "\(row)")
-            }
-            return
-        }
-        report.add(
-            .refundMissing, words, "row", expected: "\(expected.fen) fen", found: "none")
+    private func extra<Row: EntryWords>(_ row: Row) {
+        report.add(Row.extra, words(row), "row", expected: "none", found: row.amount)
     }
 
-    private func extra(_ row: StoredPayment) {
-        report.add(
-            .paymentExtra, "payment of order \(row.order) (\(Self.place(row.id)))", "row",
-            expected: "none", found: "\(row.fen) fen")
-    }
-
-    private func extra(_ row: StoredRefund) {
-        report.add(
-            .refundExtra, "refund of order \(row.order) (\(Self.place(row.id)))", "row",
-            expected: "none", found: "\(row.fen) fen")
+    private func words<Row: EntryWords>(_ row: Row) -> String {
+        "\(row.words) (\(Self.place(row.id)))"
     }
 }

@@ -1,12 +1,12 @@
-import EdgeTypes
+public import EdgeTypes
 
 /// Order ids as stores hold them: 13 digits of Crockford's base 32, lower case, most significant
 /// first, so that the text sorts as the number does.
-enum OrderIDText {
+public enum OrderIDText {
     static let length = 13
     private static let digits = Array("0123456789abcdefghjkmnpqrstvwxyz".utf8)
 
-    static func text(_ order: OrderID) -> String {
+    public static func text(_ order: OrderID) -> String {
         String(unsafeUninitializedCapacity: length) { buffer in
             var rest = order.rawValue
             for index in (0..<length).reversed() {
@@ -18,7 +18,7 @@ enum OrderIDText {
     }
 
     /// - Returns: nil where it is not such a text.
-    static func parse(_ text: String) -> OrderID? {
+    public static func parse(_ text: String) -> OrderID? {
         guard text.utf8.count == length else { return nil }
         var raw: UInt64 = 0
         for byte in text.utf8 {

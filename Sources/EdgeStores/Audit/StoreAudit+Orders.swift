@@ -2,25 +2,22 @@ import EdgeLedger
 import EdgeMemory
 import EdgeReconciler
 import EdgeTypes
-import GRDB
 
 extension AuditPass {
     /// Cuts the orders into parts that fit in memory, by the store's own keys.
     func orderParts() throws -> [Range<UInt64>] {
         var cuts: [UInt64] = [0]
-        let rows = try HotStatement(
-            database,
-            """
-            SELECT order_id FROM orders WHERE order_id >= ?1
-            ORDER BY order_id LIMIT 1 OFFSET ?2
-            """)
         var from = ""
         while true {
-            rows.bind(1, from)
-            rows.bind(2, Int64(options.ordersAtOnce))
-            guard try rows.step() else { break }
-            from = rows.text(0)
-            rows.reset()
+            var found: String?
+            try engine.read(
+                """
+                SELECT order_id FROM orders WHERE order_id >= ?
+                ORDER BY order_id LIMIT 1 OFFSET ?
+                """, [.text(from), .integer(Int64(options.ordersAtOnce))]
+            ) { row in found = row.text(0) }
+            guard let found else { break }
+            from = found
             // A key that is no order id is found when its part is compared.
             guard let order = OrderIDText.parse(from), order.rawValue > cuts[cuts.count - 1]
             else { break }
@@ -33,16 +30,17 @@ extension AuditPass {
     /// Compares the orders of a part, which the fold holds, with the store's rows.
     func compareOrders(_ part: Range<UInt64>) throws {
         var seen = Array(repeating: false, count: fold.orders.count)
-        let rows = try HotStatement(
-            database,
-            OrderRows.selectSQL + " WHERE order_id >= ?1 AND order_id < ?2 ORDER BY order_id")
-        rows.bind(1, part.lowerBound == 0 ? "" : Self.text(part.lowerBound))
-        rows.bind(2, part.upperBound == .max ? "~" : Self.text(part.upperBound))
-        while try rows.step() {
+        let first = part.lowerBound == 0 ? "" : Self.text(part.lowerBound)
+        let end = part.upperBound == .max ? "~" : Self.text(part.upperBound)
+        try engine.read(
+            LedgerTables.selectOrders
+                + " WHERE order_id >= ? AND order_id < ? ORDER BY order_id",
+            [.text(first), .text(end)]
+        ) { rows in
             let id = rows.text(0)
             guard let order = OrderIDText.parse(id), let index = fold.index(of: order) else {
                 extraOrder(id)
-                continue
+                return
             }
             seen[index] = true
             report.orders += 1
@@ -67,13 +65,11 @@ extension AuditPass {
         report.add(.orderExtra, "order \(id)", "row", expected: "none", found: "a row")
     }
 
-    private func compare(_ expected: OrderRecord, _ rows: HotStatement) {
+    private func compare(_ expected: OrderRecord, _ rows: any SQLRow) {
         let id = OrderIDText.text(expected.order)
         let found: OrderRecord
         do {
-            found = try OrderRows.record(rows) { name throws(StoreError) in
-                PoolKey.of(.stock, name)
-            }
+            found = try LedgerTables.order(rows).record
         } catch {
             report.add(
                 .orderDiffers, "order \(id)", "row", expected: "an order", found: "\(error)")

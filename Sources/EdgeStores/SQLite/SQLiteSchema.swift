@@ -23,7 +23,6 @@ public enum SQLiteSchema {
     public static let migrations = [
         SchemaMigration(number: 1, name: "tables", sql: pools + history + progress),
         SchemaMigration(number: 2, name: "views", sql: views),
-        SchemaMigration(number: 3, name: "resolutions", sql: resolutions),
     ]
 
     private static let pools = """
@@ -101,8 +100,11 @@ public enum SQLiteSchema {
             sold INTEGER NOT NULL,
             quarantined INTEGER NOT NULL,
             sealed INTEGER NOT NULL,
+            retired INTEGER NOT NULL,
+            lost INTEGER NOT NULL,
             PRIMARY KEY (pool_key, slice)
         ) STRICT, WITHOUT ROWID;
+        CREATE INDEX slices_by_shard ON slices (shard);
 
         """
 
@@ -156,9 +158,17 @@ public enum SQLiteSchema {
             at INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX refunds_by_order ON refunds (order_id);
+        CREATE TABLE stock_movements (
+            id INTEGER PRIMARY KEY,
+            sku TEXT NOT NULL,
+            order_id TEXT,
+            movement TEXT NOT NULL,
+            units INTEGER NOT NULL,
+            at INTEGER NOT NULL
+        ) STRICT;
         CREATE TABLE outbox (
-            position INTEGER PRIMARY KEY AUTOINCREMENT,
-            id TEXT NOT NULL UNIQUE,
+            entry_id INTEGER PRIMARY KEY,
+            id TEXT NOT NULL,
             type TEXT NOT NULL,
             subject TEXT NOT NULL,
             time INTEGER NOT NULL,
@@ -188,9 +198,10 @@ public enum SQLiteSchema {
             SELECT r.pool, r.state, r.count, r.amount,
                 coalesce(sum(s.granted), 0) AS granted,
                 coalesce(sum(s.granted_amount), 0) AS granted_amount,
-                r.count - coalesce(sum(s.granted + s.quarantined), 0) AS remaining,
+                r.count - coalesce(sum(s.granted + s.quarantined + s.retired), 0) AS remaining,
                 r.amount - coalesce(sum(s.granted_amount), 0) AS remaining_amount,
-                coalesce(sum(s.quarantined), 0) AS quarantined
+                coalesce(sum(s.quarantined), 0) AS quarantined,
+                coalesce(sum(s.retired), 0) AS retired
             FROM rains r
             JOIN pools p ON p.family = 'rain' AND p.name = r.pool
             LEFT JOIN slices s ON s.pool_key = p.key
@@ -206,12 +217,15 @@ public enum SQLiteSchema {
                 coalesce(s.pending, 0) AS pending, coalesce(s.sold, 0) AS sold,
                 k.units - coalesce(s.used, 0) AS available,
                 coalesce(o.paid_fen, 0) AS paid_fen,
-                coalesce(o.refunded_fen, 0) AS refunded_fen
+                coalesce(o.refunded_fen, 0) AS refunded_fen,
+                coalesce(s.quarantined, 0) AS quarantined,
+                coalesce(s.retired, 0) AS retired
             FROM stock k
             JOIN pools p ON p.family = 'stock' AND p.name = k.sku
             LEFT JOIN (
                 SELECT pool_key, sum(pending) AS pending, sum(sold) AS sold,
-                    sum(pending + sold + quarantined) AS used
+                    sum(quarantined) AS quarantined, sum(retired) AS retired,
+                    sum(pending + sold + quarantined + retired) AS used
                 FROM slices GROUP BY pool_key
             ) s ON s.pool_key = p.key
             LEFT JOIN (
@@ -233,56 +247,19 @@ public enum SQLiteSchema {
             SELECT order_id, payment, fen, outcome, at FROM payments;
         CREATE VIEW v1_refunds AS
             SELECT order_id, request, fen, restocked, at FROM refunds;
+        CREATE VIEW v1_stock_movements AS
+            SELECT id, sku, order_id, movement, units,
+                CASE movement WHEN 'reserved' THEN -units WHEN 'paid_late' THEN -units
+                    WHEN 'paid' THEN 0 ELSE units END AS available_change,
+                at
+            FROM stock_movements;
         CREATE VIEW v1_events AS
-            SELECT position, json_object(
+            SELECT entry_id, json_object(
                 'specversion', '1.0', 'id', id, 'source', '/downpour', 'type', type,
                 'subject', subject,
                 'time', strftime('%Y-%m-%dT%H:%M:%fZ', time / 1000.0, 'unixepoch'),
                 'datacontenttype', 'application/json', 'data', json(data)) AS event
             FROM outbox;
-
-        """
-
-    // What operators made of quarantined units. `remaining` and `available` were too high for
-    // slices to which units had come after a crash.
-    private static let resolutions = """
-        ALTER TABLE slices ADD COLUMN retired INTEGER NOT NULL DEFAULT 0;
-        ALTER TABLE slices ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
-        UPDATE slices SET lost = 1 WHERE quarantined > 0 AND sealed = 0;
-        DROP VIEW v1_rain_totals;
-        CREATE VIEW v1_rain_totals AS
-            SELECT r.pool, r.state, r.count, r.amount,
-                coalesce(sum(s.granted), 0) AS granted,
-                coalesce(sum(s.granted_amount), 0) AS granted_amount,
-                r.count - coalesce(sum(s.granted + s.quarantined + s.retired), 0) AS remaining,
-                r.amount - coalesce(sum(s.granted_amount), 0) AS remaining_amount,
-                coalesce(sum(s.quarantined), 0) AS quarantined,
-                coalesce(sum(s.retired), 0) AS retired
-            FROM rains r
-            JOIN pools p ON p.family = 'rain' AND p.name = r.pool
-            LEFT JOIN slices s ON s.pool_key = p.key
-            GROUP BY r.pool;
-        DROP VIEW v1_stock_totals;
-        CREATE VIEW v1_stock_totals AS
-            SELECT k.sku, k.state, k.units, k.price,
-                coalesce(s.pending, 0) AS pending, coalesce(s.sold, 0) AS sold,
-                k.units - coalesce(s.used, 0) AS available,
-                coalesce(o.paid_fen, 0) AS paid_fen,
-                coalesce(o.refunded_fen, 0) AS refunded_fen,
-                coalesce(s.quarantined, 0) AS quarantined,
-                coalesce(s.retired, 0) AS retired
-            FROM stock k
-            JOIN pools p ON p.family = 'stock' AND p.name = k.sku
-            LEFT JOIN (
-                SELECT pool_key, sum(pending) AS pending, sum(sold) AS sold,
-                    sum(quarantined) AS quarantined, sum(retired) AS retired,
-                    sum(pending + sold + quarantined + retired) AS used
-                FROM slices GROUP BY pool_key
-            ) s ON s.pool_key = p.key
-            LEFT JOIN (
-                SELECT sku, sum(paid_fen) AS paid_fen, sum(refunded_fen) AS refunded_fen
-                FROM orders GROUP BY sku
-            ) o ON o.sku = k.sku;
 
         """
 }

@@ -2,21 +2,23 @@ public import EdgeLedger
 import EdgeMemory
 import EdgeReconciler
 public import EdgeTypes
-import GRDB
+import Synchronization
 
 /// Questions about the past, answered from the store. Lags behind the nodes by the reconcilers'
 /// lag. Safe to use from any thread; calls take turns.
-public final class StoreHistory: Sendable {
-    private let queue: DatabaseQueue
+public final class StoreHistory: @unchecked Sendable {
+    // SAFETY: the engine is used by whoever holds the lock.
+    private let engine: any SQLEngine
+    private let turn = Mutex(())
 
-    /// Opens the file for reading only.
-    public init(path: String) throws(StoreError) {
+    /// Opens a store for reading only.
+    public init(_ store: StoreURL) throws(StoreError) {
         var options = SQLiteOptions()
         options.cacheBytes = 16 << 20
-        queue = try SQLiteFile.openForReading(path: path, options: options)
+        engine = try store.openForReading(options: options)
     }
 
-    deinit { try? queue.close() }
+    deinit { engine.close() }
 
     /// A rain and what it gave so far.
     public struct RainTotals: Sendable, Equatable {
@@ -56,31 +58,33 @@ public final class StoreHistory: Sendable {
 
     /// Rains by name, those after `after`, at most `limit`. O(slices of these).
     public func rains(after: String = "", limit: Int = 100) throws(StoreError) -> [RainTotals] {
-        try rains("r.pool > ?1 ORDER BY r.pool LIMIT ?2", [after, limit])
+        try rains(
+            "r.pool > ? ORDER BY r.pool LIMIT ?", [.text(after), .integer(Int64(limit))])
     }
 
     /// - Returns: nil where there is no such rain. O(its slices).
     public func rain(_ pool: String) throws(StoreError) -> RainTotals? {
-        try rains("r.pool = ?1", [pool]).first
+        try rains("r.pool = ?", [.text(pool)]).first
     }
 
     private func rains(
-        _ condition: String, _ arguments: StatementArguments
+        _ condition: String, _ values: [SQLValue]
     ) throws(StoreError) -> [RainTotals] {
         // The page of rains is chosen first: the totals of all others are not needed.
-        let rows = try fetch(
+        try fetch(
             """
             SELECT v.pool, v.state, v.count, v.amount, v.granted, v.granted_amount,
                 v.quarantined, c.opens_at, c.closes_at, c.created_at
             FROM (SELECT * FROM rains r WHERE \(condition)) c
             JOIN v1_rain_totals v ON v.pool = c.pool
             ORDER BY c.pool
-            """, arguments)
-        return rows.map { row in
+            """, values
+        ) { row in
             RainTotals(
-                pool: row[0], state: row[1], count: row[2], amountFen: row[3], granted: row[4],
-                grantedFen: row[5], quarantined: row[6], opensMs: row[7], closesMs: row[8],
-                createdMs: row[9])
+                pool: row.text(0), state: row.text(1), count: row.integer(2),
+                amountFen: row.integer(3), granted: row.integer(4), grantedFen: row.integer(5),
+                quarantined: row.integer(6), opensMs: row.integerOrNil(7),
+                closesMs: row.integerOrNil(8), createdMs: row.integerOrNil(9))
         }
     }
 
@@ -89,12 +93,13 @@ public final class StoreHistory: Sendable {
         try fetch(
             """
             SELECT sku, state, units, price, pending, sold, available, paid_fen, refunded_fen
-            FROM v1_stock_totals WHERE sku > ?1 ORDER BY sku LIMIT ?2
-            """, [after, limit]
-        ).map { row in
+            FROM v1_stock_totals WHERE sku > ? ORDER BY sku LIMIT ?
+            """, [.text(after), .integer(Int64(limit))]
+        ) { row in
             StockTotals(
-                sku: row[0], state: row[1], units: row[2], priceFen: row[3], pending: row[4],
-                sold: row[5], available: row[6], paidFen: row[7], refundedFen: row[8])
+                sku: row.text(0), state: row.text(1), units: row.integer(2),
+                priceFen: row.integer(3), pending: row.integer(4), sold: row.integer(5),
+                available: row.integer(6), paidFen: row.integer(7), refundedFen: row.integer(8))
         }
     }
 
@@ -107,12 +112,13 @@ public final class StoreHistory: Sendable {
         try fetch(
             """
             SELECT pool, packet, amount, granted_at, grant_id FROM claims
-            WHERE user = ?1 AND (?2 IS NULL OR pool = ?2) ORDER BY grant_id LIMIT ?3
-            """, [Self.value(user), pool, limit]
-        ).map { row in
+            WHERE user = ?\(pool == nil ? "" : " AND pool = ?") ORDER BY grant_id LIMIT ?
+            """,
+            [.user(user), pool.map { .text($0) }, .integer(Int64(limit))].compactMap { $0 }
+        ) { row in
             ClaimRow(
-                pool: row[0], user: user, packet: row[1], amountFen: row[2], grantedMs: row[3],
-                grantID: row[4])
+                pool: row.text(0), user: user, packet: row.integer(1),
+                amountFen: row.integer(2), grantedMs: row.integer(3), grantID: row.integer(4))
         }
     }
 
@@ -120,19 +126,17 @@ public final class StoreHistory: Sendable {
     public func claims(
         ofPool pool: String, after grantID: Int64, limit: Int = 10_000
     ) throws(StoreError) -> [ClaimRow] {
-        let rows = try fetch(
+        try fetch(
             """
             SELECT pool, user, packet, amount, granted_at, grant_id FROM claims
-            WHERE grant_id > ?1 AND pool = ?2 ORDER BY grant_id LIMIT ?3
-            """, [grantID, pool, limit])
-        var claims: [ClaimRow] = []
-        for row in rows {
-            claims.append(
-                ClaimRow(
-                    pool: row[0], user: try Self.user(row, 1), packet: row[2],
-                    amountFen: row[3], grantedMs: row[4], grantID: row[5]))
+            WHERE grant_id > ? AND pool = ? ORDER BY grant_id LIMIT ?
+            """, [.integer(grantID), .text(pool), .integer(Int64(limit))]
+        ) { row in
+            guard let user = row.user(1) else { throw StoreError.corrupt("a claim without a user") }
+            return ClaimRow(
+                pool: row.text(0), user: user, packet: row.integer(2),
+                amountFen: row.integer(3), grantedMs: row.integer(4), grantID: row.integer(5))
         }
-        return claims
     }
 
     /// What each shard gave of a pool, in order of shards. Reads every claim of the store.
@@ -145,86 +149,72 @@ public final class StoreHistory: Sendable {
     public func claimsByShard(ofPool pool: String) throws(StoreError) -> [ShardTotal] {
         try fetch(
             """
-            SELECT shard, count(*), sum(amount) FROM claims WHERE pool = ?1
+            SELECT shard, count(*), sum(amount) FROM claims WHERE pool = ?
             GROUP BY shard ORDER BY shard
-            """, [pool]
-        ).map { row in ShardTotal(shard: row[0], claims: row[1], fen: row[2]) }
+            """, [.text(pool)]
+        ) { row in
+            ShardTotal(
+                shard: ShardID(truncatingIfNeeded: row.integer(0)), claims: row.integer(1),
+                fen: row.integer(2))
+        }
     }
 
     /// An order by its id. O(log n).
     public func order(_ order: OrderID) throws(StoreError) -> OrderRecord? {
-        try orders("WHERE order_id = ?1") { $0.bind(1, OrderIDText.text(order)) }.first
+        try orders("WHERE order_id = ?", [.text(OrderIDText.text(order))]).first
     }
 
     /// A user's orders, oldest id first, at most `limit`. O(log n + result).
     public func orders(
         of user: UserID, limit: Int = 1_000
     ) throws(StoreError) -> [OrderRecord] {
-        try orders("WHERE user = ?1 ORDER BY order_id LIMIT ?2") { statement in
-            statement.bind(1, user: user)
-            statement.bind(2, Int64(limit))
-        }
+        try orders(
+            "WHERE user = ? ORDER BY order_id LIMIT ?", [.user(user), .integer(Int64(limit))])
     }
 
     private func orders(
-        _ condition: String, bind: (HotStatement) -> Void
+        _ condition: String, _ values: [SQLValue]
     ) throws(StoreError) -> [OrderRecord] {
-        try run { database in
-            let rows = try HotStatement(database, OrderRows.selectSQL + " " + condition)
-            bind(rows)
-            var found: [OrderRecord] = []
-            while try rows.step() {
-                found.append(
-                    try OrderRows.record(rows) { name throws(StoreError) in
-                        PoolKey.of(.stock, name)
-                    })
-            }
-            return found
+        try fetch(LedgerTables.selectOrders + " " + condition, values) { row in
+            try LedgerTables.order(row).record
         }
     }
 
     /// How far each shard has been applied.
     public func watermarks() throws(StoreError) -> WatermarkTable {
-        try run { database in try SQLiteRows.watermarks(database) }
+        try run { try LedgerReader(engine: engine).watermarks() }
     }
 
-    /// Events after a position, oldest first, as CloudEvents 1.0 JSON; at most `limit`.
+    /// Events of a shard after a sequence, in order, as CloudEvents 1.0 JSON; at most `limit`.
     public func events(
-        after position: Int64 = 0, limit: Int = 100
-    ) throws(StoreError) -> [(position: Int64, event: String)] {
+        ofShard shard: ShardID, after sequence: UInt64 = 0, limit: Int = 100
+    ) throws(StoreError) -> [(sequence: UInt64, event: String)] {
         try fetch(
-            "SELECT position, event FROM v1_events WHERE position > ?1 ORDER BY position LIMIT ?2",
-            [position, limit]
-        ).map { ($0[0], $0[1]) }
+            """
+            SELECT entry_id, event FROM v1_events WHERE entry_id > ? AND entry_id <= ?
+            ORDER BY entry_id LIMIT ?
+            """,
+            [
+                .integer(EntryID.of(shard: shard, sequence: sequence)),
+                .integer(EntryID.of(shard: shard, sequence: (1 << 48) - 1)),
+                .integer(Int64(limit)),
+            ]
+        ) { row in (EntryID.sequence(of: row.integer(0)), row.text(1)) }
     }
 
-    private static func value(_ user: UserID) -> DatabaseValue {
-        Int64(exactly: user)?.databaseValue ?? String(user).databaseValue
-    }
-
-    /// The inverse of `value`: users above 2^63 − 1 are kept as their decimal digits.
-    private static func user(_ row: Row, _ column: Int) throws(StoreError) -> UserID {
-        let value: DatabaseValue = row[column]
-        if let number = Int64.fromDatabaseValue(value), let user = UserID(exactly: number) {
-            return user
-        }
-        guard let digits = String.fromDatabaseValue(value), let user = UserID(digits) else {
-            throw .corrupt("a claim without a user")
-        }
-        return user
-    }
-
-    private func fetch(
-        _ sql: String, _ arguments: StatementArguments
-    ) throws(StoreError) -> [Row] {
-        try run { database in
-            try Row.fetchAll(database, sql: sql, arguments: arguments)
+    private func fetch<T>(
+        _ sql: String, _ values: [SQLValue], _ row: (any SQLRow) throws -> T
+    ) throws(StoreError) -> [T] {
+        try run {
+            var found: [T] = []
+            try engine.read(sql, values) { found.append(try row($0)) }
+            return found
         }
     }
 
-    private func run<T>(_ body: (Database) throws -> T) throws(StoreError) -> T {
+    private func run<T>(_ body: () throws -> T) throws(StoreError) -> T {
         do {
-            return try queue.inDatabase(body)
+            return try turn.withLock { _ in try body() }
         } catch {
             throw StoreError.of(error)
         }

@@ -1,7 +1,6 @@
 import EdgeLedger
 import EdgeReconciler
 import EdgeTypes
-import GRDB
 
 /// A row whose key is the `EntryID` of what made it.
 protocol EntryRow {
@@ -19,10 +18,11 @@ final class ShardRows<Row: EntryRow> {
         var opened = false
     }
 
-    private let select: HotStatement
-    private let count: HotStatement
-    private let first: HotStatement
-    private let parse: (HotStatement) throws(StoreError) -> Row
+    private let engine: any SQLEngine
+    private let select: String
+    private let count: String
+    private let first: String
+    private let parse: (any SQLRow) throws -> Row
     private let rowsAtOnce: Int
     private var windows: [Window] = []
 
@@ -30,19 +30,16 @@ final class ShardRows<Row: EntryRow> {
     ///   - table: its key column is `key`.
     ///   - rowsAtOnce: rows held for each shard.
     init(
-        _ database: Database, table: String, key: String, columns: String, rowsAtOnce: Int,
-        parse: @escaping (HotStatement) throws(StoreError) -> Row
-    ) throws(StoreError) {
-        select = try HotStatement(
-            database,
+        _ engine: any SQLEngine, table: String, key: String, columns: String, rowsAtOnce: Int,
+        parse: @escaping (any SQLRow) throws -> Row
+    ) {
+        self.engine = engine
+        select = """
+            SELECT \(columns) FROM \(table) WHERE \(key) BETWEEN ? AND ?
+            ORDER BY \(key) LIMIT ?
             """
-            SELECT \(columns) FROM \(table) WHERE \(key) BETWEEN ?1 AND ?2
-            ORDER BY \(key) LIMIT ?3
-            """)
-        count = try HotStatement(
-            database, "SELECT count(*) FROM \(table) WHERE \(key) BETWEEN ?1 AND ?2")
-        first = try HotStatement(
-            database, "SELECT \(key) FROM \(table) WHERE \(key) >= ?1 ORDER BY \(key) LIMIT 1")
+        count = "SELECT count(*) FROM \(table) WHERE \(key) BETWEEN ? AND ?"
+        first = "SELECT \(key) FROM \(table) WHERE \(key) >= ? ORDER BY \(key) LIMIT 1"
         self.rowsAtOnce = rowsAtOnce
         self.parse = parse
     }
@@ -50,21 +47,26 @@ final class ShardRows<Row: EntryRow> {
     /// Starts a shard at its journal's first entry.
     ///
     /// - Returns: how many rows are older. 0 where the shard was started before.
-    func open(_ shard: ShardID, at sequence: UInt64) throws(StoreError) -> Int64 {
+    func open(_ shard: ShardID, at sequence: UInt64) throws -> Int64 {
         while windows.count <= Int(shard) { windows.append(Window()) }
         guard !windows[Int(shard)].opened else { return 0 }
         windows[Int(shard)].opened = true
         windows[Int(shard)].from = EntryID.of(shard: shard, sequence: sequence)
         guard sequence > 1 else { return 0 }
-        count.bind(1, EntryID.of(shard: shard, sequence: 0))
-        count.bind(2, EntryID.of(shard: shard, sequence: sequence - 1))
-        defer { count.reset() }
-        return try count.step() ? count.integer(0) : 0
+        var older: Int64 = 0
+        try engine.read(
+            count,
+            [
+                .integer(EntryID.of(shard: shard, sequence: 0)),
+                .integer(EntryID.of(shard: shard, sequence: sequence - 1)),
+            ]
+        ) { row in older = row.integer(0) }
+        return older
     }
 
     /// The next row of a shard that was opened, left in place.
     @inline(__always)
-    func peek(_ shard: ShardID) throws(StoreError) -> Row? {
+    func peek(_ shard: ShardID) throws -> Row? {
         let index = Int(shard)
         if windows[index].next == windows[index].rows.count {
             guard try fetch(shard) else { return nil }
@@ -75,16 +77,15 @@ final class ShardRows<Row: EntryRow> {
     @inline(__always)
     func pop(_ shard: ShardID) { windows[Int(shard)].next += 1 }
 
-    private func fetch(_ shard: ShardID) throws(StoreError) -> Bool {
+    private func fetch(_ shard: ShardID) throws -> Bool {
         let index = Int(shard)
         guard let from = windows[index].from else { return false }
         let last = EntryID.of(shard: shard, sequence: (1 << 48) - 1)
         windows[index].rows.removeAll(keepingCapacity: true)
         windows[index].next = 0
-        select.bind(1, from)
-        select.bind(2, last)
-        select.bind(3, Int64(rowsAtOnce))
-        while try select.step() { windows[index].rows.append(try parse(select)) }
+        try engine.read(
+            select, [.integer(from), .integer(last), .integer(Int64(rowsAtOnce))]
+        ) { row in windows[index].rows.append(try parse(row)) }
         guard let end = windows[index].rows.last else {
             windows[index].from = nil
             return false
@@ -94,15 +95,14 @@ final class ShardRows<Row: EntryRow> {
     }
 
     /// Calls `body` with what is left in every shard, those included that were never opened.
-    func drain(_ body: (Row) throws(StoreError) -> Void) throws(StoreError) {
+    func drain(_ body: (Row) throws -> Void) throws {
         var from: Int64? = .min
         while let start = from {
-            first.bind(1, start)
-            guard try first.step() else { return }
-            let found = first.integer(0)
-            first.reset()
+            var key: Int64?
+            try engine.read(first, [.integer(start)]) { row in key = row.integer(0) }
+            guard let found = key else { return }
             guard found >= 0, found >> 48 < Int64(Limits.shards) else {
-                throw .badRow("key \(found) is of no shard")
+                throw StoreError.badRow("key \(found) is of no shard")
             }
             let shard = EntryID.shard(of: found)
             _ = try open(shard, at: 0)
@@ -115,38 +115,4 @@ final class ShardRows<Row: EntryRow> {
                 ? EntryID.of(shard: shard + 1, sequence: 0) : nil
         }
     }
-}
-
-struct StoredClaim: EntryRow {
-    var id: Int64
-    var pool: PoolKey
-    /// nil where the column holds no user.
-    var user: UserID?
-    var packet: Int64
-    var amountFen: Fen
-    var timeMs: UnixMs
-
-    static let columns = "grant_id, pool, user, packet, amount, granted_at"
-}
-
-struct StoredPayment: EntryRow, Equatable {
-    var id: Int64
-    var order: String
-    var payment: Text64?
-    var fen: Fen
-    var outcome: String
-    var timeMs: UnixMs
-
-    static let columns = "id, order_id, payment, fen, outcome, at"
-}
-
-struct StoredRefund: EntryRow, Equatable {
-    var id: Int64
-    var order: String
-    var request: Text64?
-    var fen: Fen
-    var restocked: Int64
-    var timeMs: UnixMs
-
-    static let columns = "id, order_id, request, fen, restocked, at"
 }
