@@ -3,6 +3,7 @@ import EdgeMemory
 import EdgeReconciler
 import EdgeStores
 import EdgeTypes
+import Foundation
 import Synchronization
 
 /// What a store would hold, in memory: each call commits one batch and tells of it.
@@ -15,6 +16,7 @@ final class MemoryRows: Sendable {
     }
 
     let content = Mutex(Content())
+    private let name = UUID().uuidString
 
     /// Slice i of a pool lies on shard i, its home is shard 0.
     @discardableResult
@@ -129,6 +131,8 @@ final class MemoryRows: Sendable {
     private final class Source: RowsSource {
         let rows: MemoryRows
         init(_ rows: MemoryRows) { self.rows = rows }
+
+        func identity() -> String { rows.name }
 
         func watermarks() -> WatermarkTable { rows.content.withLock { $0.marks } }
 

@@ -14,6 +14,7 @@ extension RedisCycle {
     /// Compares marks. A shard that Redis knows nothing of, or whose mark has stood still below the
     /// store's since the last look, has lost something: nobody is about to send it.
     mutating func look(_ connection: RedisConnection) throws {
+        try claim(connection)
         let store = try opened().watermarks()
         let answers = try connection.send([
             RedisCommand("HGETALL", RedisKeys.marks),
@@ -120,15 +121,24 @@ extension RedisCycle {
         for row in found.rows { rows[row.shard, default: []].append(row) }
         let facts = facts
         var mirror = RedisMirror(connection, rowsAtOnce: settings.rowsAtOnce) { facts[$0]?.name }
+        for pool in introduced { try mirror.add(pool) }
         for shard in shards {
             try mirror.add(
                 RedisMirror.Shard(
                     shard: shard, from: nil, to: found.watermarks[shard], mark: marks[shard],
                     rows: rows[shard] ?? []))
         }
-        _ = try mirror.finish()
+        let outcome = try mirror.finish()
+        introduced = []
+        try check(outcome)
         let count = UInt64(found.rows.count)
         publish { $0.mirroredRows += count }
+    }
+
+    /// Adds what has to be read again.
+    mutating func check(_ outcome: RedisMirror.Outcome) throws {
+        stale.formUnion(outcome.lagging)
+        if outcome.isDamaged { stale.formUnion(try opened().watermarks().shards) }
     }
 
     // MARK: Events

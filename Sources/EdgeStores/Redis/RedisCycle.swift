@@ -30,6 +30,8 @@ struct RedisCycle {
     var unpublished: Set<ShardID> = []
     /// Names and fixed facts of pools seen: at most `Limits.pools`.
     var facts: [PoolKey: PoolFacts] = [:]
+    /// Pools that were learnt of, and whose hashes may not be there yet.
+    var introduced: [MirroredPool] = []
     /// Marks as of the last look: of Redis, and of the store.
     var seen: (redis: [ShardID: Watermark], store: WatermarkTable)?
     var streamIsFull = false
@@ -110,10 +112,31 @@ struct RedisCycle {
     private mutating func connected() throws -> RedisConnection {
         if let connection { return connection }
         let made = try RedisConnection(address, name: settings.clientName)
+        guard !made.evictsAnything else {
+            throw RedisError.unsupported(
+                "this Redis evicts any key once its memory is full (maxmemory-policy allkeys-…): "
+                    + "what is to be relied on needs noeviction, or volatile-…")
+        }
+        try claim(made)
         connection = made
         // Another server, or the same one after a crash: what it has is looked at at once.
         lookedMs = nil
         return made
+    }
+
+    /// What another store has made there would keep out what this one has.
+    mutating func claim(_ connection: RedisConnection) throws {
+        let identity = try opened().identity()
+        let answers = try connection.send([
+            RedisCommand("SET", RedisKeys.store, identity, "NX"),
+            RedisCommand("GET", RedisKeys.store),
+        ])
+        for case .error(let text) in answers { throw RedisError(answer: text) }
+        guard answers[1].text == identity else {
+            throw RedisError.unsupported(
+                "this Redis has what another store has made (\(RedisKeys.store)): empty that "
+                    + "database (FLUSHDB), or name another")
+        }
     }
 
     mutating func opened() throws -> any RowsSource {

@@ -38,6 +38,14 @@ package struct RedisMirror {
         }
     }
 
+    package struct Outcome {
+        /// Shards of which something is missing: their rows have to come from the store.
+        package var lagging: [ShardID] = []
+        /// A pool's keys did not fit together, or were not there; they are gone now. All rows have to
+        /// come again.
+        package var isDamaged = false
+    }
+
     /// A pool's hash, without what names it.
     package struct PoolName: Hashable, Sendable {
         package var family: PoolFamily
@@ -58,7 +66,7 @@ package struct RedisMirror {
     private var shards = RedisCommand()
     private var shardCount = 0
     private var rowCount = 0
-    private var lagging: [ShardID] = []
+    private var outcome = Outcome()
 
     /// - Parameters:
     ///   - rowsAtOnce: about how many rows one script takes: Redis does nothing else meanwhile.
@@ -142,12 +150,10 @@ package struct RedisMirror {
     }
 
     /// Sends what is there still.
-    ///
-    /// - Returns: the shards of which something is missing: their rows have to come from the store.
-    package mutating func finish() throws(RedisError) -> [ShardID] {
+    package mutating func finish() throws(RedisError) -> Outcome {
         try flush()
-        defer { lagging = [] }
-        return lagging
+        defer { outcome = Outcome() }
+        return outcome
     }
 
     private mutating func flush() throws(RedisError) {
@@ -159,8 +165,12 @@ package struct RedisMirror {
         pools = RedisCommand()
         shards = RedisCommand()
         (poolCount, shardCount, rowCount) = (0, 0, 0)
-        let answer = try connection.run(Self.script, arguments)
-        lagging += answer.array.compactMap { $0.integer.flatMap { ShardID(exactly: $0) } }
+        let answer = try connection.run(Self.script, arguments).array
+        guard answer.count == 2 else { throw .malformed("an answer of \(answer.count) parts") }
+        outcome.lagging += answer[0].array.compactMap {
+            $0.integer.flatMap { ShardID(exactly: $0) }
+        }
+        if answer[1].integer == 1 { outcome.isDamaged = true }
     }
 
     package static func text(_ mark: Watermark) -> String { "\(mark.epoch)-\(mark.sequence)" }
@@ -188,6 +198,7 @@ package struct RedisMirror {
           stock = {'pending', 'sold', 'quarantined', 'retired'},
         }
         local function family(key) return string.match(key, '^downpour:(%a+):') end
+        local function parts(key) return 'downpour:parts:' .. string.sub(key, 10) end
         local touched, keys = {}, {}
         local function touch(key)
           if not touched[key] then
@@ -217,8 +228,9 @@ package struct RedisMirror {
           local total = isRain and 'count' or 'units'
           touch(key)
           if redis.call('HEXISTS', key, 'slices') == 0 then
+            redis.call('DEL', parts(key))
             redis.call('HSET', key, isRain and 'amount' or 'price', amount, total, units,
-              'slices', slices, 'created_at', '0', 'closed', '0', 'closed_at', '0')
+              'slices', slices, 'parts', '0', 'created_at', '0', 'closed', '0', 'closed_at', '0')
             for _, field in ipairs(fields[family(key)]) do
               redis.call('HINCRBY', key, field, '0')
             end
@@ -235,13 +247,22 @@ package struct RedisMirror {
           end
         end
 
+        local damaged = 0
         local function slice(epoch, sequence, applies)
           local key, number = take(), take()
           local new = {take(), take(), take(), take()}
           if not applies then return end
-          local parts = 'downpour:parts:' .. string.sub(key, 10)
           local old = {'0', '0', '0', '0'}
-          local known = redis.call('HGET', parts, number)
+          local known = redis.call('HGET', parts(key), number)
+          -- Of a hash and its parts, somebody may have deleted one.
+          if not touched[key] or not known then
+            local count = redis.call('HGET', key, 'parts')
+            if not count or tonumber(count) ~= redis.call('HLEN', parts(key)) then
+              redis.call('DEL', key, parts(key))
+              damaged = 1
+              return
+            end
+          end
           if known then
             local words = {}
             for word in string.gmatch(known, '%S+') do words[#words + 1] = word end
@@ -255,7 +276,8 @@ package struct RedisMirror {
           for index, field in ipairs(fields[family(key)]) do
             move(key, field, old[index], new[index])
           end
-          redis.call('HSET', parts, number,
+          if not known then redis.call('HINCRBY', key, 'parts', 1) end
+          redis.call('HSET', parts(key), number,
             epoch .. ' ' .. sequence .. ' ' .. table.concat(new, ' '))
         end
 
@@ -303,6 +325,6 @@ package struct RedisMirror {
               string.format('%.0f', left), 'state', state)
           end
         end
-        return lagging
+        return {lagging, damaged}
         """)
 }
