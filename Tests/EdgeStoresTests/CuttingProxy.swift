@@ -2,18 +2,20 @@ import Foundation
 import Synchronization
 
 /// A relay of TCP that cuts a connection when its client sends a certain text, once armed: before
-/// the text reaches the server, or after the server has answered it. It is armed for one cut.
+/// the text reaches the server, or after the server has answered it. It is armed for one cut. And
+/// it can be turned to another server, which cuts all connections to the one before.
 final class CuttingProxy: @unchecked Sendable {
     // SAFETY: `isArmed` is behind a lock, the rest never changes.
     let port: UInt16
     private let listener: Int32
-    private let target: UInt16
+    private let target: Mutex<UInt16>
+    private let links = Mutex<Set<Int32>>([])
     private let text: Data
     private let passesIt: Bool
     private let isArmed = Mutex(false)
 
     init(to target: UInt16, on text: String, passesIt: Bool) throws {
-        self.target = target
+        self.target = Mutex(target)
         self.text = Data(text.utf8)
         self.passesIt = passesIt
         port = try MariaServer.freePort()
@@ -34,15 +36,26 @@ final class CuttingProxy: @unchecked Sendable {
 
     deinit { shutdown(listener, Int32(SHUT_RDWR)) }
 
+    convenience init(to target: UInt16) throws {
+        try self.init(to: target, on: "\u{1}never\u{1}", passesIt: true)
+    }
+
+    func turn(to port: UInt16) {
+        target.withLock { $0 = port }
+        links.withLock { for link in $0 { shutdown(link, Int32(SHUT_RDWR)) } }
+    }
+
     func arm() { isArmed.withLock { $0 = true } }
 
     private func relay(_ client: Int32) {
         let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        links.withLock { _ = $0.insert(client) }
         defer {
+            links.withLock { _ = $0.remove(client) }
             close(client)
             close(server)
         }
-        guard Self.with(target, { connect(server, $0, $1) }) == 0 else { return }
+        guard Self.with(target.withLock({ $0 }), { connect(server, $0, $1) }) == 0 else { return }
         var isCutting = false
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {

@@ -12,6 +12,7 @@ final class MySQLEngine: SQLEngine {
     private var lastUse = ContinuousClock.now
     private let text = MySQLText()
     private var isInTransaction = false
+    private var isClosed = false
     /// What has failed in the transaction under way: nothing more is done in it, since the server
     /// may have ended it already, and each further statement would be one of its own.
     private var failure: StoreError?
@@ -39,6 +40,7 @@ final class MySQLEngine: SQLEngine {
 
     func close() {
         precondition(!isInTransaction)
+        isClosed = true
         connection = nil
     }
 
@@ -238,6 +240,7 @@ final class MySQLEngine: SQLEngine {
             }
             return connection
         }
+        guard !isClosed else { throw .unreachable("\(address): closed") }
         if let connection, !connection.isLost {
             guard lastUse.duration(to: .now) > Self.rest else { return connection }
             if connection.ping() {
