@@ -22,20 +22,24 @@ public final class Reconciler: Sendable {
     private let configuration: ReconcilerConfiguration
     private let openSources: @Sendable () throws -> [any EntrySource]
     private let openStore: @Sendable () throws -> any LedgerStore
+    private let follow: @Sendable (StoreChanges) -> Void
     private let shared = Mutex(Shared())
     private let signal = ReconcilerSignal()
 
     /// - Parameters:
     ///   - openSources: called in the reconciler's thread, again after it has failed.
     ///   - openStore: likewise; also called again after the store has failed.
+    ///   - follow: is given, in that thread, what each batch has made of the store.
     public init(
         configuration: ReconcilerConfiguration = ReconcilerConfiguration(),
         openSources: @escaping @Sendable () throws -> [any EntrySource],
-        openStore: @escaping @Sendable () throws -> any LedgerStore
+        openStore: @escaping @Sendable () throws -> any LedgerStore,
+        follow: @escaping @Sendable (StoreChanges) -> Void = { _ in }
     ) {
         self.configuration = configuration
         self.openSources = openSources
         self.openStore = openStore
+        self.follow = follow
     }
 
     public var status: ReconcilerStatus { shared.withLock { $0.status } }
@@ -62,7 +66,7 @@ public final class Reconciler: Sendable {
     private func run() {
         var cycle = ReconcilerCycle(
             configuration: configuration, openSources: openSources, openStore: openStore,
-            publish: publish)
+            publish: publish, follow: follow)
         running: while true {
             if takeRestart() { cycle.restart() }
             switch cycle.step(nowMs: Int64(Date().timeIntervalSince1970 * 1_000)) {

@@ -10,7 +10,8 @@ struct Downpour: AsyncParsableCommand {
         version: NodeRunner.version,
         subcommands: [
             NodeCommand.self, RainCommand.self, StockCommand.self, OrderCommand.self,
-            PoolCommand.self, AuditCommand.self, DemoCommand.self, SimulateCommand.self,
+            PoolCommand.self, AuditCommand.self, OutboxCommand.self, DemoCommand.self,
+            SimulateCommand.self,
             TopologyCommand.self, ClusterCommand.self, LoadWorker.self,
         ])
 }

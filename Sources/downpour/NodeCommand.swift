@@ -12,7 +12,7 @@ struct NodeCommand: AsyncParsableCommand {
             DOWNPOUR_READY_FILE) or in the file that --config names; a flag comes before the \
             environment, and that before the file. Secrets come from the environment only: \
             DOWNPOUR_TOKEN_KEY, DOWNPOUR_RESP_USERS, DOWNPOUR_ADMIN_TOKEN, \
-            DOWNPOUR_ADMIN_READ_TOKEN, DOWNPOUR_STORE_URL, or as …_FILE.
+            DOWNPOUR_ADMIN_READ_TOKEN, DOWNPOUR_STORE_URL, DOWNPOUR_REDIS_URL, or as …_FILE.
             """)
 
     @Option(help: "The node's name.") var name: String?
@@ -41,6 +41,8 @@ struct NodeCommand: AsyncParsableCommand {
     var readyFile: String?
     @Option(help: "Size of a journal segment in bytes.") var segmentBytes: String?
     @Option(help: "Most client connections.") var maxConnections: String?
+    @Option(help: "KIND=PATTERN,… of caches in Redis to delete from (stock=cache:stock:{id}).")
+    var cacheKeys: String?
     @Option(help: "A YAML file of settings.") var config: String?
     @Flag(help: "Listen on any address without secrets, and believe X-User.")
     var insecure = false
@@ -85,7 +87,7 @@ struct NodeCommand: AsyncParsableCommand {
             ("drain", drain), ("trusted-proxies", trustedProxies), ("log-level", logLevel),
             ("log-format", logFormat), ("ready-file", readyFile),
             ("segment-bytes", segmentBytes), ("max-connections", maxConnections),
-            ("insecure", insecure ? "true" : nil),
+            ("cache-keys", cacheKeys), ("insecure", insecure ? "true" : nil),
         ]
         return Dictionary(
             uniqueKeysWithValues: given.compactMap { name, text in text.map { (name, $0) } })

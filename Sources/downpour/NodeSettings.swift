@@ -1,4 +1,5 @@
 import EdgeServer
+import EdgeStores
 import EdgeTypes
 import Foundation
 import Yams
@@ -16,11 +17,12 @@ struct NodeSettings {
         "topology", "durability", "tls-cert", "tls-key", "drain", "trusted-proxies",
         "log-level", "log-format", "ready-file", "insecure", "cors-origins", "segment-bytes",
         "store-url", "resp-rate", "http-rate", "resp-user-rate", "http-user-rate",
-        "max-connections", "retention",
+        "max-connections", "retention", "cache-keys",
     ]
     /// Never by flag and never in a file: `DOWNPOUR_…`, or the path of a file in `DOWNPOUR_…_FILE`.
     static let secrets: Set<String> = [
         "token-key", "cluster-key", "resp-users", "admin-token", "admin-read-token", "store-url",
+        "redis-url",
     ]
 
     private var values: [String: (text: String, origin: String)] = [:]
@@ -151,6 +153,21 @@ struct NodeSettings {
         try take("admin-token") { options.adminToken = $0 }
         try take("admin-read-token") { options.adminReadToken = $0 }
         try take("store-url") { options.storeURL = $0 }
+        options.redis = try redisAddress()
+        try take("cache-keys") { text in
+            do { options.cacheKeys = try CacheKey.parse(text) } catch {
+                throw Complaint("\(error)")
+            }
+        }
+    }
+
+    /// Of `DOWNPOUR_REDIS_URL`; nil where it is not set.
+    func redisAddress() throws -> RedisAddress? {
+        var address: RedisAddress?
+        try take("redis-url") { text in
+            do { address = try RedisAddress(text) } catch { throw Complaint("\(error)") }
+        }
+        return address
     }
 
     private func takeLimits(_ options: inout NodeOptions) throws {

@@ -87,6 +87,7 @@ enum AdminHealth {
                 .init("store_error", store.lastError.map { .text($0) } ?? .null),
             ]
         }
+        if let redis = runner.follower?.status { fields += MetricsText.fields(redis) }
         return fields
     }
 }
@@ -166,6 +167,7 @@ enum MetricsText {
                 Double(loopNumbers.throttled))
         }
         addStore(runner, &text)
+        if let redis = runner.follower?.status { addRedis(redis, &text) }
         if let cluster = runner.cluster { try await addCluster(cluster, &text) }
         text.add(
             "downpour_ready", "gauge", "1 while the node takes traffic.", "",

@@ -1,3 +1,4 @@
+public import EdgeStores
 public import EdgeTypes
 
 /// What one node is told at its start, checked.
@@ -29,6 +30,10 @@ public struct NodeOptions: Sendable {
     public var adminReadToken: String?
     /// nil: `sqlite:` in the data directory.
     public var storeURL: String?
+    /// nil: no Redis behind the store.
+    public var redis: RedisAddress?
+    /// Caches in that Redis that are deleted from when a pool or an order changes.
+    public var cacheKeys: [CacheKey] = []
     public var corsOrigins: [String] = []
     public var segmentBytes = 64 << 20
     /// Journal segments younger than this are kept whoever has them.
@@ -53,6 +58,12 @@ public struct NodeOptions: Sendable {
             found.append(
                 "replicas need a store that all nodes share: DOWNPOUR_STORE_URL, such as "
                     + "sqlite:/path for nodes on one machine")
+        }
+        if redis != nil, storeURL == "none" {
+            found.append("DOWNPOUR_REDIS_URL needs a store: what Redis shows comes from there")
+        }
+        if redis == nil, !cacheKeys.isEmpty {
+            found.append("--cache-keys needs DOWNPOUR_REDIS_URL")
         }
         if cluster != nil, clusterKeys == nil {
             found.append("--topology needs DOWNPOUR_CLUSTER_KEY: 64 hexadecimal digits")

@@ -25,6 +25,8 @@ public final class NodeRunner: Sendable {
     let writers: [LoopWriter]
     let group: MultiThreadedEventLoopGroup
     public let reconciler: Reconciler?
+    /// nil where there is no Redis behind the store.
+    public let follower: RedisFollower?
     public let tls: TLSHolder?
     private let listeners = Mutex<ClientListeners?>(nil)
     private let joined = Mutex<ClusterService?>(nil)
@@ -88,13 +90,17 @@ public final class NodeRunner: Sendable {
         loops.reverse()
         ServerLoop.connect(loops)
         self.loops = loops
-        reconciler = try Self.reconciler(options, directory, writers, parts?.shipping)
+        let follower = try Self.follower(options)
+        self.follower = follower
+        reconciler = try Self.reconciler(
+            options, directory, writers, parts?.shipping, follow: { follower?.take($0) })
         let wake = reconciler.map { reconciler in { @Sendable in reconciler.wake() } }
         for core in 0..<options.cores { relays[core].connect(loops[core], wake: wake) }
         snapshotted = SavedSnapshots(try directory.snapshots.coveredSequences(keeping: 1))
         for loop in loops { try await loop.finishRecovery(cleanStop: report.wasClean).get() }
         Self.report(report, recovery.snapshots, log)
         replayedEntries = report.entries
+        follower?.start()
         reconciler?.start()
     }
 
@@ -162,12 +168,12 @@ public final class NodeRunner: Sendable {
 
     private static func reconciler(
         _ options: NodeOptions, _ directory: JournalDirectory, _ writers: [LoopWriter],
-        _ shipping: ShippingTable?
+        _ shipping: ShippingTable?, follow: @escaping @Sendable (StoreChanges) -> Void
     ) throws -> Reconciler? {
         guard let store = try storeURL(options) else { return nil }
         return Reconciler(
             openSources: { try sources(directory, writers, shipping) },
-            openStore: { try store.open() })
+            openStore: { try store.open() }, follow: follow)
     }
 
     /// Where the store is; nil where there is none (`DOWNPOUR_STORE_URL=none`).
@@ -292,6 +298,8 @@ public final class NodeRunner: Sendable {
         }
         let reconciler = reconciler
         let hasAll = reconciler?.stop() ?? true
+        // What it does not get now, it reads from the store at the next start.
+        if let follower, !follower.stop() { log.info("Redis lags behind the store at the stop") }
         try await group.shutdownGracefully()
         return isClean && hasAll
     }

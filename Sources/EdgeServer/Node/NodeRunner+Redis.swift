@@ -1,0 +1,20 @@
+import EdgeCluster
+import EdgeStores
+import EdgeTypes
+
+// Redis behind the store.
+extension NodeRunner {
+    /// nil where there is no Redis, or nothing that it could follow.
+    static func follower(_ options: NodeOptions) throws -> RedisFollower? {
+        guard let address = options.redis, let store = try storeURL(options) else { return nil }
+        let placement = Placement(shards: options.shards, cores: 1)
+        var settings = RedisSettings()
+        // Names of nodes may hold more than a client's name.
+        settings.clientName =
+            "downpour-"
+            + String(options.name.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" })
+        settings.home = { placement.home(of: $0) }
+        settings.cacheKeys = options.cacheKeys
+        return RedisFollower(address, settings: settings, openSource: { try store.openRows() })
+    }
+}

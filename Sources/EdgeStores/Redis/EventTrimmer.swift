@@ -1,0 +1,85 @@
+import EdgeTypes
+
+/// Takes from `downpour:events` what every group has acknowledged, and nothing where there is no
+/// group. Any number of nodes may do so.
+///
+/// How far that is of each shard lies in `downpour:trimmed`: the outbox needs to keep no more.
+package enum EventTrimmer {
+    /// - Returns: how many entries went, at most `limit`.
+    package static func trim(
+        _ connection: RedisConnection, limit: Int = 1_000
+    ) throws(RedisError) -> Int {
+        let answer = try connection.run(script, RedisCommand("\(limit)"))
+        return Int(answer.integer ?? 0)
+    }
+
+    /// By shard, the sequence up to which all events are acknowledged.
+    package static func trimmed(
+        _ connection: RedisConnection
+    ) throws(RedisError) -> [(shard: ShardID, sequence: UInt64)] {
+        let pairs = try connection.call("HGETALL", RedisKeys.trimmed).pairs
+        var found: [(shard: ShardID, sequence: UInt64)] = []
+        for (name, value) in pairs {
+            guard let shard = ShardID(name), Int(shard) < Limits.shards,
+                let sequence = value.integer.flatMap({ UInt64(exactly: $0) })
+            else { continue }
+            found.append((shard, min(sequence, (1 << 48) - 1)))
+        }
+        return found.sorted { $0.shard < $1.shard }
+    }
+
+    /// Where a group has something pending, its first pending entry stays; else what it was
+    /// delivered last is the last to go.
+    package static let script = RedisScript(
+        """
+        local stream = 'downpour:events'
+        if redis.call('EXISTS', stream) == 0 then return 0 end
+        local function parts(id)
+          local ms, number = string.match(id, '^(%d+)-(%d+)$')
+          return tonumber(ms), tonumber(number)
+        end
+        local function after(id)
+          local ms, number = string.match(id, '^(%d+)-(%d+)$')
+          return ms .. '-' .. string.format('%.0f', tonumber(number) + 1)
+        end
+        local least = nil
+        for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+          local facts = {}
+          for index = 1, #group, 2 do facts[group[index]] = group[index + 1] end
+          local stays
+          if facts['pending'] > 0 then
+            stays = redis.call('XPENDING', stream, facts['name'])[2]
+          else
+            stays = after(facts['last-delivered-id'])
+          end
+          if not least then
+            least = stays
+          else
+            local ms, number = parts(stays)
+            local leastMs, leastNumber = parts(least)
+            if ms < leastMs or (ms == leastMs and number < leastNumber) then least = stays end
+          end
+        end
+        if not least then return 0 end
+        local gone = redis.call('XRANGE', stream, '-', '(' .. least, 'COUNT', ARGV[1])
+        if #gone == 0 then return 0 end
+        local furthest = {}
+        for _, entry in ipairs(gone) do
+          for index = 1, #entry[2], 2 do
+            if entry[2][index] == 'id' then
+              local shard, sequence = string.match(entry[2][index + 1], '^(%d+)-(%d+)$')
+              sequence = tonumber(sequence)
+              if shard and sequence > (furthest[shard] or 0) then furthest[shard] = sequence end
+            end
+          end
+        end
+        for shard, sequence in pairs(furthest) do
+          local known = tonumber(redis.call('HGET', 'downpour:trimmed', shard) or '0')
+          if sequence > known then
+            redis.call('HSET', 'downpour:trimmed', shard, string.format('%.0f', sequence))
+          end
+        end
+        redis.call('XTRIM', stream, 'MINID', after(gone[#gone][1]))
+        return #gone
+        """)
+}

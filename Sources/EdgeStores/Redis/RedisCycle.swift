@@ -1,0 +1,166 @@
+import EdgeLedger
+import EdgeReconciler
+import EdgeTypes
+
+/// What a follower does, apart from waiting: brings changes to Redis, and reads from the store again
+/// whatever Redis has lost. Owned by one thread.
+///
+/// Everything may be sent twice: after a failure the same changes are sent again, and the scripts
+/// take what is new in them.
+struct RedisCycle {
+    enum Turn {
+        /// There is more to do.
+        case more
+        case idle
+        /// Try again after so long.
+        case failed(waitMs: Int)
+    }
+
+    let address: RedisAddress
+    let settings: RedisSettings
+    let openSource: () throws -> any RowsSource
+    let publish: ((inout RedisStatus) -> Void) -> Void
+
+    var connection: RedisConnection?
+    var source: (any RowsSource)?
+    /// What is being sent.
+    var changes = GatheredChanges()
+    /// Shards whose rows, and shards whose events, are to be read from the store.
+    var stale: Set<ShardID> = []
+    var unpublished: Set<ShardID> = []
+    /// Names and fixed facts of pools seen: at most `Limits.pools`.
+    var facts: [PoolKey: PoolFacts] = [:]
+    /// Marks as of the last look: of Redis, and of the store.
+    var seen: (redis: [ShardID: Watermark], store: WatermarkTable)?
+    var streamIsFull = false
+    var lagging: [ShardID: UInt64] = [:]
+    private var failures = 0
+    private var lookedMs: Int64?
+    private var sweptMs: Int64?
+    private var cleanedMs: Int64?
+
+    struct PoolFacts {
+        var name: RedisMirror.PoolName
+        var units: Int64
+        var amountFen: Fen
+        var slices: UInt32
+    }
+
+    init(
+        address: RedisAddress, settings: RedisSettings,
+        openSource: @escaping () throws -> any RowsSource,
+        publish: @escaping ((inout RedisStatus) -> Void) -> Void
+    ) {
+        self.address = address
+        self.settings = settings
+        self.openSource = openSource
+        self.publish = publish
+    }
+
+    var isEmpty: Bool { changes.isEmpty && stale.isEmpty && unpublished.isEmpty }
+
+    /// - Parameters:
+    ///   - nowMs: Unix time.
+    ///   - take: gives the changes that have come since.
+    mutating func step(nowMs: Int64, take: () -> GatheredChanges) -> Turn {
+        do {
+            let isMore = try round(nowMs: nowMs, take: take)
+            failures = 0
+            publish { status in
+                status.state = .running
+                status.connected = true
+                status.consecutiveFailures = 0
+            }
+            report(nowMs)
+            return isMore ? .more : .idle
+        } catch {
+            fail(error, nowMs)
+            report(nowMs)
+            let doubled = settings.firstBackoffMs << min(failures - 1, 16)
+            return .failed(waitMs: max(1, min(doubled, settings.longestBackoffMs)))
+        }
+    }
+
+    mutating func close() {
+        connection?.close()
+        connection = nil
+        source?.close()
+        source = nil
+    }
+
+    private mutating func round(nowMs: Int64, take: () -> GatheredChanges) throws -> Bool {
+        let connection = try connected()
+        if changes.isEmpty { changes = take() }
+        try send(connection)
+        try rebuild(connection)
+        try feed(connection)
+        try invalidateAgain(connection)
+        if isDue(&lookedMs, nowMs, settings.lookMs) { try look(connection) }
+        if isDue(&sweptMs, nowMs, settings.sweepMs) { try sweep(connection) }
+        if isDue(&cleanedMs, nowMs, settings.cleanMs) { try clean(connection, nowMs) }
+        return !stale.isEmpty || (!unpublished.isEmpty && !streamIsFull)
+    }
+
+    private func isDue(_ last: inout Int64?, _ nowMs: Int64, _ everyMs: Int) -> Bool {
+        if let known = last, nowMs >= known, nowMs - known < Int64(everyMs) { return false }
+        last = nowMs
+        return true
+    }
+
+    private mutating func connected() throws -> RedisConnection {
+        if let connection { return connection }
+        let made = try RedisConnection(address, name: settings.clientName)
+        connection = made
+        // Another server, or the same one after a crash: what it has is looked at at once.
+        lookedMs = nil
+        return made
+    }
+
+    mutating func opened() throws -> any RowsSource {
+        if let source { return source }
+        let made = try openSource()
+        source = made
+        return made
+    }
+
+    private mutating func fail(_ error: any Error, _ nowMs: Int64) {
+        failures += 1
+        switch error {
+        case let error as RedisError:
+            switch error {
+            case .outOfMemory, .refused: break
+            case .badURL, .unreachable, .denied, .notReady, .unsupported, .malformed:
+                // Not ready: by now the name may lead elsewhere.
+                connection?.close()
+                connection = nil
+            }
+        case StoreError.locked: break
+        default:
+            source?.close()
+            source = nil
+        }
+        let text = "\(error)"
+        let (failures, isConnected) = (failures, connection != nil)
+        publish { status in
+            status.state = .failing
+            status.connected = isConnected
+            status.lastError = text
+            status.lastErrorMs = nowMs
+            status.failures += 1
+            status.consecutiveFailures = failures
+        }
+    }
+
+    private func report(_ nowMs: Int64) {
+        let entries = changes.entries &+ lagging.values.reduce(0, &+)
+        let since = changes.sinceMs
+        let (stale, unpublished, isFull) = (stale.count, unpublished.count, streamIsFull)
+        publish { status in
+            status.lagEntries = entries
+            status.lagMs = since.map { max(0, nowMs - $0) } ?? 0
+            status.rebuilding = stale
+            status.publishing = unpublished
+            status.streamIsFull = isFull
+        }
+    }
+}

@@ -1,0 +1,110 @@
+import EdgeLedger
+import EdgeReconciler
+import EdgeStores
+import EdgeTypes
+import Foundation
+import GRDB
+import StoresTestSupport
+import Testing
+
+@Suite("Redis behind a SQLite store")
+struct RedisStoreTests {
+    /// Totals of a view, by name of pool: what the mirror shows under these names.
+    private func totals(_ path: String, _ sql: String) throws -> [String: [String: String]] {
+        let queue = try DatabaseQueue(path: path)
+        defer { try? queue.close() }
+        return try queue.read { database in
+            var found: [String: [String: String]] = [:]
+            for row in try Row.fetchAll(database, sql: sql) {
+                var fields: [String: String] = [:]
+                for (column, value) in row {
+                    fields[column] = String.fromDatabaseValue(value) ?? "\(value)"
+                }
+                found[fields.removeValue(forKey: "name") ?? ""] = fields
+            }
+            return found
+        }
+    }
+
+    private func check(_ path: String, _ connection: RedisConnection) throws -> Bool {
+        let rains = try totals(
+            path,
+            """
+            SELECT pool AS name, state, CAST(count AS TEXT) AS count,
+                CAST(amount AS TEXT) AS amount, CAST(granted AS TEXT) AS granted,
+                CAST(granted_amount AS TEXT) AS granted_fen, CAST(remaining AS TEXT) AS remaining,
+                CAST(quarantined AS TEXT) AS quarantined, CAST(retired AS TEXT) AS retired
+            FROM v1_rain_totals
+            """)
+        let stock = try totals(
+            path,
+            """
+            SELECT sku AS name, state, CAST(units AS TEXT) AS units, CAST(price AS TEXT) AS price,
+                CAST(pending AS TEXT) AS pending, CAST(sold AS TEXT) AS sold,
+                CAST(available AS TEXT) AS available, CAST(quarantined AS TEXT) AS quarantined,
+                CAST(retired AS TEXT) AS retired
+            FROM v1_stock_totals
+            """)
+        for (name, wanted) in rains {
+            let hash = try connection.hash("downpour:rain:\(name)")
+            for (field, value) in wanted where hash[field] != value { return false }
+        }
+        for (name, wanted) in stock {
+            let hash = try connection.hash("downpour:stock:\(name)")
+            for (field, value) in wanted where hash[field] != value { return false }
+        }
+        return !rains.isEmpty && !stock.isEmpty
+    }
+
+    @Test(
+        "random histories: the mirror shows the views, and each event is there once",
+        arguments: [21, 22, 23] as [UInt64])
+    func showsViews(_ seed: UInt64) throws {
+        let scratch = try Scratch()
+        let path = scratch.file()
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let lanes = History(seed: seed).sources()
+        let store = try SQLStore(path: path)
+        let follower = RedisFollower(
+            try server.address, settings: quickSettings(),
+            openSource: { try StoreURL.sqlite(path: path).openRows() })
+        follower.start()
+        var random = SplitMix(seed: seed)
+        var sources = lanes.map { MemorySource($0) }
+        var marks = try store.watermarks()
+        while sources.contains(where: { $0.backlog() > 0 }) {
+            var batch = EntryBatch(capacity: 1 + random.below(200))
+            batch.restart(at: marks)
+            let first = random.below(sources.count)
+            for step in sources.indices {
+                let full = try sources[(first + step) % sources.count].read(into: &batch)
+                if full || random.chance(30) { break }
+            }
+            let changes = try store.apply(batch, cursors: sources.map { ($0.lane, $0.cursor) })
+            // Now and then its node dies between the commit and the telling.
+            if !random.chance(15) { follower.take(changes) }
+            marks = batch.marks
+        }
+        try eventually("the mirror is the store, seed \(seed)") { try check(path, connection) }
+        let wanted = try DatabaseQueue(path: path).read { database in
+            try Row.fetchAll(database, sql: "SELECT event FROM v1_events ORDER BY event").map {
+                $0[0] as String
+            }
+        }
+        try eventually("all events") {
+            try connection.integer("XLEN", RedisKeys.events) >= Int64(wanted.count)
+        }
+        let found = try connection.stream(RedisKeys.events).compactMap { $0["event"] }
+        #expect(found.sorted() == wanted.sorted() && !wanted.isEmpty)
+
+        try connection.call("FLUSHALL")
+        try eventually("all of it again") {
+            try check(path, connection)
+                && connection.integer("XLEN", RedisKeys.events) == Int64(wanted.count)
+        }
+        #expect(follower.stop())
+        #expect(follower.status.lagEntries == 0)
+        store.close()
+    }
+}
