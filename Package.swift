@@ -225,7 +225,7 @@ if !coreOnly {
         .executableTarget(
             name: "downpour-store-bench",
             dependencies: [
-                "EdgeStores", "EdgeReconciler", "EdgeLedger", "EdgeMemory", "EdgeTypes",
+                "EdgeStores", "EdgeReconciler", "EdgeLedger", "EdgeMemory", "EdgeTypes", "CMariaDB",
             ],
             path: "bench/Stores", swiftSettings: strict),
         .target(

@@ -37,6 +37,10 @@ public struct ReconcilerCycle {
     /// When lag was first seen that is there still; or the time of the entries applied last.
     private var laggingSinceMs: Int64?
     private var nowMs: Int64 = 0
+    /// When the store's watermarks were last seen to be what they should be.
+    private var verifiedMs: Int64 = 0
+    /// A built-in bug: what the store has said once is believed for ever.
+    private let trustsStore: Bool
 
     /// - Parameters:
     ///   - openSources: called at first, and again after it or a source has failed.
@@ -49,8 +53,9 @@ public struct ReconcilerCycle {
         openSources: @escaping () throws -> [any EntrySource],
         openStore: @escaping () throws -> any LedgerStore,
         publish: @escaping ((inout ReconcilerStatus) -> Void) -> Void,
-        follow: @escaping (StoreChanges) -> Void = { _ in }
+        follow: @escaping (StoreChanges) -> Void = { _ in }, trustsStore: Bool = false
     ) {
+        self.trustsStore = trustsStore
         self.configuration = configuration
         self.openSources = openSources
         self.openStore = openStore
@@ -87,6 +92,7 @@ public struct ReconcilerCycle {
         try synchronise()
         let wasFull = try fill()
         guard !batch.isEmpty, let store else {
+            if !wasFull, try hasGoneBack() { return true }
             let skipped = batch.skipped
             publishLag()
             publish { status in
@@ -143,6 +149,26 @@ public struct ReconcilerCycle {
         publishLag()
     }
 
+    /// Looks now and then whether the store still is where it said it was: batches that follow would
+    /// be refused, but there may be none.
+    private mutating func hasGoneBack() throws -> Bool {
+        let elapsed = nowMs - verifiedMs
+        guard let store, !trustsStore, elapsed < 0 || elapsed >= Int64(configuration.verifyMs)
+        else { return false }
+        let found = try store.watermarks()
+        verifiedMs = nowMs
+        // Others may have moved shards on; nobody moves one back.
+        let isBehind = batch.marks.shards.contains { shard in
+            let known = batch.marks[shard]
+            return found[shard].sequence < known.sequence
+                || found[shard].sequence == known.sequence && found[shard] != known
+        }
+        guard isBehind else { return false }
+        isSynchronised = false
+        publish { $0.wentBack += 1 }
+        return true
+    }
+
     /// Goes to where the store is, where that is not known.
     private mutating func synchronise() throws {
         if sources.isEmpty {
@@ -152,6 +178,7 @@ public struct ReconcilerCycle {
         self.store = store
         guard !isSynchronised else { return }
         let marks = try store.watermarks()
+        verifiedMs = nowMs
         savedCursors = Array(repeating: nil, count: sources.count)
         for index in sources.indices {
             let kept = ignoresCursors ? nil : try store.cursor(lane: sources[index].lane)

@@ -27,6 +27,8 @@ public struct ReconcilerStatus: Sendable {
     public var appliedBatches: UInt64 = 0
     /// Entries passed over because the store had them.
     public var skippedEntries: UInt64 = 0
+    /// How often the store was found to be behind what it had said.
+    public var wentBack: UInt64 = 0
     /// Where the store is, as of the last batch.
     public var watermarks = WatermarkTable()
 
@@ -44,6 +46,9 @@ public struct ReconcilerConfiguration: Sendable {
     public var gatherMs = 100
     /// Without wake-ups it looks for entries as often.
     public var pollMs = 250
+    /// Without anything to apply it compares the store's watermarks with its own as often: a store
+    /// that was restored, or a replica that was promoted too early, is fed again.
+    public var verifyMs = 5_000
     /// First and longest wait after a failure; doubled each time, the last half of it random.
     public var firstBackoffMs = 50
     public var longestBackoffMs = 5_000

@@ -34,6 +34,9 @@ public enum StoreError: Error, Sendable, Equatable {
     case unknownOutcome(String)
     /// The server does not take these credentials, or they lack a right.
     case denied(String)
+    /// The arbiter's tables are on another server than the one that was accepted: it may have lost
+    /// decisions, and nothing is changed until an operator accepts it.
+    case otherIdentity(accepted: String, found: String)
     /// Any other error of the engine, with its result code.
     case engine(code: Int32, String)
 }
@@ -59,6 +62,9 @@ extension StoreError: CustomStringConvertible {
         case .unreachable(let text): "the store cannot be reached: \(text)"
         case .unknownOutcome(let text): "the store may have committed or not: \(text)"
         case .denied(let text): "the store refuses: \(text)"
+        case .otherIdentity(let accepted, let found):
+            "the arbiter is \(found), accepted is \(accepted): it may have lost decisions; once an "
+                + "operator is sure of it: downpour cluster arbiter accept"
         }
     }
 }

@@ -24,6 +24,12 @@ public final class SQLStore: LedgerStore {
         try self.init(SQLiteEngine(writing: path, options: options, migrations: migrations))
     }
 
+    /// A MySQL or MariaDB database: connects, and brings its schema up to date.
+    public convenience init(_ address: MySQLAddress) throws(StoreError) {
+        try MySQLSchema.store.prepare(address)
+        try self.init(MySQLEngine(address))
+    }
+
     deinit { close() }
 
     public func close() { engine.close() }

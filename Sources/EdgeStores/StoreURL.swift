@@ -1,8 +1,10 @@
 public import EdgeReconciler
 
-/// Where a store is: `sqlite:PATH`.
+/// Where a store is: `sqlite:PATH`, or `mysql://USER:PASSWORD@HOST:PORT/DATABASE` (also
+/// `mariadb://`).
 public enum StoreURL: Hashable, Sendable {
     case sqlite(path: String)
+    case mysql(MySQLAddress)
 
     /// Reads a store's URL.
     ///
@@ -13,8 +15,13 @@ public enum StoreURL: Hashable, Sendable {
             throw .badURL("a store's URL starts with its scheme: sqlite:PATH")
         }
         let scheme = text[..<colon].lowercased()
+        if scheme == "mysql" || scheme == "mariadb" {
+            self = .mysql(try MySQLAddress(text))
+            return
+        }
         guard scheme == "sqlite" else {
-            throw .badURL("no store is known for \(scheme): URLs; known: sqlite:PATH")
+            throw .badURL(
+                "no store is known for \(scheme): URLs; known: sqlite:PATH and mysql://…")
         }
         var path = String(text[text.index(after: colon)...])
         // sqlite:///absolute as others write it; sqlite://relative is ambiguous.
@@ -40,6 +47,7 @@ extension StoreURL {
     public func open() throws(StoreError) -> SQLStore {
         switch self {
         case .sqlite(let path): try SQLStore(path: path)
+        case .mysql(let address): try SQLStore(address)
         }
     }
 
@@ -47,6 +55,7 @@ extension StoreURL {
     public func openArbiter() throws(StoreError) -> any Arbiter {
         switch self {
         case .sqlite(let path): try SQLiteArbiter(path: path + ".arbiter")
+        case .mysql: throw .notForThis("no arbiter is known for this store")
         }
     }
 
@@ -56,6 +65,7 @@ extension StoreURL {
     ) throws(StoreError) -> any SQLEngine {
         switch self {
         case .sqlite(let path): try SQLiteEngine(reading: path, options: options)
+        case .mysql(let address): try MySQLEngine(reading: address)
         }
     }
 }

@@ -73,6 +73,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case watermarkOlder
     case uncommittedShipped
     case rowsLostInDeadlock
+    case storeTrusted
 
     // What a node says of itself.
     case limitNeverLowered
@@ -185,6 +186,7 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .snapshotCopiesLater: "a snapshot holds claims that came while it was copied"
         case .watermarkOutside: "the store's rows commit without their watermark"
         case .halfOfATransaction: "a failing transaction leaves its first rows behind"
+        case .storeTrusted: "nobody looks whether an idle store was restored"
         case .watermarkOlder: "the store refuses a batch only if it ends before its watermark"
         case .uncommittedShipped: "entries go to the store before they are durable"
         case .rowsLostInDeadlock: "a deadlock rolls rows back and leaves their watermark"

@@ -1,19 +1,51 @@
 import EdgeReconciler
-import EdgeStores
 import EdgeTypes
 import Foundation
 import Synchronization
 import Testing
 
-/// The arbiter of one machine: a compare-and-set that several processes race for.
-@Suite struct ArbiterTests {
-    private func withPath(_ body: (String) throws -> Void) throws {
-        let folder = FileManager.default.temporaryDirectory.appending(
-            path: "arbiter-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        try body(folder.path + "/arbiter.sqlite")
+@testable import EdgeStores
+
+/// An arbiter that several connections ask.
+enum ArbiterPlace: Sendable {
+    case file(String)
+    case server(MySQLAddress)
+
+    func open() throws -> any Arbiter {
+        switch self {
+        case .file(let path): try SQLiteArbiter(path: path)
+        case .server(let address): try MySQLArbiter(address)
+        }
     }
+}
+
+extension Arbiter {
+    func end() {
+        (self as? SQLiteArbiter)?.close()
+        (self as? MySQLArbiter)?.close()
+    }
+}
+
+enum ArbiterKind: CaseIterable {
+    case sqlite
+    case mysql
+
+    func with(_ body: (ArbiterPlace) throws -> Void) throws {
+        switch self {
+        case .sqlite:
+            let scratch = try Scratch()
+            try withExtendedLifetime(scratch) {
+                try body(.file(scratch.file("arbiter.sqlite")))
+            }
+        case .mysql:
+            let server = try MariaServer.shared.get()
+            try body(.server(server.address(server.newDatabase())))
+        }
+    }
+}
+
+/// A compare-and-set that several processes race for: a file of one machine, or a server.
+@Suite struct ArbiterTests {
 
     private let a = ReplicaID(node: 1, boot: UInt64.max)
     private let b = ReplicaID(node: UInt64.max, boot: 2)
@@ -24,12 +56,12 @@ import Testing
         }
     }
 
-    @Test("a shard is founded once; what is held stays")
-    func founding() throws {
-        try withPath { path in
-            let arbiter = try SQLiteArbiter(path: path)
+    @Test("a shard is founded once; what is held stays", arguments: ArbiterKind.allCases)
+    func founding(_ kind: ArbiterKind) throws {
+        try kind.with { place in
+            let arbiter = try place.open()
             try arbiter.insert(first(4))
-            let other = try SQLiteArbiter(path: path)
+            let other = try place.open()
             let late = first(6).map { row in
                 ShardConfiguration(shard: row.shard, epoch: 1, primary: b, members: [b])
             }
@@ -40,10 +72,11 @@ import Testing
     }
 
     @Test(
-        "only the whole expected configuration is replaced, and asking again is answered the same")
-    func compares() throws {
-        try withPath { path in
-            let arbiter = try SQLiteArbiter(path: path)
+        "only the whole expected configuration is replaced, and asking again is answered the same",
+        arguments: ArbiterKind.allCases)
+    func compares(_ kind: ArbiterKind) throws {
+        try kind.with { place in
+            let arbiter = try place.open()
             try arbiter.insert(first(2))
             let held = first(2)
             let alone = ConfigurationChange(
@@ -61,29 +94,33 @@ import Testing
         }
     }
 
-    @Test("only what has changed is read again, and nothing is forgotten when it is opened anew")
-    func news() throws {
-        try withPath { path in
-            var arbiter = try SQLiteArbiter(path: path)
+    @Test(
+        "only what has changed is read again, and nothing is forgotten when it is opened anew",
+        arguments: ArbiterKind.allCases)
+    func news(_ kind: ArbiterKind) throws {
+        try kind.with { place in
+            var arbiter = try place.open()
             try arbiter.insert(first(3))
             let start = try arbiter.read(after: 0)
             #expect(try arbiter.read(after: start.revision).configurations.isEmpty)
             let next = first(3)[1].next(primary: b, members: [b])
             _ = arbiter.compareAndSet([ConfigurationChange(expected: first(3)[1], next: next)])
-            arbiter.close()
-            arbiter = try SQLiteArbiter(path: path)
+            arbiter.end()
+            arbiter = try place.open()
             #expect(try arbiter.read(after: start.revision).configurations == [next])
         }
     }
 
-    @Test("of all who race for an epoch one wins, and epochs only grow")
-    func races() throws {
-        try withPath { path in
-            try SQLiteArbiter(path: path).insert(first(1))
+    @Test(
+        "of all who race for an epoch one wins, and epochs only grow",
+        arguments: ArbiterKind.allCases)
+    func races(_ kind: ArbiterKind) throws {
+        try kind.with { place in
+            try place.open().insert(first(1))
             let won = Mutex<[UInt32: [UInt64]]>([:])
             let rounds = 40
             DispatchQueue.concurrentPerform(iterations: 4) { index in
-                guard let arbiter = try? SQLiteArbiter(path: path) else { return }
+                guard let arbiter = try? place.open() else { return }
                 let me = ReplicaID(node: 100 + UInt64(index), boot: 1)
                 var held = first(1)[0]
                 var done = 0
@@ -105,23 +142,25 @@ import Testing
             let winners = won.withLock { $0 }
             #expect(winners.count == 4 * rounds)
             #expect(winners.values.allSatisfy { $0.count == 1 })
-            let last = try SQLiteArbiter(path: path).read(after: 0).configurations[0]
+            let last = try place.open().read(after: 0).configurations[0]
             #expect(Int(last.epoch) == 1 + 4 * rounds)
         }
     }
 
-    @Test("whoever opens it first at the same time as others makes it for all")
-    func openedAtOnce() throws {
-        for _ in 0..<150 {
-            try withPath { (path: String) throws in
+    @Test(
+        "whoever opens it first at the same time as others makes it for all",
+        arguments: ArbiterKind.allCases)
+    func openedAtOnce(_ kind: ArbiterKind) throws {
+        for _ in 0..<(kind == .sqlite ? 150 : 5) {
+            try kind.with { (place: ArbiterPlace) throws in
                 let problems = Mutex<[String]>([])
                 DispatchQueue.concurrentPerform(iterations: 8) { _ in
-                    do { try SQLiteArbiter(path: path).insert(first(1)) } catch {
+                    do { try place.open().insert(first(1)) } catch {
                         problems.withLock { $0.append("\(error)") }
                     }
                 }
                 #expect(problems.withLock { $0 } == [])
-                let news = try SQLiteArbiter(path: path).read(after: 0)
+                let news = try place.open().read(after: 0)
                 #expect(news.configurations == first(1))
             }
         }
@@ -141,10 +180,12 @@ import Testing
             target: PlacementTarget(members: members, previous: members))
     }
 
-    @Test("a node keeps its number for good, and whoever comes has the next")
-    func numbers() throws {
-        try withPath { (path: String) throws in
-            let arbiter = try SQLiteArbiter(path: path)
+    @Test(
+        "a node keeps its number for good, and whoever comes has the next",
+        arguments: ArbiterKind.allCases)
+    func numbers(_ kind: ArbiterKind) throws {
+        try kind.with { (place: ArbiterPlace) throws in
+            let arbiter = try place.open()
             let first = founding(["x", "y"])
             #expect(try arbiter.register(node("y"), founding: first) == first.nodes)
             #expect(try arbiter.target(after: 0)?.members == first.target.members)
@@ -162,10 +203,12 @@ import Testing
         }
     }
 
-    @Test("an arbiter serves one cluster, of so many shards, and of as many nodes as there may be")
-    func oneCluster() throws {
-        try withPath { (path: String) throws in
-            let arbiter = try SQLiteArbiter(path: path)
+    @Test(
+        "an arbiter serves one cluster, of so many shards, and of as many nodes as there may be",
+        arguments: ArbiterKind.allCases)
+    func oneCluster(_ kind: ArbiterKind) throws {
+        try kind.with { (place: ArbiterPlace) throws in
+            let arbiter = try place.open()
             _ = try arbiter.register(node("x"), founding: founding(["x"]))
             for other in [founding(["x"], cluster: "other"), founding(["x"], shards: 8)] {
                 #expect(throws: StoreError.self) {
@@ -184,10 +227,12 @@ import Testing
         }
     }
 
-    @Test("a target that is decided is held whole, and only by whoever knew the one before")
-    func decisions() throws {
-        try withPath { (path: String) throws in
-            let arbiter = try SQLiteArbiter(path: path)
+    @Test(
+        "a target that is decided is held whole, and only by whoever knew the one before",
+        arguments: ArbiterKind.allCases)
+    func decisions(_ kind: ArbiterKind) throws {
+        try kind.with { (place: ArbiterPlace) throws in
+            let arbiter = try place.open()
             _ = try arbiter.register(node("x"), founding: founding(["x", "y", "z"]))
             var next = try #require(try arbiter.target(after: 0))
             next.members = [[2, 0], [0, 2], [2, 0], [0, 2]]
@@ -203,16 +248,35 @@ import Testing
         }
     }
 
+    @Test("of what several know, the greater epoch stays", arguments: ArbiterKind.allCases)
+    func raises(_ kind: ArbiterKind) throws {
+        try kind.with { place in
+            let arbiter = try place.open()
+            try arbiter.insert(first(2))
+            let start = try arbiter.read(after: 0)
+            let later = first(2)[0].next(primary: b, members: [b]).next(primary: a, members: [a])
+            let unknown = ShardConfiguration(shard: 3, epoch: 7, primary: a, members: [a])
+            try arbiter.raise([later, first(2)[1], unknown])
+            #expect(try arbiter.read(after: start.revision).configurations == [later, unknown])
+            try arbiter.raise([first(2)[0]])
+            #expect(
+                try arbiter.read(after: 0).configurations == [later, first(2)[1], unknown])
+        }
+    }
+
     @Test("a file of another kind, or no file at all, is an error or unknown, never a wrong answer")
     func failures() throws {
-        try withPath { path in
-            _ = try SQLStore(path: path)
-            #expect(throws: StoreError.self) { try SQLiteArbiter(path: path) }
-        }
-        try withPath { path in
-            let arbiter = try SQLiteArbiter(path: path)
+        let scratch = try Scratch()
+        _ = try SQLStore(path: scratch.file())
+        #expect(throws: StoreError.self) { try SQLiteArbiter(path: scratch.file()) }
+    }
+
+    @Test("one that is closed knows nothing", arguments: ArbiterKind.allCases)
+    func closed(_ kind: ArbiterKind) throws {
+        try kind.with { place in
+            let arbiter = try place.open()
             try arbiter.insert(first(1))
-            arbiter.close()
+            arbiter.end()
             let change = ConfigurationChange(
                 expected: first(1)[0], next: first(1)[0].next(primary: a, members: [a]))
             #expect(arbiter.compareAndSet([change]) == [.unknown])

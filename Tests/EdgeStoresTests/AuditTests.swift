@@ -90,6 +90,21 @@ private let injuries = [
         sql: "DELETE FROM refunds WHERE id = (SELECT min(id) FROM refunds)",
         kind: .refundMissing, mentions: "none"),
     Injury(
+        sql: "UPDATE stock_movements SET units = units + 1 "
+            + "WHERE id = (SELECT min(id) FROM stock_movements WHERE movement = 'paid')",
+        kind: .movementDiffers, mentions: "paid"),
+    Injury(
+        sql: "UPDATE stock_movements SET sku = 'sku:9' "
+            + "WHERE id = (SELECT min(id) FROM stock_movements WHERE movement = 'reserved')",
+        kind: .movementDiffers, mentions: "sku:9"),
+    Injury(
+        sql: "DELETE FROM stock_movements WHERE id = (SELECT max(id) FROM stock_movements)",
+        kind: .movementMissing, mentions: "none"),
+    Injury(
+        sql: "INSERT INTO stock_movements SELECT id + 1000000, sku, order_id, movement, units, at "
+            + "FROM stock_movements WHERE id = (SELECT min(id) FROM stock_movements)",
+        kind: .movementExtra, mentions: "none"),
+    Injury(
         sql: "UPDATE rains SET amount = amount - 1 WHERE pool = 'rain:2'", kind: .poolDiffers,
         mentions: "pool rain:2: amount"),
     Injury(

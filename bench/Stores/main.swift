@@ -1,5 +1,6 @@
-// How fast claims get into the SQLite store, and how fast they are audited.
-// Usage: downpour-store-bench FILE CLAIMS [SHARDS] [BATCH]
+// How fast claims get into a store, and how fast they are audited; before a MySQL or MariaDB store,
+// the same rows by a bare client into the same table. The database is dropped and made anew.
+// Usage: downpour-store-bench sqlite:FILE|mysql://… CLAIMS [SHARDS] [BATCH]
 import EdgeLedger
 import EdgeMemory
 import EdgeReconciler
@@ -122,8 +123,23 @@ let shards = arguments.count > 3 ? Int(arguments[3]) ?? 64 : 64
 let entries = arguments.count > 4 ? Int(arguments[4]) ?? 16_384 : 16_384
 // Equal shares, so that every slice is granted to its last packet.
 let even = claims / shards * shards
-for suffix in ["", "-wal", "-shm"] {
-    try? FileManager.default.removeItem(atPath: arguments[1] + suffix)
+let store = try StoreURL(arguments[1])
+switch store {
+case .sqlite(let path):
+    for suffix in ["", "-wal", "-shm"] {
+        try? FileManager.default.removeItem(atPath: path + suffix)
+    }
+case .mysql:
+    guard let peer = BareClient(arguments[1]) else { exit(69) }
+    try store.open().close()
+    measure("bare client, 1,000 rows a statement", even) {
+        peer.insert(even, atOnce: 1_000, from: 0, shards: shards)
+    }
+    let single = min(even, 5_000)
+    measure("bare client, single-row commits", single) {
+        peer.insert(single, atOnce: 1, from: even, shards: shards)
+    }
+    _ = BareClient(arguments[1])
 }
 
 try measure("source alone", even) {
@@ -132,7 +148,7 @@ try measure("source alone", even) {
     while try source.read(into: &batch) { batch.next() }
 }
 try measure("apply", even) {
-    let store = try SQLStore(path: arguments[1])
+    let store = try store.open()
     var source = BenchSource(claims: even, shards: shards)
     var batch = EntryBatch(capacity: entries)
     var more = true
@@ -146,6 +162,6 @@ try measure("apply", even) {
 var report = AuditReport()
 try measure("audit", even) {
     report = try StoreAudit.run(
-        store: .sqlite(path: arguments[1]), sources: [BenchSource(claims: even, shards: shards)])
+        store: store, sources: [BenchSource(claims: even, shards: shards)])
 }
 print(report)

@@ -40,6 +40,32 @@ public protocol Arbiter: AnyObject, Sendable {
     ///
     /// - Returns: whether it is held now, one version later; not where another one came first.
     func decide(_ next: PlacementTarget) throws(StoreError) -> Bool
+
+    /// Tells it what somebody knows: of each shard the configuration of the greater epoch stays.
+    ///
+    /// An engine that was accepted anew may have lost what nodes have read of the one before; they
+    /// bring it back, and nothing is changed until all have. What is told while nobody can be asked
+    /// is remembered, and brought at the first chance.
+    func raise(_ configurations: [ShardConfiguration]) throws(StoreError)
+
+    /// An operator's act: whoever answers now is the arbiter from now on.
+    ///
+    /// - Parameter absent: names of nodes that will not come back to tell what they know.
+    func accept(without absent: [String]) throws(StoreError) -> ArbiterAcceptance
+}
+
+/// What became of an operator's acceptance.
+public struct ArbiterAcceptance: Hashable, Sendable {
+    public var before: ArbiterIdentity
+    public var now: ArbiterIdentity
+    /// Nodes that have yet to tell what they know; until then nothing is changed.
+    public var awaited: [String]
+
+    public init(before: ArbiterIdentity, now: ArbiterIdentity, awaited: [String]) {
+        self.before = before
+        self.now = now
+        self.awaited = awaited
+    }
 }
 
 /// An engine's own name, drawn when its tables were made.

@@ -92,7 +92,7 @@ extension SQLiteArbiter {
 
 extension [UInt16: ClusterNode] {
     /// In order of their numbers, without a gap.
-    fileprivate func inOrder() throws -> [ClusterNode] {
+    func inOrder() throws -> [ClusterNode] {
         try (0..<count).map { number in
             guard let node = self[UInt16(number)] else {
                 throw StoreError.badRow("node number \(number) is missing")

@@ -166,10 +166,10 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
         return revision
     }
 
-    private static func write(
+    static func write(
         _ configuration: ShardConfiguration, _ revision: Int64, _ database: Database
     ) throws {
-        let members = configuration.members.map(text).joined(separator: " ")
+        let members = ArbiterText.members(configuration)
         try database.execute(
             sql: """
                 INSERT OR REPLACE INTO configurations
@@ -177,33 +177,15 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
                 """,
             arguments: [
                 Int64(configuration.shard), Int64(configuration.epoch),
-                text(configuration.primary), members, configuration.isSealed, revision,
+                ArbiterText.text(configuration.primary), members, configuration.isSealed, revision,
             ])
     }
 
     private static let columns = "shard, epoch, primary_member, members, sealed"
 
     private static func configuration(_ row: Row) throws -> ShardConfiguration {
-        let members = (row[3] as String).split(separator: " ").compactMap { member(String($0)) }
-        guard let shard = ShardID(exactly: row[0] as Int64),
-            let epoch = UInt32(exactly: row[1] as Int64), let primary = member(row[2]),
-            members.contains(primary), members.count <= Limits.replicas
-        else { throw StoreError.badRow("a configuration: \(row)") }
-        return ShardConfiguration(
-            shard: shard, epoch: epoch, primary: primary, members: members, isSealed: row[4])
-    }
-
-    /// A replica as an operator reads it: node and boot in hexadecimal.
-    private static func text(_ replica: ReplicaID) -> String {
-        String(replica.node, radix: 16) + "." + String(replica.boot, radix: 16)
-    }
-
-    private static func member(_ text: String) -> ReplicaID? {
-        let parts = text.split(separator: ".")
-        guard parts.count == 2, let node = UInt64(parts[0], radix: 16),
-            let boot = UInt64(parts[1], radix: 16)
-        else { return nil }
-        return ReplicaID(node: node, boot: boot)
+        try ArbiterText.configuration(
+            shard: row[0], epoch: row[1], primary: row[2], members: row[3], isSealed: row[4])
     }
 
     func run<T>(_ body: (Database) throws -> T) throws(StoreError) -> T {

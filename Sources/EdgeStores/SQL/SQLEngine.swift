@@ -37,7 +37,9 @@ protocol SQLEngine: AnyObject {
     /// - Parameter kind: what it reads and locks.
     func transaction<T>(_ kind: SQLTransaction, _ body: () throws -> T) throws -> T
 
-    /// What a query ends in whose rows are to be written in the same transaction.
+    /// Ends a query of a writing transaction whose rows are to be written: nobody else changes them
+    /// until it ends. All transactions lock in the same order: tables as they are written, rows by
+    /// key.
     var forUpdate: String { get }
 
     /// Gives the connection back. Idempotent.

@@ -166,6 +166,7 @@ public enum SQLiteSchema {
             units INTEGER NOT NULL,
             at INTEGER NOT NULL
         ) STRICT;
+        CREATE INDEX stock_movements_by_sku ON stock_movements (sku, at);
         CREATE TABLE outbox (
             entry_id INTEGER PRIMARY KEY,
             id TEXT NOT NULL,

@@ -81,6 +81,9 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     /// Transactions commit and the connection breaks before the answer.
     case storeCommitLost
     case storeDeadlock
+    /// At its end the store is what it was at its beginning: a backup was restored, or a replica
+    /// that lagged was promoted.
+    case storeRestored
     // Operators and clients.
     /// A pool is altered and altered back.
     case configRollback
@@ -99,6 +102,9 @@ extension FaultKind {
     var isBetweenNodes: Bool { self == .busCut || self == .busBroken || self == .busSlow }
 
     var isOfArbiter: Bool { self == .arbiterDown || self == .arbiterAnswerLost }
+
+    /// Whether it comes only where a scenario names it: journals must reach back as far.
+    var isNamed: Bool { self == .storeRestored }
 
     /// Whether a node without replicas may be beyond help afterwards.
     var isFatalAlone: Bool { self == .bitRot || self == .misdirectedWrite || self == .diskLoss }

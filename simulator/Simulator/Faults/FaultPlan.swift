@@ -88,7 +88,7 @@ public struct FaultPlan: Sendable, Hashable, Codable {
             .oneWayOut, .oneWayIn,
             .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,
             .storeDown,
-            .storeCommitLost, .storeDeadlock, .configRollback, .busCut, .busBroken,
+            .storeCommitLost, .storeDeadlock, .storeRestored, .configRollback, .busCut, .busBroken,
             .arbiterDown, .arbiterAnswerLost:
             1
         }

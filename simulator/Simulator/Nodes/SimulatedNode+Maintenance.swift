@@ -167,7 +167,10 @@ extension SimulatedNode {
         try directory.compressSegments(sealedBeforeMs: beforeMs)
         var stored = ShardSequences()
         for shard in status.watermarks.shards {
-            stored[shard] = status.watermarks[shard].sequence
+            // What a backup lacks is younger than its operator's retention time.
+            stored[shard] = min(
+                status.watermarks[shard].sequence, store.marks[shard].sequence,
+                store.oldestBackup(of: shard) ?? .max)
         }
         let covered = try directory.snapshots.coveredSequences().lowered(to: stored)
         try directory.removeSegments(coveredBy: covered, sealedBeforeMs: beforeMs)

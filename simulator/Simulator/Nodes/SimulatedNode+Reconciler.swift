@@ -27,7 +27,8 @@ extension SimulatedNode {
                         }, verdict: verdict)
                 }
             }, openStore: { [store] in store },
-            publish: { [unowned self] change in change(&status) })
+            publish: { [unowned self] change in change(&status) },
+            trustsStore: world.mutant == .storeTrusted)
     }
 
     func scheduleReconciler(afterNs delayNs: UInt64) {

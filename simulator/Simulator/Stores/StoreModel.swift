@@ -34,6 +34,16 @@ public final class StoreModel: LedgerStore {
     /// Payments that are to be given back, and payments that bought, as (order, payment).
     public private(set) var payments: [Payment] = []
 
+    private struct Backup {
+        var id: UInt64
+        var fold: LedgerFold
+        var marks: WatermarkTable
+        var cursors: [(lane: String, cursor: SourceCursor)]
+        var payments: [Payment]
+    }
+
+    private var backups: [Backup] = []
+
     public struct Payment: Hashable, Sendable {
         public var order: OrderID
         public var payment: Text64
@@ -162,4 +172,34 @@ public final class StoreModel: LedgerStore {
     }
 
     public func close() {}
+
+    // MARK: Backups
+
+    /// Keeps what it holds now.
+    func backUp(_ id: UInt64) {
+        backups.append(
+            Backup(
+                id: id, fold: fold, marks: marks, cursors: cursors,
+                payments: payments))
+    }
+
+    /// Holds what it held when the backup was made.
+    ///
+    /// - Returns: whether that is less than it holds now.
+    func restore(_ id: UInt64) -> Bool {
+        guard let index = backups.firstIndex(where: { $0.id == id }) else { return false }
+        let backup = backups.remove(at: index)
+        late = nil
+        let isLess = marks.shards.contains { marks[$0] != backup.marks[$0] }
+        fold = backup.fold
+        marks = backup.marks
+        cursors = backup.cursors
+        payments = backup.payments
+        return isLess
+    }
+
+    /// Where a shard is in the oldest backup that may be restored yet: journals are kept from there.
+    func oldestBackup(of shard: ShardID) -> UInt64? {
+        backups.map { $0.marks[shard].sequence }.min()
+    }
 }

@@ -13,6 +13,7 @@ public enum Probe: String, Sendable, CaseIterable {
     case maintenanceFailed
     case storeFailed
     case storeLostAnswer
+    case storeRestored
     case steppedWithFullDisk
     case diskExhausted
     case nodeAborted
@@ -71,6 +72,7 @@ public enum Probe: String, Sendable, CaseIterable {
             if probe == .grantedAgain { return false }
             if probe == .shardMoved, scenario.topology?.move == nil { return false }
             if probe == .zoneLost, scenario.topology == nil { return false }
+            if probe == .storeRestored, !scenario.allows(.storeRestored) { return false }
             return !(scenario.isCluster ? ofDamage : betweenNodes).contains(probe)
         }
     }

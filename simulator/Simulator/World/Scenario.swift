@@ -48,7 +48,9 @@ public struct Scenario: Sendable, Hashable, Codable {
         if kind.isOfArbiter, replicas == 1 { return false }
         // What a node cannot recover from by itself would end the whole cluster's run.
         if kind.isFatalAlone, isCluster { return false }
-        return (faults.isEmpty || faults.contains(kind)) && !without.contains(kind)
+        if kind.isNamed, replicas > 1 { return false }
+        let isAllowed = faults.isEmpty ? !kind.isNamed : faults.contains(kind)
+        return isAllowed && !without.contains(kind)
     }
 
     /// Who should hold each shard of a cluster with replicas.

@@ -43,6 +43,7 @@ extension World {
         case .storeDown: node.store.faults.isDown = true
         case .storeCommitLost: node.store.faults.losesAnswers = true
         case .storeDeadlock: node.store.faults.deadlocks = true
+        case .storeRestored: node.store.backUp(fault.id)
         case .diskFull: node.disk.faults.spaceBytes = node.disk.usedBytes
         case .syncError: node.disk.faults.failsSync = true
         case .configRollback: clients.rollBackConfiguration(fault)
@@ -87,6 +88,7 @@ extension World {
         case .storeCommitLost:
             node.store.faults.losesAnswers = isActive(.storeCommitLost, node)
         case .storeDeadlock: node.store.faults.deadlocks = isActive(.storeDeadlock, node)
+        case .storeRestored: if node.store.restore(fault.id) { probe(.storeRestored) }
         case .diskFull: if !isActive(.diskFull, node) { node.disk.faults.spaceBytes = .max }
         case .syncError: node.disk.faults.failsSync = isActive(.syncError, node)
         case .requestLoss, .replyLoss, .duplication, .slowLink, .reordering, .bandwidth,
@@ -187,7 +189,8 @@ extension World {
                 .clockBack,
                 .clockDrift, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite,
                 .diskLoss, .storeDown,
-                .storeCommitLost, .storeDeadlock, .configRollback, .retryStorm, .busCut,
+                .storeCommitLost, .storeDeadlock, .storeRestored, .configRollback, .retryStorm,
+                .busCut,
                 .busBroken, .busSlow, .arbiterDown, .arbiterAnswerLost:
                 break
             }
