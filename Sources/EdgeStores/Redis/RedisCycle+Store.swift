@@ -79,8 +79,16 @@ extension RedisCycle {
         try sendPools(connection, source)
         while !stale.isEmpty {
             let shards = Array(stale.sorted().prefix(Self.shardsAtOnce))
-            try sendSlices(connection, source, shards, marks)
             stale.subtract(shards)
+            let isWhole: Bool
+            do {
+                isWhole = try sendSlices(connection, source, shards, marks)
+            } catch {
+                stale.formUnion(shards)
+                throw error
+            }
+            // All over again, pools first.
+            guard isWhole else { return }
             for shard in shards { lagging[shard] = nil }
             publish { $0.rebuiltShards += UInt64(shards.count) }
         }
@@ -104,10 +112,11 @@ extension RedisCycle {
         _ = try mirror.finish()
     }
 
+    /// - Returns: false where keys of a pool had to go, and all rows have to come again.
     private mutating func sendSlices(
         _ connection: RedisConnection, _ source: any RowsSource, _ shards: [ShardID],
         _ marks: WatermarkTable
-    ) throws {
+    ) throws -> Bool {
         let found = try source.slices(ofShards: shards)
         try learn(Set(found.rows.map(\.key.pool)))
         // Nobody knows what has changed: what caches hold of these shards may be old.
@@ -133,6 +142,7 @@ extension RedisCycle {
         try check(outcome)
         let count = UInt64(found.rows.count)
         publish { $0.mirroredRows += count }
+        return !outcome.isDamaged
     }
 
     /// Adds what has to be read again.
