@@ -7,6 +7,7 @@ extension StoreURL {
     public func openRows() throws(StoreError) -> any RowsSource {
         switch self {
         case .sqlite(let path): SQLRowsSource(try SQLiteEngine(writing: path))
+        case .mysql(let address): SQLRowsSource(try MySQLEngine(address))
         }
     }
 }
