@@ -1,6 +1,6 @@
 public import EdgeLedger
 public import EdgeReconciler
-public import EdgeTypes
+import EdgeTypes
 
 /// A store that speaks SQL.
 ///
@@ -60,38 +60,6 @@ public final class SQLStore: LedgerStore {
                 writer = LedgerWriter(engine)
                 throw error
             }
-        }
-    }
-
-    // MARK: What followers read
-
-    /// Pools in the order of their keys, those after `key`, at most `limit`.
-    public func pools(after key: PoolKey?, limit: Int) throws(StoreError) -> [PoolRow] {
-        try run { try reader.pools(after: key, limit: limit) }
-    }
-
-    /// All slices of a shard. O(its slices).
-    public func slices(of shard: ShardID) throws(StoreError) -> [SliceRow] {
-        try run { try reader.slices(of: shard) }
-    }
-
-    /// Events of a shard after an entry, in order, at most `limit`. O(log n + result).
-    public func events(
-        of shard: ShardID, after sequence: UInt64, limit: Int
-    ) throws(StoreError) -> [EventRow] {
-        try run { try reader.events(of: shard, after: sequence, limit: limit) }
-    }
-
-    /// Deletes events of a shard up to an entry that are older than a time, at most `limit`.
-    ///
-    /// - Returns: how many were deleted.
-    public func deleteEvents(
-        of shard: ShardID, upTo sequence: UInt64, olderThanMs: UnixMs, limit: Int = 10_000
-    ) throws(StoreError) -> Int {
-        precondition(limit > 0)
-        return try run {
-            try reader.deleteEvents(
-                of: shard, upTo: sequence, olderThanMs: olderThanMs, limit: limit)
         }
     }
 

@@ -55,7 +55,7 @@ extension StoreURL {
     public func openArbiter() throws(StoreError) -> any Arbiter {
         switch self {
         case .sqlite(let path): try SQLiteArbiter(path: path + ".arbiter")
-        case .mysql: throw .notForThis("no arbiter is known for this store")
+        case .mysql(let address): try MySQLArbiter(address)
         }
     }
 

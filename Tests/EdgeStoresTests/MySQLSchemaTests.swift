@@ -35,7 +35,7 @@ struct MySQLSchemaTests {
         let (server, database) = try database()
         try MySQLSchema.store.prepare(server.address(database))
         let scratch = try Scratch()
-        try SQLiteStore(path: scratch.file()).close()
+        try SQLStore(path: scratch.file()).close()
         for name in MySQLTables.all.map(\.name) + MySQLViews.names {
             let there = try text(
                 scratch.file(),

@@ -35,17 +35,6 @@ struct LedgerReader {
         return found
     }
 
-    /// Pools in the order of their keys, those after `key`, at most `limit`.
-    func pools(after key: PoolKey?, limit: Int) throws -> [PoolRow] {
-        let from = key.map { SQLValue.integer(Int64(bitPattern: $0.rawValue)) }
-        var pools: [PoolRow] = []
-        try engine.read(
-            LedgerTables.selectPools + (from == nil ? "" : " WHERE `key` > ?")
-                + " ORDER BY `key` LIMIT ?", [from, .integer(Int64(limit))].compactMap { $0 }
-        ) { row in pools.append(try LedgerTables.pool(row)) }
-        return pools
-    }
-
     /// Slices of a shard, those after `key`, at most `limit`.
     func slices(of shard: ShardID) throws -> [SliceRow] {
         var slices: [SliceRow] = []
