@@ -425,4 +425,39 @@ struct RedisMirrorTests {
             try connection.hash("downpour:stock:s")["pending"] == "\(rows.eventIDs.count)")
         for node in nodes { #expect(node.stop()) }
     }
+
+    @Test("a Redis that stands still holds nobody up, and is caught up with")
+    func standsStill() throws {
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let rows = MemoryRows()
+        var address = try server.address
+        address.timeoutMs = 300
+        let told = Mutex<[String?]>([])
+        var settings = quickSettings()
+        settings.report = { text in told.withLock { $0.append(text) } }
+        let follower = RedisFollower(
+            address, settings: settings, openSource: { rows.source() })
+        follower.start()
+        follower.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 2))
+        try awaitRain(rows, "r", connection)
+        server.signal(SIGSTOP)
+        let began = Date()
+        for _ in 0..<500 { follower.take(rows.claim("r", slice: 1, packets: 1, fen: 2)) }
+        #expect(Date().timeIntervalSince(began) < 0.2)
+        try eventually("it is seen") { follower.status.state == .failing }
+        #expect(follower.status.lagEntries > 0 && follower.status.lagMs > 0)
+        server.signal(SIGCONT)
+        try awaitRain(rows, "r", connection)
+        try eventually("no lag") { follower.status.lagEntries == 0 && follower.status.lagMs == 0 }
+        try eventually("both were told") {
+            told.withLock { $0.first??.contains("300 ms") == true && $0.last == .some(nil) }
+        }
+        server.signal(SIGSTOP)
+        follower.take(rows.claim("r", slice: 1, packets: 1, fen: 2))
+        let stopping = Date()
+        #expect(!follower.stop(withinMs: 100))
+        #expect(Date().timeIntervalSince(stopping) < 3)
+        server.signal(SIGCONT)
+    }
 }

@@ -90,7 +90,7 @@ public final class NodeRunner: Sendable {
         loops.reverse()
         ServerLoop.connect(loops)
         self.loops = loops
-        let follower = try Self.follower(options)
+        let follower = try Self.follower(options, log)
         self.follower = follower
         reconciler = try Self.reconciler(
             options, directory, writers, parts?.shipping, follow: { follower?.take($0) })

@@ -37,6 +37,7 @@ struct RedisCycle {
     var streamIsFull = false
     var lagging: [ShardID: UInt64] = [:]
     private var failures = 0
+    private var lastError: String?
     private var lookedMs: Int64?
     private var sweptMs: Int64?
     private var cleanedMs: Int64?
@@ -67,7 +68,9 @@ struct RedisCycle {
     mutating func step(nowMs: Int64, take: () -> GatheredChanges) -> Turn {
         do {
             let isMore = try round(nowMs: nowMs, take: take)
+            if failures > 0 { settings.report(nil) }
             failures = 0
+            lastError = nil
             publish { status in
                 status.state = .running
                 status.connected = true
@@ -163,6 +166,8 @@ struct RedisCycle {
             source = nil
         }
         let text = "\(error)"
+        if text != lastError { settings.report(text) }
+        lastError = text
         let (failures, isConnected) = (failures, connection != nil)
         publish { status in
             status.state = .failing
