@@ -460,4 +460,38 @@ struct RedisMirrorTests {
         #expect(Date().timeIntervalSince(stopping) < 3)
         server.signal(SIGCONT)
     }
+
+    @Test("a user with the rights that are documented is enough")
+    func leastRights() throws {
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let guide = try String(
+            contentsOf: URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+                .deletingLastPathComponent().deletingLastPathComponent()
+                .appending(path: "topology/deploy/redis/README.md"), encoding: .utf8)
+        let rights = "+@read +@write +@stream +@scripting +@connection +info +time"
+        #expect(guide.contains("`\(rights)`"))
+        var command = RedisCommand("ACL", "SETUSER", "edge", "on", ">geheim", "~downpour:*")
+        for right in rights.split(separator: " ") { command.append(String(right)) }
+        try connection.call(command)
+        let rows = MemoryRows()
+        let follower = RedisFollower(
+            try RedisAddress("redis://edge:geheim@127.0.0.1:\(server.port)"),
+            settings: quickSettings(), openSource: { rows.source() })
+        follower.start()
+        follower.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 2))
+        follower.take(rows.create("s", .stock, units: 1_000, amountFen: 9, slices: 2))
+        follower.take(rows.reserve("s", slice: 1))
+        try connection.call("XGROUP", "CREATE", RedisKeys.events, "g", "0", "MKSTREAM")
+        try eventually("the event") {
+            try connection.integer("XLEN", RedisKeys.events) == 1
+        }
+        try connection.call(
+            "XREADGROUP", "GROUP", "g", "c", "STREAMS", RedisKeys.events, ">")
+        try awaitRain(rows, "r", connection)
+        try connection.call("FLUSHALL")
+        try awaitRain(rows, "r", connection)
+        #expect(follower.stop())
+        #expect(follower.status.lastError == nil)
+    }
 }

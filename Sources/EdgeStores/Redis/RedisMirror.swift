@@ -184,8 +184,8 @@ package struct RedisMirror {
         return Watermark(epoch: epoch, sequence: sequence, timeMs: 0)
     }
 
-    /// Amounts may be beyond 2^53, where Lua's numbers are not exact: totals move by HINCRBY of
-    /// texts. Sequences are below 2^48.
+    /// Amounts may be beyond 2^53, where Lua's numbers are not exact: totals move by HINCRBY, long
+    /// ones by their texts. Sequences are below 2^48.
     package static let script = RedisScript(
         """
         local position = 0
@@ -209,13 +209,23 @@ package struct RedisMirror {
         local function later(epoch, sequence, other, number)
           return epoch > other or (epoch == other and sequence > number)
         end
+        local deltas = {}
         local function move(key, field, old, new)
           if old == new then return end
+          if #old < 16 and #new < 16 then
+            local fields = deltas[key]
+            if not fields then
+              fields = {}
+              deltas[key] = fields
+            end
+            fields[field] = (fields[field] or 0) + tonumber(new) - tonumber(old)
+            return
+          end
           if old ~= '0' then
             local negative = string.sub(old, 1, 1) == '-' and string.sub(old, 2) or '-' .. old
             redis.call('HINCRBY', key, field, negative)
           end
-          if new ~= '0' then redis.call('HINCRBY', key, field, new) end
+          redis.call('HINCRBY', key, field, new)
         end
 
         local function pool()
@@ -259,6 +269,7 @@ package struct RedisMirror {
             local count = redis.call('HGET', key, 'parts')
             if not count or tonumber(count) ~= redis.call('HLEN', parts(key)) then
               redis.call('DEL', key, parts(key))
+              deltas[key] = nil
               damaged = 1
               return
             end
@@ -311,6 +322,9 @@ package struct RedisMirror {
         for _ = 1, tonumber(take()) do pool() end
         for _ = 1, tonumber(take()) do shard() end
         for _, key in ipairs(keys) do
+          for field, delta in pairs(deltas[key] or {}) do
+            redis.call('HINCRBY', key, field, string.format('%.0f', delta))
+          end
           local isRain = family(key) == 'rain'
           local names = fields[family(key)]
           local found = redis.call('HMGET', key, isRain and 'count' or 'units', names[1],
