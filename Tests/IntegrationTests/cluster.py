@@ -30,7 +30,8 @@ def free_ports(count):
 
 
 class Cluster:
-    def __init__(self, directory, make_node, cores=2, replicas=1, shards=64, spare=()):
+    def __init__(self, directory, make_node, cores=2, replicas=1, shards=64, spare=(),
+                 store=None, env=None):
         self.directory, self.make_node = directory, make_node
         self.file = directory / "topology.yaml"
         # Those that are there; `spare` ones may join.
@@ -38,7 +39,8 @@ class Cluster:
         ports = iter(free_ports(4 * (len(NAMES) + len(spare))))
         arbiter = "none" if replicas == 1 else "store"
         self.env = {} if replicas == 1 else {
-            "DOWNPOUR_STORE_URL": f"sqlite:{directory}/shared.sqlite"}
+            "DOWNPOUR_STORE_URL": store or f"sqlite:{directory}/shared.sqlite"}
+        self.env |= env or {}
         lines = [f"version: 1\ncluster: test\nshards: {shards}\nreplicas: {replicas}\n"
                  f"arbiter: {arbiter}\n"
                  "regions:\n  - name: here\n    nodes:\n"]
