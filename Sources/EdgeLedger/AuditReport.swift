@@ -41,6 +41,9 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
     /// A closed pool whose units do not add up.
     case unitsLost
     case history
+    // Store against Redis.
+    case mirrorMissing
+    case mirrorDiffers
 
     /// The kind in words.
     public var title: String {
@@ -78,6 +81,8 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
         case .transferNumber: "transfers out of order"
         case .unitsLost: "closed pools whose units do not add up"
         case .history: "entries that break the history's rules"
+        case .mirrorMissing: "pools missing in Redis"
+        case .mirrorDiffers: "totals in Redis that differ"
         }
     }
 }
@@ -115,6 +120,9 @@ public struct AuditReport: Hashable, Sendable {
     public var entries: Int64 = 0
     /// Rows of entries older than the journal's first: they have nothing to be compared with.
     public var beyondJournal: Int64 = 0
+    /// Pools compared with Redis, and those that were still on their way there.
+    public var mirrored: Int64 = 0
+    public var lagging: Int64 = 0
 
     /// Most findings of a kind come once for each defect; only the first is kept in words.
     public private(set) var findings: [Finding] = []
@@ -143,6 +151,8 @@ public struct AuditReport: Hashable, Sendable {
 
     /// Adds what another report found.
     public mutating func merge(_ other: AuditReport) {
+        mirrored += other.mirrored
+        lagging += other.lagging
         for finding in other.findings {
             if let index = findings.firstIndex(where: { $0.kind == finding.kind }) {
                 findings[index].count += finding.count
@@ -161,6 +171,11 @@ extension AuditReport: CustomStringConvertible {
         ]
         if beyondJournal > 0 {
             lines.append("\(beyondJournal) rows are older than the journal and were not compared")
+        }
+        if mirrored + lagging > 0 {
+            lines.append(
+                "compared \(mirrored) pools with Redis"
+                    + (lagging > 0 ? "; \(lagging) more are still on their way there" : ""))
         }
         if isClean { lines.append("clean: no difference") }
         lines += findings.map(\.description)

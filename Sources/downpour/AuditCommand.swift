@@ -10,9 +10,10 @@ import Foundation
 /// Compares a journal with its store, to the fen.
 struct AuditCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "audit", abstract: "Compare journal and store, to the fen.",
+        commandName: "audit", abstract: "Compare journal, store and Redis, to the fen.",
         discussion: """
-            With --data, the files of a node that does not run; otherwise a running node is asked.
+            With --data, the files of a node that does not run; otherwise a running node is asked. \
+            Where there is a Redis behind the store (with --data: DOWNPOUR_REDIS_URL), that too.
             """)
 
     @Option(help: "The data directory of a stopped node; of a cluster that has one store: all.")
@@ -70,11 +71,24 @@ struct AuditCommand: AsyncParsableCommand {
                 Console.note("downpour audit: no journal in \(path)")
                 throw Exit.badInput
             }
-            let store = try store.map { text throws(StoreError) in try StoreURL(text) }
+            let store =
+                try store.map { text throws(StoreError) in try StoreURL(text) }
                 ?? .sqlite(path: first + "/store.sqlite")
             let directories = try data.map(Self.open)
-            return try StoreAudit.run(
+            var report = try StoreAudit.run(
                 store: store, sources: try sources(directories, store: store))
+            let settings = try NodeSettings(
+                flags: [:], environment: ProcessInfo.processInfo.environment, file: nil)
+            if let redis = try settings.redisAddress() {
+                report.merge(try MirrorAudit.run(redis, store.openRows()))
+            }
+            return report
+        } catch let error as SettingError {
+            Console.note("downpour audit: \(error)")
+            throw Exit.configuration
+        } catch let error as RedisError {
+            Console.note("downpour audit: \(error)")
+            throw Exit.unreachable
         } catch let error as JournalError {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
@@ -100,6 +114,9 @@ struct AuditCommand: AsyncParsableCommand {
 
     private func print(_ answer: AdminClient.Answer) {
         for finding in answer["findings"] as? [String] ?? [] { Console.say(finding) }
+        if let pools = answer.integer("mirrored"), pools > 0 {
+            Console.say("\(pools) pools compared with Redis")
+        }
         let verdict = answer.integer("clean") == 1 ? "clean" : "NOT CLEAN"
         Console.say(
             "\(verdict): \(answer.integer("claims") ?? 0) claims of "

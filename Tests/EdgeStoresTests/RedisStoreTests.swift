@@ -111,6 +111,20 @@ struct RedisStoreTests {
         #expect(try url.openRows().identity() == url.openRows().identity())
         #expect(found.sorted() == wanted.sorted() && !wanted.isEmpty)
 
+        func audit() throws -> AuditReport {
+            let rows = try url.openRows()
+            defer { rows.close() }
+            return try MirrorAudit.run(server.address, rows)
+        }
+        var report = try audit()
+        #expect(report.isClean && report.mirrored == 5 && report.lagging == 0)
+        let rain = try connection.call("KEYS", "downpour:rain:*").array[0].text ?? ""
+        try connection.call("HINCRBY", rain, "granted_fen", "1")
+        report = try audit()
+        #expect(report.findings.count == 1 && report[.mirrorDiffers]?.field == "granted_fen")
+        try connection.call("DEL", rain)
+        #expect(try audit()[.mirrorMissing]?.count == 1)
+
         try connection.call("FLUSHALL")
         try eventually("all of it again") {
             try check(path, connection)

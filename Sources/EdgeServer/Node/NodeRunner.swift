@@ -415,14 +415,17 @@ extension NodeRunner {
     /// Committed entries that the store lacks, about.
     public var unreconciled: UInt64 { reconciler?.status.lagEntries ?? 0 }
 
-    /// Compares the journal with the store as of the store's watermarks. Blocks a thread of its
+    /// Compares the journal with the store as of the store's watermarks, and that with Redis. Blocks a thread of its
     /// own, not the loops.
     public func audit(_ store: StoreURL) async throws -> AuditReport {
         let directory = directory
         let writers = writers
+        let redis = options.redis
         return try await BackgroundThread.run {
-            try StoreAudit.run(
+            var report = try StoreAudit.run(
                 store: store, sources: try NodeRunner.sources(directory, writers))
+            if let redis { report.merge(try MirrorAudit.run(redis, store.openRows())) }
+            return report
         }
     }
 }
