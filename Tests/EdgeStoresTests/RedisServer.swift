@@ -5,13 +5,14 @@ import Testing
 
 /// A redis-server on a free loopback port with a directory of its own; it goes with the test.
 final class RedisServer {
-    let directory = try! Scratch()
+    let directory: Scratch
     let port: UInt16
     private let arguments: [String]
     private var process: Process?
 
     /// - Parameter arguments: as on redis-server's command line.
     init(_ arguments: String...) throws {
+        directory = try Scratch()
         port = try Self.freePort()
         self.arguments = arguments
         try start()

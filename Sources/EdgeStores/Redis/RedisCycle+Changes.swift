@@ -69,6 +69,7 @@ extension RedisCycle {
     }
 
     private mutating func publishEvents(_ connection: RedisConnection) throws {
+        for shard in changes.runs.keys { eventLag[shard] = nil }
         let publisher = EventPublisher(connection, streamLimit: settings.streamLimit)
         let runs = changes.runs.values.filter { !changes.broken.contains($0.shard) }.map { run in
             EventPublisher.Run(

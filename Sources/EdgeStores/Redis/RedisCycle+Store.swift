@@ -23,14 +23,13 @@ extension RedisCycle {
         ])
         for case .error(let text) in answers { throw RedisError(answer: text) }
         let redis = Self.marks(answers[0])
-        let published = answers[1].pairs
+        let published = Self.sequences(answers[1])
         var ahead = 0
         lagging = [:]
+        eventLag = [:]
         for shard in store.shards {
             let wanted = store[shard]
-            if published["\(shard)"]?.integer ?? 0 < Int64(clamping: wanted.sequence) {
-                unpublished.insert(shard)
-            }
+            lookForEvents(shard, published[shard], wanted.sequence)
             let mark = redis[shard] ?? .origin
             if Self.isLater(mark, wanted) { ahead += 1 }
             guard Self.isLater(wanted, mark) else { continue }
@@ -42,7 +41,7 @@ extension RedisCycle {
                 stale.insert(shard)
             }
         }
-        seen = (redis, store)
+        seen = Seen(redis: redis, published: published, store: store)
         let (events, dead) = (answers[2].integer ?? 0, answers[3].integer ?? 0)
         if events < Int64(settings.streamLimit) { streamIsFull = false }
         publish { status in
@@ -50,6 +49,30 @@ extension RedisCycle {
             status.streamLength = events
             status.deadLetters = dead
         }
+    }
+
+    /// As with marks: what another node is about to publish is left to it.
+    private mutating func lookForEvents(
+        _ shard: ShardID, _ published: UInt64?, _ wanted: UInt64
+    ) {
+        let reached = published ?? 0
+        guard reached < wanted else { return }
+        eventLag[shard] = wanted - reached
+        let stoodStill =
+            seen.map { seen in
+                seen.published[shard] ?? 0 == reached && seen.store[shard].sequence > reached
+            } ?? false
+        if published == nil || stoodStill { unpublished.insert(shard) }
+    }
+
+    private static func sequences(_ answer: RedisValue) -> [ShardID: UInt64] {
+        var found: [ShardID: UInt64] = [:]
+        for (name, value) in answer.pairs {
+            if let shard = ShardID(name), let number = value.integer {
+                found[shard] = UInt64(clamping: number)
+            }
+        }
+        return found
     }
 
     private static func marks(_ answer: RedisValue) -> [ShardID: Watermark] {
@@ -186,6 +209,7 @@ extension RedisCycle {
         let publisher = EventPublisher(connection, streamLimit: settings.streamLimit)
         let outcome = try publisher.publish(runs)
         unpublished.subtract(done)
+        for shard in done { eventLag[shard] = nil }
         take(outcome)
     }
 

@@ -32,15 +32,23 @@ struct RedisCycle {
     var facts: [PoolKey: PoolFacts] = [:]
     /// Pools that were learnt of, and whose hashes may not be there yet.
     var introduced: [MirroredPool] = []
-    /// Marks as of the last look: of Redis, and of the store.
-    var seen: (redis: [ShardID: Watermark], store: WatermarkTable)?
+    var seen: Seen?
     var streamIsFull = false
+    /// Entries that shards lagged behind at the last look: their rows, and their events.
     var lagging: [ShardID: UInt64] = [:]
+    var eventLag: [ShardID: UInt64] = [:]
     private var failures = 0
     private var lastError: String?
     private var lookedMs: Int64?
     private var sweptMs: Int64?
     private var cleanedMs: Int64?
+
+    /// Marks as of the last look.
+    struct Seen {
+        var redis: [ShardID: Watermark]
+        var published: [ShardID: UInt64]
+        var store: WatermarkTable
+    }
 
     struct PoolFacts {
         var name: RedisMirror.PoolName
@@ -180,7 +188,10 @@ struct RedisCycle {
     }
 
     private func report(_ nowMs: Int64) {
-        let entries = changes.entries &+ lagging.values.reduce(0, &+)
+        // Rows and events of a shard lag for the same entries.
+        let behind = lagging.merging(eventLag, uniquingKeysWith: max)
+        let unknown = stale.union(unpublished).subtracting(behind.keys).count
+        let entries = changes.entries &+ behind.values.reduce(UInt64(unknown), &+)
         let since = changes.sinceMs
         let (stale, unpublished, isFull) = (stale.count, unpublished.count, streamIsFull)
         publish { status in

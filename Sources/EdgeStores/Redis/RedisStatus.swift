@@ -46,7 +46,8 @@ public struct RedisStatus: Sendable {
 
     public var state = State.idle
     public var connected = false
-    /// Entries that the store has and Redis lacks, as far as this node knows.
+    /// Entries that the store has and whose rows or events Redis lacks, as far as this node knows:
+    /// of shards that another node serves, or served, by its last look.
     public var lagEntries: UInt64 = 0
     /// How long changes have been waiting, ms; 0 without lag.
     public var lagMs: Int64 = 0
