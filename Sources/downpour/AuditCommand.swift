@@ -70,7 +70,8 @@ struct AuditCommand: AsyncParsableCommand {
                 Console.note("downpour audit: no journal in \(path)")
                 throw Exit.badInput
             }
-            let store = try store.map { text throws(StoreError) in try StoreURL(text) }
+            let store =
+                try store.map { text throws(StoreError) in try StoreURL(text) }
                 ?? .sqlite(path: first + "/store.sqlite")
             let directories = try data.map(Self.open)
             return try StoreAudit.run(

@@ -25,6 +25,8 @@ public final class NodeRunner: Sendable {
     let writers: [LoopWriter]
     let group: MultiThreadedEventLoopGroup
     public let reconciler: Reconciler?
+    /// Who answers questions about the past; nil where there is no store.
+    public let history: HistoryPool?
     /// nil where there is no Redis behind the store.
     public let follower: RedisFollower?
     public let tls: TLSHolder?
@@ -90,6 +92,9 @@ public final class NodeRunner: Sendable {
         loops.reverse()
         ServerLoop.connect(loops)
         self.loops = loops
+        history = try Self.storeURL(options).map { store in
+            HistoryPool(primary: store, replicas: options.storeReadURLs)
+        }
         let follower = try Self.follower(options)
         self.follower = follower
         reconciler = try Self.reconciler(
