@@ -21,11 +21,16 @@ struct ReplicaParts: Sendable {
     /// - Throws: where the arbiter cannot be opened, or the disk's records cannot be read.
     init?(_ options: NodeOptions, _ directory: JournalDirectory, _ log: Logger) throws {
         guard var cluster = options.cluster, let plan = cluster.replicas else { return nil }
+        guard let path = try NodeRunner.storePath(options) else {
+            throw ClusterError(
+                description: "replicas need an arbiter, which is with the store: "
+                    + "DOWNPOUR_STORE_URL says none")
+        }
         let sole = try directory.openSoleRecords()
         // Later than any before, also where the disk is new; and no other node's.
         let nowMs = UInt64(clamping: SystemClock.now().wallMs)
         let life = max(sole.boot + 1, nowMs << 16 | UInt64.random(in: 0..<1 << 16))
-        arbiter = try Self.openArbiter(options)
+        arbiter = try SQLiteArbiter(path: path + ".arbiter")
         let own = cluster.nodes[cluster.own]
         cluster.nodes = try arbiter.register(own, founding: cluster.founding(plan))
         guard let number = cluster.nodes.firstIndex(where: { $0.name == own.name }),
@@ -39,19 +44,6 @@ struct ReplicaParts: Sendable {
             me: ReplicaID(node: UInt64(number), boot: life), target: target,
             nodes: cluster.nodes.count, records: sole.records, held: [], lost: [],
             cleanBoot: sole.cleanBoot == sole.boot && sole.boot > 0 ? sole.boot : nil)
-    }
-
-    /// It is with the store: beside its file, or in its database.
-    private static func openArbiter(_ options: NodeOptions) throws -> any Arbiter {
-        if let url = options.storeURL, MySQLAddress.isMeant(by: url) {
-            return try MySQLArbiter(MySQLAddress(url))
-        }
-        guard let path = try NodeRunner.storePath(options) else {
-            throw ClusterError(
-                description: "replicas need an arbiter, which is with the store: "
-                    + "DOWNPOUR_STORE_URL says none")
-        }
-        return try SQLiteArbiter(path: path + ".arbiter")
     }
 
     /// What the disk holds is known.
