@@ -184,6 +184,12 @@ final class ReconcilerSignal: Sendable {
         condition.unlock()
     }
 
+    /// - Returns: whether it has ended by then.
+    func waitForEnd(atMostMs: Int) -> Bool {
+        wait(atMostMs) { $0.ended }
+        return flags.withLock { $0.ended }
+    }
+
     private func wait(_ ms: Int, until: (inout Flags) -> Bool) {
         let deadline = Date(timeIntervalSinceNow: Double(ms) / 1_000)
         condition.lock()

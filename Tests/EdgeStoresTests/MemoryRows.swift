@@ -3,6 +3,7 @@ import EdgeMemory
 import EdgeReconciler
 import EdgeStores
 import EdgeTypes
+import Foundation
 import Synchronization
 
 /// What a store would hold, in memory: each call commits one batch and tells of it.
@@ -15,6 +16,7 @@ final class MemoryRows: Sendable {
     }
 
     let content = Mutex(Content())
+    private let name = UUID().uuidString
 
     /// Slice i of a pool lies on shard i, its home is shard 0.
     @discardableResult
@@ -66,22 +68,22 @@ final class MemoryRows: Sendable {
         }
     }
 
-    /// Reserves a unit: an event.
+    /// Reserves a unit: an event, in the same commit.
     func reserve(_ sku: Text64, slice: UInt32) -> StoreChanges {
-        var changes = change(PoolKey.of(.stock, sku), slice, entries: 1) { $0.pending += 1 }
-        let range = changes.ranges[0]
-        let order = OrderID(shard: range.shard, number: range.to.sequence)
-        let event = EventRow(
-            id: EntryID.of(shard: range.shard, sequence: range.to.sequence),
-            type: "order.reserved", subject: Text64("order-\(order.number)"),
-            timeMs: range.to.timeMs, data: #"{"qty":1}"#)
-        content.withLock { $0.events[event.id] = event }
-        changes.events = [event]
-        return changes
+        change(
+            PoolKey.of(.stock, sku), slice, entries: 1,
+            { $0.pending += 1 },
+            event: { range in
+                EventRow(
+                    id: EntryID.of(shard: range.shard, sequence: range.to.sequence),
+                    type: "order.reserved", subject: Text64("order-\(range.to.sequence)"),
+                    timeMs: range.to.timeMs, data: #"{"qty":1}"#)
+            })
     }
 
     private func change(
-        _ pool: PoolKey, _ slice: UInt32, entries: UInt64, _ body: (inout SliceBooks) -> Void
+        _ pool: PoolKey, _ slice: UInt32, entries: UInt64, _ body: (inout SliceBooks) -> Void,
+        event: (ShardRange) -> EventRow? = { _ in nil }
     ) -> StoreChanges {
         let key = SliceKey(pool: pool, slice: slice)
         return content.withLock { content in
@@ -91,6 +93,10 @@ final class MemoryRows: Sendable {
             content.slices[key] = row
             changes.slices = [row]
             Self.advance(&content, row.shard, entries, &changes)
+            if let made = event(changes.ranges[0]) {
+                content.events[made.id] = made
+                changes.events = [made]
+            }
             return changes
         }
     }
@@ -129,6 +135,8 @@ final class MemoryRows: Sendable {
     private final class Source: RowsSource {
         let rows: MemoryRows
         init(_ rows: MemoryRows) { self.rows = rows }
+
+        func identity() -> String { rows.name }
 
         func watermarks() -> WatermarkTable { rows.content.withLock { $0.marks } }
 

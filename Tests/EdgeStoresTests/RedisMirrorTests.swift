@@ -58,7 +58,7 @@ struct RedisMirrorTests {
         #expect(
             try connection.hash("downpour:rain:r") == [
                 "amount": "10000", "count": "100", "granted": "7", "granted_fen": "1234",
-                "remaining": "93", "quarantined": "0", "retired": "0", "slices": "3",
+                "remaining": "93", "quarantined": "0", "retired": "0", "slices": "3", "parts": "3",
                 "state": "open", "version": "0", "opens": "5", "closes": "0", "limit": "2",
                 "paused": "0", "closing": "0", "closed": "0", "created_at": "7", "closed_at": "0",
             ])
@@ -115,7 +115,7 @@ struct RedisMirrorTests {
         for index in order.indices.reversed() {
             order.swapAt(index, random.below(index + 1))
         }
-        for changes in order { try send(changes) }
+        for changes in [told[0]] + order { try send(changes) }
         let hash = try connection.hash("downpour:rain:r")
         #expect(hash["granted"] == "\(rows.total("r", .rain, \.granted))", "seed \(seed)")
         #expect(hash["granted_fen"] == "\(rows.total("r", .rain, \.grantedFen))")
@@ -133,7 +133,7 @@ struct RedisMirrorTests {
             var mirror = RedisMirror(connection) { _ in nil }
             try mirror.add(
                 RedisMirror.Shard(shard: 3, from: from, to: to, mark: to, rows: []))
-            return try mirror.finish()
+            return try mirror.finish().lagging
         }
         func now() throws -> String? { try connection.hash(RedisKeys.marks)["3"] }
         #expect(try send(mark(0), mark(5)) == [])
@@ -282,7 +282,7 @@ struct RedisMirrorTests {
         #expect(follower.status.lagEntries == 54)
         follower.start()
         try awaitRain(rows, "r", connection)
-        #expect(follower.status.rebuiltShards >= 1)
+        try eventually("it has read the store") { follower.status.rebuiltShards >= 1 }
         #expect(follower.stop())
     }
 
@@ -326,5 +326,172 @@ struct RedisMirrorTests {
         #expect(follower.status.lastError?.contains("falsch") == false)
         #expect(!follower.stop(withinMs: 50))
         #expect(follower.status.lagEntries > 0)
+    }
+
+    @Test("keys that somebody deleted come back whole", arguments: ["rain:r", "parts:rain:r"])
+    func repairs(_ key: String) throws {
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let rows = MemoryRows()
+        let follower = RedisFollower(
+            try server.address, settings: quickSettings(), openSource: { rows.source() })
+        follower.start()
+        follower.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 8))
+        for slice in 0..<UInt32(8) {
+            follower.take(rows.claim("r", slice: slice, packets: 5, fen: 55))
+        }
+        try awaitRain(rows, "r", connection)
+        for _ in 0..<3 {
+            try connection.call("DEL", "downpour:" + key)
+            follower.take(rows.claim("r", slice: 5, packets: 1, fen: 9))
+            try awaitRain(rows, "r", connection)
+        }
+        #expect(follower.stop())
+    }
+
+    @Test("what another store has made is left alone, and said")
+    func refusesOtherStores() throws {
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let one = MemoryRows()
+        let first = RedisFollower(
+            try server.address, settings: quickSettings(), openSource: { one.source() })
+        first.start()
+        first.take(one.create("r", .rain, units: 10, amountFen: 100, slices: 1))
+        try awaitRain(one, "r", connection)
+        #expect(first.stop())
+        let other = MemoryRows()
+        let second = RedisFollower(
+            try server.address, settings: quickSettings(), openSource: { other.source() })
+        second.start()
+        second.take(other.create("q", .rain, units: 10, amountFen: 100, slices: 1))
+        try eventually("it says so") {
+            second.status.lastError?.contains("another store") == true
+        }
+        #expect(try connection.integer("EXISTS", "downpour:rain:q") == 0)
+        try connection.call("FLUSHDB")
+        try awaitRain(other, "q", connection)
+        #expect(second.stop())
+    }
+
+    @Test("a server that may evict anything is refused")
+    func refusesEviction() throws {
+        let server = try RedisServer(
+            "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+        let rows = MemoryRows()
+        let follower = RedisFollower(
+            try server.address, settings: quickSettings(), openSource: { rows.source() })
+        follower.start()
+        try eventually("it says so") { follower.status.lastError?.contains("evicts") == true }
+        _ = follower.stop(withinMs: 0)
+    }
+
+    @Test(
+        "several nodes, each with shards of its own, one of which dies",
+        arguments: [31, 32] as [UInt64])
+    func severalNodes(_ seed: UInt64) throws {
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let rows = MemoryRows()
+        var random = SplitMix(seed: seed)
+        var nodes = try (0..<3).map { _ in
+            RedisFollower(
+                try server.address, settings: quickSettings(), openSource: { rows.source() })
+        }
+        for node in nodes { node.start() }
+        nodes[0].take(rows.create("r", .rain, units: 1 << 20, amountFen: 1 << 40, slices: 12))
+        nodes[0].take(rows.create("s", .stock, units: 1 << 20, amountFen: 5, slices: 12))
+        for step in 0..<3_000 {
+            let slice = UInt32(random.below(12))
+            let node = nodes[Int(slice) % nodes.count]
+            if random.chance(50) {
+                node.take(rows.claim("r", slice: slice, packets: 1, fen: 3))
+            } else {
+                node.take(rows.reserve("s", slice: slice))
+            }
+            if step == 1_500 {
+                // Its shards go to others; what it had not sent is lost with it.
+                _ = nodes.removeLast().stop(withinMs: 0)
+            }
+            if random.chance(5) { usleep(200) }
+        }
+        try awaitRain(rows, "r", connection)
+        try eventually("all events") {
+            try connection.integer("XLEN", RedisKeys.events) >= Int64(rows.eventIDs.count)
+        }
+        let ids = try connection.stream(RedisKeys.events).compactMap { $0["id"] }
+        #expect(ids.sorted() == rows.eventIDs.sorted(), "seed \(seed)")
+        #expect(
+            try connection.hash("downpour:stock:s")["pending"] == "\(rows.eventIDs.count)")
+        for node in nodes { #expect(node.stop()) }
+    }
+
+    @Test("a Redis that stands still holds nobody up, and is caught up with")
+    func standsStill() throws {
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let rows = MemoryRows()
+        var address = try server.address
+        address.timeoutMs = 300
+        let told = Mutex<[String?]>([])
+        var settings = quickSettings()
+        settings.report = { text in told.withLock { $0.append(text) } }
+        let follower = RedisFollower(
+            address, settings: settings, openSource: { rows.source() })
+        follower.start()
+        follower.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 2))
+        try awaitRain(rows, "r", connection)
+        server.signal(SIGSTOP)
+        let began = Date()
+        for _ in 0..<500 { follower.take(rows.claim("r", slice: 1, packets: 1, fen: 2)) }
+        #expect(Date().timeIntervalSince(began) < 0.2)
+        try eventually("it is seen") { follower.status.state == .failing }
+        #expect(follower.status.lagEntries > 0 && follower.status.lagMs > 0)
+        server.signal(SIGCONT)
+        try awaitRain(rows, "r", connection)
+        try eventually("no lag") { follower.status.lagEntries == 0 && follower.status.lagMs == 0 }
+        try eventually("both were told") {
+            told.withLock { $0.first??.contains("300 ms") == true && $0.last == .some(nil) }
+        }
+        server.signal(SIGSTOP)
+        follower.take(rows.claim("r", slice: 1, packets: 1, fen: 2))
+        let stopping = Date()
+        #expect(!follower.stop(withinMs: 100))
+        #expect(Date().timeIntervalSince(stopping) < 3)
+        server.signal(SIGCONT)
+    }
+
+    @Test("a user with the rights that are documented is enough")
+    func leastRights() throws {
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let guide = try String(
+            contentsOf: URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+                .deletingLastPathComponent().deletingLastPathComponent()
+                .appending(path: "topology/deploy/redis/README.md"), encoding: .utf8)
+        let rights = "+@read +@write +@stream +@scripting +@connection +info +time"
+        #expect(guide.contains("`\(rights)`"))
+        var command = RedisCommand("ACL", "SETUSER", "edge", "on", ">geheim", "~downpour:*")
+        for right in rights.split(separator: " ") { command.append(String(right)) }
+        try connection.call(command)
+        let rows = MemoryRows()
+        let follower = RedisFollower(
+            try RedisAddress("redis://edge:geheim@127.0.0.1:\(server.port)"),
+            settings: quickSettings(), openSource: { rows.source() })
+        follower.start()
+        follower.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 2))
+        follower.take(rows.create("s", .stock, units: 1_000, amountFen: 9, slices: 2))
+        follower.take(rows.reserve("s", slice: 1))
+        try connection.call("XGROUP", "CREATE", RedisKeys.events, "g", "0", "MKSTREAM")
+        try eventually("the event") {
+            try connection.integer("XLEN", RedisKeys.events) == 1
+        }
+        try connection.call(
+            "XREADGROUP", "GROUP", "g", "c", "STREAMS", RedisKeys.events, ">")
+        try awaitRain(rows, "r", connection)
+        try connection.call("FLUSHALL")
+        try awaitRain(rows, "r", connection)
+        #expect(follower.stop())
+        #expect(follower.status.lastError == nil)
     }
 }

@@ -95,7 +95,7 @@ public final class NodeRunner: Sendable {
         history = try Self.storeURL(options).map { store in
             HistoryPool(primary: store, replicas: options.storeReadURLs)
         }
-        let follower = try Self.follower(options)
+        let follower = try Self.follower(options, log)
         self.follower = follower
         reconciler = try Self.reconciler(
             options, directory, writers, parts?.shipping, follow: { follower?.take($0) })

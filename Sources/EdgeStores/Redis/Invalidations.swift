@@ -39,7 +39,7 @@ public struct CacheKey: Hashable, Sendable {
 /// Both may come more than once. The stream keeps the last 100,000 or so: who has read less far
 /// empties its cache.
 ///
-/// What a key was invalidated with last lies for a day in `downpour:invalidated:KEY`, by shard, so
+/// What a key was invalidated with last lies for a minute in `downpour:invalidated:KEY`, by shard, so
 /// that nobody fills a cache with what was read before.
 package struct Invalidations {
     package struct Item {
@@ -56,7 +56,7 @@ package struct Invalidations {
     private let delayMs: Int
     private let cacheKeys: [CacheKey]
     private static let kept = 100_000
-    private static let rememberedMs = 86_400_000
+    private static let rememberedMs = 60_000
     private static let itemsAtOnce = 500
 
     package init(_ connection: RedisConnection, delayMs: Int, cacheKeys: [CacheKey] = []) {
@@ -66,7 +66,8 @@ package struct Invalidations {
     }
 
     private var head: RedisCommand {
-        var head = RedisCommand("\(Self.kept)", "\(Self.rememberedMs)", "\(cacheKeys.count)")
+        var head = RedisCommand(
+            "\(Self.kept)", "\(Self.rememberedMs + 2 * delayMs)", "\(cacheKeys.count)")
         for key in cacheKeys {
             head.append(key.kind)
             head.append(key.pattern)

@@ -29,6 +29,8 @@ package final class RedisConnection {
     package let address: RedisAddress
     /// Changes whenever the server's process does.
     package let runID: String
+    /// It evicts keys that have no expiry once its memory is full.
+    package let evictsAnything: Bool
     private let transport: any RedisTransport
     private let reader = RedisReplyReader()
     private var buffer = [UInt8](repeating: 0, count: readBytes)
@@ -50,6 +52,7 @@ package final class RedisConnection {
         }
         if address.database != 0 { hello.append(RedisCommand("SELECT", "\(address.database)")) }
         hello.append(RedisCommand("CLIENT", "SETNAME", name))
+        hello.append(RedisCommand("INFO", "memory"))
         hello.append(RedisCommand("INFO", "server"))
         let answers = try Self.exchange(hello, transport, reader, &buffer)
         for answer in answers {
@@ -63,6 +66,10 @@ package final class RedisConnection {
                 "Redis \(facts["redis_version"] ?? "?") is too old: streams need 6.2 or later")
         }
         runID = facts["run_id"] ?? ""
+        let memory = Self.facts(answers[answers.count - 2].text ?? "")
+        evictsAnything =
+            memory["maxmemory"] != "0"
+            && memory["maxmemory_policy"]?.hasPrefix("allkeys") == true
     }
 
     deinit { close() }

@@ -20,7 +20,10 @@ extension RedisCycle {
     mutating func learn(_ keys: Set<PoolKey>) throws {
         let unknown = keys.filter { facts[$0] == nil }
         guard !unknown.isEmpty else { return }
-        for pool in try opened().pools(Array(unknown)) { remember(pool) }
+        for pool in try opened().pools(Array(unknown)) {
+            remember(pool)
+            introduced.append(pool)
+        }
         for key in unknown where facts[key] == nil {
             throw StoreError.badRow("no pool \(key.rawValue), but slices of it")
         }
@@ -40,6 +43,8 @@ extension RedisCycle {
 
     private mutating func mirror(_ connection: RedisConnection) throws {
         var mirror = mirroring(connection)
+        // The node that made a pool may not have told of it yet.
+        for pool in introduced { try mirror.add(pool) }
         for row in changes.pools.values {
             guard let known = facts[row.key] else { continue }
             try mirror.add(
@@ -55,9 +60,10 @@ extension RedisCycle {
                     shard: shard, from: run.from, to: run.to, mark: run.to,
                     rows: rows[shard] ?? []))
         }
-        let missing = try mirror.finish()
+        let outcome = try mirror.finish()
+        introduced = []
         for shard in changes.runs.keys { lagging[shard] = nil }
-        stale.formUnion(missing)
+        try check(outcome)
         let count = UInt64(changes.slices.count)
         publish { $0.mirroredRows += count }
     }

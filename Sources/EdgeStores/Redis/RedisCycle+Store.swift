@@ -14,6 +14,7 @@ extension RedisCycle {
     /// Compares marks. A shard that Redis knows nothing of, or whose mark has stood still below the
     /// store's since the last look, has lost something: nobody is about to send it.
     mutating func look(_ connection: RedisConnection) throws {
+        try claim(connection)
         let store = try opened().watermarks()
         let answers = try connection.send([
             RedisCommand("HGETALL", RedisKeys.marks),
@@ -78,8 +79,16 @@ extension RedisCycle {
         try sendPools(connection, source)
         while !stale.isEmpty {
             let shards = Array(stale.sorted().prefix(Self.shardsAtOnce))
-            try sendSlices(connection, source, shards, marks)
             stale.subtract(shards)
+            let isWhole: Bool
+            do {
+                isWhole = try sendSlices(connection, source, shards, marks)
+            } catch {
+                stale.formUnion(shards)
+                throw error
+            }
+            // All over again, pools first.
+            guard isWhole else { return }
             for shard in shards { lagging[shard] = nil }
             publish { $0.rebuiltShards += UInt64(shards.count) }
         }
@@ -103,10 +112,11 @@ extension RedisCycle {
         _ = try mirror.finish()
     }
 
+    /// - Returns: false where keys of a pool had to go, and all rows have to come again.
     private mutating func sendSlices(
         _ connection: RedisConnection, _ source: any RowsSource, _ shards: [ShardID],
         _ marks: WatermarkTable
-    ) throws {
+    ) throws -> Bool {
         let found = try source.slices(ofShards: shards)
         try learn(Set(found.rows.map(\.key.pool)))
         // Nobody knows what has changed: what caches hold of these shards may be old.
@@ -120,15 +130,25 @@ extension RedisCycle {
         for row in found.rows { rows[row.shard, default: []].append(row) }
         let facts = facts
         var mirror = RedisMirror(connection, rowsAtOnce: settings.rowsAtOnce) { facts[$0]?.name }
+        for pool in introduced { try mirror.add(pool) }
         for shard in shards {
             try mirror.add(
                 RedisMirror.Shard(
                     shard: shard, from: nil, to: found.watermarks[shard], mark: marks[shard],
                     rows: rows[shard] ?? []))
         }
-        _ = try mirror.finish()
+        let outcome = try mirror.finish()
+        introduced = []
+        try check(outcome)
         let count = UInt64(found.rows.count)
         publish { $0.mirroredRows += count }
+        return !outcome.isDamaged
+    }
+
+    /// Adds what has to be read again.
+    mutating func check(_ outcome: RedisMirror.Outcome) throws {
+        stale.formUnion(outcome.lagging)
+        if outcome.isDamaged { stale.formUnion(try opened().watermarks().shards) }
     }
 
     // MARK: Events

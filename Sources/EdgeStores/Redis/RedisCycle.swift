@@ -30,11 +30,14 @@ struct RedisCycle {
     var unpublished: Set<ShardID> = []
     /// Names and fixed facts of pools seen: at most `Limits.pools`.
     var facts: [PoolKey: PoolFacts] = [:]
+    /// Pools that were learnt of, and whose hashes may not be there yet.
+    var introduced: [MirroredPool] = []
     /// Marks as of the last look: of Redis, and of the store.
     var seen: (redis: [ShardID: Watermark], store: WatermarkTable)?
     var streamIsFull = false
     var lagging: [ShardID: UInt64] = [:]
     private var failures = 0
+    private var lastError: String?
     private var lookedMs: Int64?
     private var sweptMs: Int64?
     private var cleanedMs: Int64?
@@ -65,7 +68,9 @@ struct RedisCycle {
     mutating func step(nowMs: Int64, take: () -> GatheredChanges) -> Turn {
         do {
             let isMore = try round(nowMs: nowMs, take: take)
+            if failures > 0 { settings.report(nil) }
             failures = 0
+            lastError = nil
             publish { status in
                 status.state = .running
                 status.connected = true
@@ -110,10 +115,31 @@ struct RedisCycle {
     private mutating func connected() throws -> RedisConnection {
         if let connection { return connection }
         let made = try RedisConnection(address, name: settings.clientName)
+        guard !made.evictsAnything else {
+            throw RedisError.unsupported(
+                "this Redis evicts any key once its memory is full (maxmemory-policy allkeys-…): "
+                    + "what is to be relied on needs noeviction, or volatile-…")
+        }
+        try claim(made)
         connection = made
         // Another server, or the same one after a crash: what it has is looked at at once.
         lookedMs = nil
         return made
+    }
+
+    /// What another store has made there would keep out what this one has.
+    mutating func claim(_ connection: RedisConnection) throws {
+        let identity = try opened().identity()
+        let answers = try connection.send([
+            RedisCommand("SET", RedisKeys.store, identity, "NX"),
+            RedisCommand("GET", RedisKeys.store),
+        ])
+        for case .error(let text) in answers { throw RedisError(answer: text) }
+        guard answers[1].text == identity else {
+            throw RedisError.unsupported(
+                "this Redis has what another store has made (\(RedisKeys.store)): empty that "
+                    + "database (FLUSHDB), or name another")
+        }
     }
 
     mutating func opened() throws -> any RowsSource {
@@ -140,6 +166,8 @@ struct RedisCycle {
             source = nil
         }
         let text = "\(error)"
+        if text != lastError { settings.report(text) }
+        lastError = text
         let (failures, isConnected) = (failures, connection != nil)
         publish { status in
             status.state = .failing

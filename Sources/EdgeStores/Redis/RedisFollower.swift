@@ -19,6 +19,8 @@ public final class RedisFollower: Sendable {
 
     private static let niceness: Int32 = 10
     private static let pollMs = 250
+    /// For what is under way when the time to stop is over.
+    private static let graceMs = 1_000
 
     private let address: RedisAddress
     private let settings: RedisSettings
@@ -122,12 +124,13 @@ public final class RedisFollower: Sendable {
     /// Sends what has been taken, then ends the thread. Blocks: not for event loops.
     ///
     /// - Parameter withinMs: how long it may keep trying a Redis that fails. What is not sent then is
-    ///   read from the store by whoever comes next.
+    ///   read from the store by whoever comes next. Where Redis or the store stands still, the thread
+    ///   ends by itself once they answer, or their timeout is over.
     /// - Returns: whether Redis has everything that was taken.
     public func stop(withinMs: Int = 2_000) -> Bool {
         guard shared.withLock({ $0.thread != nil }) else { return false }
         signal.stop(withinMs: withinMs)
-        signal.waitForEnd()
+        guard signal.waitForEnd(atMostMs: withinMs + Self.graceMs) else { return false }
         return shared.withLock { $0.hasSentAll }
     }
 }

@@ -9,6 +9,8 @@ import EdgeTypes
 package enum RedisKeys {
     /// Hash by shard: how far the mirror has taken it, `epoch-sequence`.
     package static let marks = "downpour:marks"
+    /// Whose all of it is: the store's identity.
+    package static let store = "downpour:store"
     /// There, for some seconds at a time, while lost totals are read again from the store.
     package static let rebuilding = "downpour:rebuilding"
     /// Stream of events: `id`, `event` (CloudEvents 1.0 JSON).

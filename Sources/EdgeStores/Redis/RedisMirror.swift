@@ -38,6 +38,14 @@ package struct RedisMirror {
         }
     }
 
+    package struct Outcome {
+        /// Shards of which something is missing: their rows have to come from the store.
+        package var lagging: [ShardID] = []
+        /// A pool's keys did not fit together, or were not there; they are gone now. All rows have to
+        /// come again.
+        package var isDamaged = false
+    }
+
     /// A pool's hash, without what names it.
     package struct PoolName: Hashable, Sendable {
         package var family: PoolFamily
@@ -58,7 +66,7 @@ package struct RedisMirror {
     private var shards = RedisCommand()
     private var shardCount = 0
     private var rowCount = 0
-    private var lagging: [ShardID] = []
+    private var outcome = Outcome()
 
     /// - Parameters:
     ///   - rowsAtOnce: about how many rows one script takes: Redis does nothing else meanwhile.
@@ -142,12 +150,10 @@ package struct RedisMirror {
     }
 
     /// Sends what is there still.
-    ///
-    /// - Returns: the shards of which something is missing: their rows have to come from the store.
-    package mutating func finish() throws(RedisError) -> [ShardID] {
+    package mutating func finish() throws(RedisError) -> Outcome {
         try flush()
-        defer { lagging = [] }
-        return lagging
+        defer { outcome = Outcome() }
+        return outcome
     }
 
     private mutating func flush() throws(RedisError) {
@@ -159,8 +165,12 @@ package struct RedisMirror {
         pools = RedisCommand()
         shards = RedisCommand()
         (poolCount, shardCount, rowCount) = (0, 0, 0)
-        let answer = try connection.run(Self.script, arguments)
-        lagging += answer.array.compactMap { $0.integer.flatMap { ShardID(exactly: $0) } }
+        let answer = try connection.run(Self.script, arguments).array
+        guard answer.count == 2 else { throw .malformed("an answer of \(answer.count) parts") }
+        outcome.lagging += answer[0].array.compactMap {
+            $0.integer.flatMap { ShardID(exactly: $0) }
+        }
+        if answer[1].integer == 1 { outcome.isDamaged = true }
     }
 
     package static func text(_ mark: Watermark) -> String { "\(mark.epoch)-\(mark.sequence)" }
@@ -174,8 +184,8 @@ package struct RedisMirror {
         return Watermark(epoch: epoch, sequence: sequence, timeMs: 0)
     }
 
-    /// Amounts may be beyond 2^53, where Lua's numbers are not exact: totals move by HINCRBY of
-    /// texts. Sequences are below 2^48.
+    /// Amounts may be beyond 2^53, where Lua's numbers are not exact: totals move by HINCRBY, long
+    /// ones by their texts. Sequences are below 2^48.
     package static let script = RedisScript(
         """
         local position = 0
@@ -188,6 +198,7 @@ package struct RedisMirror {
           stock = {'pending', 'sold', 'quarantined', 'retired'},
         }
         local function family(key) return string.match(key, '^downpour:(%a+):') end
+        local function parts(key) return 'downpour:parts:' .. string.sub(key, 10) end
         local touched, keys = {}, {}
         local function touch(key)
           if not touched[key] then
@@ -198,13 +209,23 @@ package struct RedisMirror {
         local function later(epoch, sequence, other, number)
           return epoch > other or (epoch == other and sequence > number)
         end
+        local deltas = {}
         local function move(key, field, old, new)
           if old == new then return end
+          if #old < 16 and #new < 16 then
+            local fields = deltas[key]
+            if not fields then
+              fields = {}
+              deltas[key] = fields
+            end
+            fields[field] = (fields[field] or 0) + tonumber(new) - tonumber(old)
+            return
+          end
           if old ~= '0' then
             local negative = string.sub(old, 1, 1) == '-' and string.sub(old, 2) or '-' .. old
             redis.call('HINCRBY', key, field, negative)
           end
-          if new ~= '0' then redis.call('HINCRBY', key, field, new) end
+          redis.call('HINCRBY', key, field, new)
         end
 
         local function pool()
@@ -217,8 +238,9 @@ package struct RedisMirror {
           local total = isRain and 'count' or 'units'
           touch(key)
           if redis.call('HEXISTS', key, 'slices') == 0 then
+            redis.call('DEL', parts(key))
             redis.call('HSET', key, isRain and 'amount' or 'price', amount, total, units,
-              'slices', slices, 'created_at', '0', 'closed', '0', 'closed_at', '0')
+              'slices', slices, 'parts', '0', 'created_at', '0', 'closed', '0', 'closed_at', '0')
             for _, field in ipairs(fields[family(key)]) do
               redis.call('HINCRBY', key, field, '0')
             end
@@ -235,13 +257,23 @@ package struct RedisMirror {
           end
         end
 
+        local damaged = 0
         local function slice(epoch, sequence, applies)
           local key, number = take(), take()
           local new = {take(), take(), take(), take()}
           if not applies then return end
-          local parts = 'downpour:parts:' .. string.sub(key, 10)
           local old = {'0', '0', '0', '0'}
-          local known = redis.call('HGET', parts, number)
+          local known = redis.call('HGET', parts(key), number)
+          -- Of a hash and its parts, somebody may have deleted one.
+          if not touched[key] or not known then
+            local count = redis.call('HGET', key, 'parts')
+            if not count or tonumber(count) ~= redis.call('HLEN', parts(key)) then
+              redis.call('DEL', key, parts(key))
+              deltas[key] = nil
+              damaged = 1
+              return
+            end
+          end
           if known then
             local words = {}
             for word in string.gmatch(known, '%S+') do words[#words + 1] = word end
@@ -255,7 +287,8 @@ package struct RedisMirror {
           for index, field in ipairs(fields[family(key)]) do
             move(key, field, old[index], new[index])
           end
-          redis.call('HSET', parts, number,
+          if not known then redis.call('HINCRBY', key, 'parts', 1) end
+          redis.call('HSET', parts(key), number,
             epoch .. ' ' .. sequence .. ' ' .. table.concat(new, ' '))
         end
 
@@ -289,6 +322,9 @@ package struct RedisMirror {
         for _ = 1, tonumber(take()) do pool() end
         for _ = 1, tonumber(take()) do shard() end
         for _, key in ipairs(keys) do
+          for field, delta in pairs(deltas[key] or {}) do
+            redis.call('HINCRBY', key, field, string.format('%.0f', delta))
+          end
           local isRain = family(key) == 'rain'
           local names = fields[family(key)]
           local found = redis.call('HMGET', key, isRain and 'count' or 'units', names[1],
@@ -303,6 +339,6 @@ package struct RedisMirror {
               string.format('%.0f', left), 'state', state)
           end
         end
-        return lagging
+        return {lagging, damaged}
         """)
 }

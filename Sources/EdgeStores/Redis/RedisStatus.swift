@@ -32,6 +32,9 @@ public struct RedisSettings: Sendable {
     public var firstBackoffMs = 50
     public var longestBackoffMs = 5_000
 
+    /// Is told, in the follower's thread, what has begun to fail, and nil once it does no more.
+    public var report: @Sendable (String?) -> Void = { _ in }
+
     public init() {}
 }
 

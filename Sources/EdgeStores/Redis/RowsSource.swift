@@ -34,6 +34,9 @@ public struct ShardSlices: Sendable {
 ///
 /// Every answer is of committed rows only.
 public protocol RowsSource: AnyObject {
+    /// Names this store and no other, for good: made when it is asked for first.
+    func identity() throws(StoreError) -> String
+
     /// How far each shard has been applied.
     func watermarks() throws(StoreError) -> WatermarkTable
 

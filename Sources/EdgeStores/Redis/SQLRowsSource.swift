@@ -24,6 +24,32 @@ final class SQLRowsSource: RowsSource {
 
     func close() { engine.close() }
 
+    /// Kept among the cursors, where no lane is called so.
+    private static let identityLane = "#store"
+    private static let newCursors = SQLTable(
+        "cursors", key: ["lane"], ["segment", "offset"], .refuse)
+
+    func identity() throws(StoreError) -> String {
+        try run {
+            let known = try reader.cursor(lane: Self.identityLane) ?? makeIdentity()
+            return "\(known.segment)-\(known.offset)"
+        }
+    }
+
+    /// Where another node makes one at the same time, one of them is refused, and asks again.
+    private func makeIdentity() throws -> SourceCursor {
+        let made = SourceCursor(
+            segment: .random(in: 0...UInt64(Int64.max)), offset: .random(in: 0...UInt64(Int64.max)))
+        try engine.transaction(.write) {
+            try engine.write(Self.newCursors, rows: 1) { _, sink in
+                sink.put(Self.identityLane)
+                sink.put(Int64(bitPattern: made.segment))
+                sink.put(Int64(bitPattern: made.offset))
+            }
+        }
+        return made
+    }
+
     func watermarks() throws(StoreError) -> WatermarkTable { try run { try reader.watermarks() } }
 
     /// A pool's row, and behind it its units, its amount and its slices.

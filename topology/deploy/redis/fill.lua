@@ -47,7 +47,7 @@ for shard in pairs(versions) do
   -- Where changes of a shard were lost on their way, everything older is suspect.
   local floor = redis.call('HGET', 'downpour:floors', shard)
   if floor and not knows(shard, floor) then return 0 end
-  -- Not invalidated within a day, or Redis has lost that: then only what is as new as all that
+  -- Not invalidated within a minute, or Redis has lost that: then only what is as new as all that
   -- Redis knows of.
   if #last == 0 then
     local mark = redis.call('HGET', 'downpour:marks', shard)
