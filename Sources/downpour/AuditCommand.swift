@@ -19,6 +19,9 @@ struct AuditCommand: AsyncParsableCommand {
     var data: [String] = []
     @Option(help: "Their store, where that is not in the first's data directory (sqlite:PATH).")
     var store: String?
+    @Option(
+        help: "The Redis behind the store, to be compared too (redis://…); or DOWNPOUR_REDIS_URL.")
+    var redis: String?
     @OptionGroup var options: AdminOptions
 
     func run() async throws {
@@ -49,7 +52,8 @@ struct AuditCommand: AsyncParsableCommand {
     }
 
     private func offline(_ first: String) throws -> Bool {
-        let report = try Self.audit(first, data.dropFirst(), store: store)
+        let redis = redis ?? ProcessInfo.processInfo.environment["DOWNPOUR_REDIS_URL"]
+        let report = try Self.audit(first, data.dropFirst(), store: store, redis: redis)
         if options.json {
             Console.say(JSONText.of(AuditJSON.of(report)))
         } else {
@@ -60,9 +64,11 @@ struct AuditCommand: AsyncParsableCommand {
 
     /// Compares journals of nodes that do not run with their store.
     ///
-    /// - Parameter store: nil: in the first node's data directory.
+    /// - Parameters:
+    ///   - store: nil: in the first node's data directory.
+    ///   - redis: nil: it is not compared.
     static func audit(
-        _ first: String, _ others: some Sequence<String>, store: String?
+        _ first: String, _ others: some Sequence<String>, store: String?, redis: String? = nil
     ) throws -> AuditReport {
         do {
             let data = [first] + others
@@ -74,12 +80,18 @@ struct AuditCommand: AsyncParsableCommand {
                 try store.map { text throws(StoreError) in try StoreURL(text) }
                 ?? .sqlite(path: first + "/store.sqlite")
             let directories = try data.map(Self.open)
-            return try StoreAudit.run(
+            let mirror = try redis.map { try RedisAddress($0) }
+            var report = try StoreAudit.run(
                 store: store, sources: try sources(directories, store: store))
+            if let mirror { report.merge(try MirrorAudit.run(store: store, redis: mirror)) }
+            return report
         } catch let error as JournalError {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
         } catch let error as StoreError {
+            Console.note("downpour audit: \(error)")
+            throw Exit.failed
+        } catch let error as RedisError {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
         } catch let error as SourceError {

@@ -34,6 +34,8 @@ public enum AuditJSON {
             .init("payments", .integer(report.payments)),
             .init("refunds", .integer(report.refunds)),
             .init("pools", .integer(report.pools)),
+            .init("mirrored_pools", .integer(report.mirroredPools)),
+            .init("mirrored_slices", .integer(report.mirroredSlices)),
             .init("entries", .integer(report.entries)),
             .init("findings", .array(report.findings.map { .text($0.description) })),
         ])

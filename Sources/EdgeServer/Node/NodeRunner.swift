@@ -425,9 +425,12 @@ extension NodeRunner {
     public func audit(_ store: StoreURL) async throws -> AuditReport {
         let directory = directory
         let writers = writers
+        let redis = options.redis
         return try await BackgroundThread.run {
-            try StoreAudit.run(
+            var report = try StoreAudit.run(
                 store: store, sources: try NodeRunner.sources(directory, writers))
+            if let redis { report.merge(try MirrorAudit.run(store: store, redis: redis)) }
+            return report
         }
     }
 }
