@@ -26,6 +26,12 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
     case sliceMissing
     case sliceExtra
     case sliceDiffers
+    // Store against Redis.
+    case mirrorBehind
+    case mirrorMissing
+    case mirrorDiffers
+    /// Totals that are not the sums of their parts.
+    case mirrorTotal
     /// The journal ends before the store's watermark, or is another's.
     case journalShort
     // Rules of the history itself.
@@ -41,9 +47,6 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
     /// A closed pool whose units do not add up.
     case unitsLost
     case history
-    // Store against Redis.
-    case mirrorMissing
-    case mirrorDiffers
 
     /// The kind in words.
     public var title: String {
@@ -70,6 +73,10 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
         case .sliceMissing: "slices missing in the store"
         case .sliceExtra: "slices in the store that the journal does not know"
         case .sliceDiffers: "slices that differ"
+        case .mirrorBehind: "shards that Redis does not catch up with"
+        case .mirrorMissing: "pools or slices missing in Redis"
+        case .mirrorDiffers: "pools or slices that differ in Redis"
+        case .mirrorTotal: "totals in Redis that are not the sums of their parts"
         case .journalShort: "shards whose journal does not reach the store's watermark"
         case .packetTwice: "packets granted twice"
         case .packetUnknown: "packets that their pool does not have"
@@ -81,8 +88,6 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
         case .transferNumber: "transfers out of order"
         case .unitsLost: "closed pools whose units do not add up"
         case .history: "entries that break the history's rules"
-        case .mirrorMissing: "pools missing in Redis"
-        case .mirrorDiffers: "totals in Redis that differ"
         }
     }
 }
@@ -118,11 +123,11 @@ public struct AuditReport: Hashable, Sendable {
     public var pools: Int64 = 0
     public var slices: Int64 = 0
     public var entries: Int64 = 0
+    /// In Redis, where that was compared too. Slices that changed meanwhile are not counted.
+    public var mirroredPools: Int64 = 0
+    public var mirroredSlices: Int64 = 0
     /// Rows of entries older than the journal's first: they have nothing to be compared with.
     public var beyondJournal: Int64 = 0
-    /// Pools compared with Redis, and those that were still on their way there.
-    public var mirrored: Int64 = 0
-    public var lagging: Int64 = 0
 
     /// Most findings of a kind come once for each defect; only the first is kept in words.
     public private(set) var findings: [Finding] = []
@@ -151,8 +156,8 @@ public struct AuditReport: Hashable, Sendable {
 
     /// Adds what another report found.
     public mutating func merge(_ other: AuditReport) {
-        mirrored += other.mirrored
-        lagging += other.lagging
+        mirroredPools += other.mirroredPools
+        mirroredSlices += other.mirroredSlices
         for finding in other.findings {
             if let index = findings.firstIndex(where: { $0.kind == finding.kind }) {
                 findings[index].count += finding.count
@@ -172,10 +177,8 @@ extension AuditReport: CustomStringConvertible {
         if beyondJournal > 0 {
             lines.append("\(beyondJournal) rows are older than the journal and were not compared")
         }
-        if mirrored + lagging > 0 {
-            lines.append(
-                "compared \(mirrored) pools with Redis"
-                    + (lagging > 0 ? "; \(lagging) more are still on their way there" : ""))
+        if mirroredPools > 0 {
+            lines.append("in Redis: \(mirroredPools) pools, \(mirroredSlices) slices")
         }
         if isClean { lines.append("clean: no difference") }
         lines += findings.map(\.description)

@@ -32,6 +32,8 @@ public enum StoreError: Error, Sendable, Equatable {
     case unreachable(String)
     /// The connection broke while a transaction was committed: only reading tells what happened.
     case unknownOutcome(String)
+    /// It has not yet what the caller has seen already.
+    case behind(String)
     /// The server does not take these credentials, or they lack a right.
     case denied(String)
     /// The arbiter's tables are on another server than the one that was accepted: it may have lost
@@ -61,6 +63,7 @@ extension StoreError: CustomStringConvertible {
         case .engine(let code, let text): "the store's error \(code): \(text)"
         case .unreachable(let text): "the store cannot be reached: \(text)"
         case .unknownOutcome(let text): "the store may have committed or not: \(text)"
+        case .behind(let text): "the store is behind what was seen: \(text)"
         case .denied(let text): "the store refuses: \(text)"
         case .otherIdentity(let accepted, let found):
             "the arbiter is \(found), accepted is \(accepted): it may have lost decisions; once an "

@@ -51,6 +51,16 @@ extension StoreURL {
         }
     }
 
+    /// The same database at each of its hosts.
+    public var places: [StoreURL] {
+        guard case .mysql(let address) = self, address.endpoints.count > 1 else { return [self] }
+        return address.endpoints.map { endpoint in
+            var one = address
+            one.endpoints = [endpoint]
+            return .mysql(one)
+        }
+    }
+
     /// The arbiter of a cluster is with its store.
     public func openArbiter() throws(StoreError) -> any Arbiter {
         switch self {

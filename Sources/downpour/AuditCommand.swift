@@ -10,16 +10,18 @@ import Foundation
 /// Compares a journal with its store, to the fen.
 struct AuditCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "audit", abstract: "Compare journal, store and Redis, to the fen.",
+        commandName: "audit", abstract: "Compare journal and store, to the fen.",
         discussion: """
-            With --data, the files of a node that does not run; otherwise a running node is asked. \
-            Where there is a Redis behind the store (with --data: DOWNPOUR_REDIS_URL), that too.
+            With --data, the files of a node that does not run; otherwise a running node is asked.
             """)
 
     @Option(help: "The data directory of a stopped node; of a cluster that has one store: all.")
     var data: [String] = []
     @Option(help: "Their store, where that is not in the first's data directory (sqlite:PATH).")
     var store: String?
+    @Option(
+        help: "The Redis behind the store, to be compared too (redis://…); or DOWNPOUR_REDIS_URL.")
+    var redis: String?
     @OptionGroup var options: AdminOptions
 
     func run() async throws {
@@ -50,7 +52,8 @@ struct AuditCommand: AsyncParsableCommand {
     }
 
     private func offline(_ first: String) throws -> Bool {
-        let report = try Self.audit(first, data.dropFirst(), store: store)
+        let redis = redis ?? ProcessInfo.processInfo.environment["DOWNPOUR_REDIS_URL"]
+        let report = try Self.audit(first, data.dropFirst(), store: store, redis: redis)
         if options.json {
             Console.say(JSONText.of(AuditJSON.of(report)))
         } else {
@@ -61,9 +64,11 @@ struct AuditCommand: AsyncParsableCommand {
 
     /// Compares journals of nodes that do not run with their store.
     ///
-    /// - Parameter store: nil: in the first node's data directory.
+    /// - Parameters:
+    ///   - store: nil: in the first node's data directory.
+    ///   - redis: nil: it is not compared.
     static func audit(
-        _ first: String, _ others: some Sequence<String>, store: String?
+        _ first: String, _ others: some Sequence<String>, store: String?, redis: String? = nil
     ) throws -> AuditReport {
         do {
             let data = [first] + others
@@ -75,24 +80,18 @@ struct AuditCommand: AsyncParsableCommand {
                 try store.map { text throws(StoreError) in try StoreURL(text) }
                 ?? .sqlite(path: first + "/store.sqlite")
             let directories = try data.map(Self.open)
+            let mirror = try redis.map { try RedisAddress($0) }
             var report = try StoreAudit.run(
                 store: store, sources: try sources(directories, store: store))
-            let settings = try NodeSettings(
-                flags: [:], environment: ProcessInfo.processInfo.environment, file: nil)
-            if let redis = try settings.redisAddress() {
-                report.merge(try MirrorAudit.run(redis, store.openRows()))
-            }
+            if let mirror { report.merge(try MirrorAudit.run(store: store, redis: mirror)) }
             return report
-        } catch let error as SettingError {
-            Console.note("downpour audit: \(error)")
-            throw Exit.configuration
-        } catch let error as RedisError {
-            Console.note("downpour audit: \(error)")
-            throw Exit.unreachable
         } catch let error as JournalError {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
         } catch let error as StoreError {
+            Console.note("downpour audit: \(error)")
+            throw Exit.failed
+        } catch let error as RedisError {
             Console.note("downpour audit: \(error)")
             throw Exit.failed
         } catch let error as SourceError {
@@ -114,9 +113,6 @@ struct AuditCommand: AsyncParsableCommand {
 
     private func print(_ answer: AdminClient.Answer) {
         for finding in answer["findings"] as? [String] ?? [] { Console.say(finding) }
-        if let pools = answer.integer("mirrored"), pools > 0 {
-            Console.say("\(pools) pools compared with Redis")
-        }
         let verdict = answer.integer("clean") == 1 ? "clean" : "NOT CLEAN"
         Console.say(
             "\(verdict): \(answer.integer("claims") ?? 0) claims of "

@@ -5,7 +5,7 @@ import Foundation
 struct ClusterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cluster", abstract: "The cluster as one of its nodes sees it.",
-        subcommands: [ClusterStatus.self])
+        subcommands: [ClusterStatus.self, ArbiterCommand.self])
 }
 
 /// The members at a glance.

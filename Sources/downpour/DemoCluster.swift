@@ -18,12 +18,15 @@ final class DemoCluster {
     }
 
     /// Starts them all, and waits until they serve and reach each other.
-    static func start(_ count: Int, in directory: URL, store: String?) async throws -> DemoCluster {
+    static func start(
+        _ count: Int, in directory: URL, store: String?, redis: String?
+    ) async throws -> DemoCluster {
         let names = (1...count).map { "demo-\($0)" }
         let storeURL = store ?? "sqlite:" + directory.appendingPathComponent("store.sqlite").path
         var environment = ProcessInfo.processInfo.environment
         for key in environment.keys where key.hasPrefix("DOWNPOUR_") { environment[key] = nil }
         environment["DOWNPOUR_STORE_URL"] = storeURL
+        environment["DOWNPOUR_REDIS_URL"] = redis
         var topology: String?
         if count > 1 {
             let path = directory.appendingPathComponent("topology.yaml").path

@@ -1,6 +1,8 @@
 import ArgumentParser
 import EdgeCluster
+import EdgeLedger
 import EdgeMemory
+import EdgeReconciler
 import EdgeServer
 import EdgeStores
 import EdgeTypes
@@ -22,9 +24,14 @@ struct DemoCommand: AsyncParsableCommand {
     @Option(help: "Packets of the rain.") var packets: Int64 = 500_000
     @Option(help: "Fen in the rain.") var amount: Int64 = 1_000_000_000
     @Option(help: "Units of the sale.") var units: Int64 = 1_000
-    @Option(help: "The store (sqlite:PATH); otherwise in the demo's own directory.")
+    @Option(
+        help: """
+            The store: sqlite:PATH, or mysql://USER:PASSWORD@HOST/DATABASE, which must be empty; \
+            otherwise in the demo's own directory.
+            """)
     var store: String?
-    @Option(help: "A Redis to mirror to.") var redis: String?
+    @Option(help: "A Redis to mirror to (redis://HOST:PORT), which must be empty.")
+    var redis: String?
     @Flag(help: "Keep the data directory.") var keep = false
     @Flag(help: "Print one JSON document.") var json = false
 
@@ -32,7 +39,6 @@ struct DemoCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard (1...9).contains(nodes) else { throw ValidationError("--nodes: 1 to 9") }
-        guard redis == nil else { throw ValidationError("--redis: this build has no mirror yet") }
         guard users >= 1, users <= 20_000_000 else {
             throw ValidationError("--users: 1 to 20000000")
         }
@@ -44,9 +50,10 @@ struct DemoCommand: AsyncParsableCommand {
     func run() async throws {
         let place = FileManager.default.temporaryDirectory
             .appendingPathComponent("downpour-demo-\(ProcessInfo.processInfo.processIdentifier)")
+        try expectEmpty()
         try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
         defer { if !keep { try? FileManager.default.removeItem(at: place) } }
-        let cluster = try await DemoCluster.start(nodes, in: place, store: store)
+        let cluster = try await DemoCluster.start(nodes, in: place, store: store, redis: redis)
         defer { cluster.kill() }
         var result: DemoResult
         do {
@@ -54,7 +61,7 @@ struct DemoCommand: AsyncParsableCommand {
             try await cluster.stop()
             let data = cluster.nodes.map(\.data)
             result.audit = try AuditCommand.audit(
-                data[0], data.dropFirst(), store: cluster.storeURL)
+                data[0], data.dropFirst(), store: cluster.storeURL, redis: redis)
         } catch {
             // How a node ended is known a moment after its connections break.
             try? await Task.sleep(for: .milliseconds(200))
@@ -70,6 +77,26 @@ struct DemoCommand: AsyncParsableCommand {
             if keep { Console.say("\nkept: \(place.path)") }
         }
         guard result.holds else { throw Exit.failed }
+    }
+
+    /// Pools of another time would be in the way of the demo's own.
+    private func expectEmpty() throws {
+        guard let store else { return }
+        do {
+            let url = try StoreURL(store)
+            if case .sqlite(let path) = url, !FileManager.default.fileExists(atPath: path) {
+                return
+            }
+            guard try StoreAudit.watermarks(store: url).shards.isEmpty else {
+                Console.note("downpour demo: --store holds something already: name an empty one")
+                throw Exit.configuration
+            }
+        } catch StoreError.foreign {
+            // It has no tables yet.
+        } catch let error as StoreError {
+            Console.note("downpour demo: \(error)")
+            throw Exit.configuration
+        }
     }
 
     private func play(_ cluster: DemoCluster) async throws -> DemoResult {

@@ -62,7 +62,9 @@ struct DemoResult {
             ("sold, reserved and available make the stock", sold + pending + available == units),
             ("all amounts follow from the revealed seed", verdict.problem == nil),
             (
-                "all journals, the store and what users were told agree to the fen",
+                (audit?.mirroredPools ?? 0) > 0
+                    ? "all journals, the store, Redis and what users were told agree to the fen"
+                    : "all journals, the store and what users were told agree to the fen",
                 audit?.isClean == true && audit?.claims == Int64(granted)
                     && audit?.claimsFen == fen
             ),

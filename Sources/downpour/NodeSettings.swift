@@ -16,12 +16,13 @@ struct NodeSettings {
         "name", "data", "cores", "shards", "http", "resp", "bus", "admin", "advertise", "join",
         "topology", "durability", "tls-cert", "tls-key", "drain", "trusted-proxies",
         "log-level", "log-format", "ready-file", "insecure", "cors-origins", "segment-bytes",
-        "store-url", "resp-rate", "http-rate", "resp-user-rate", "http-user-rate",
+        "store-url", "store-read-url", "resp-rate", "http-rate", "resp-user-rate", "http-user-rate",
         "max-connections", "retention", "cache-keys",
     ]
     /// Never by flag and never in a file: `DOWNPOUR_…`, or the path of a file in `DOWNPOUR_…_FILE`.
     static let secrets: Set<String> = [
         "token-key", "cluster-key", "resp-users", "admin-token", "admin-read-token", "store-url",
+        "store-read-url",
         "redis-url",
     ]
 
@@ -61,7 +62,9 @@ struct NodeSettings {
         }
         for (key, value) in mapping {
             let line = key.mark.map { ":\($0.line)" } ?? ""
-            guard let name = key.string, Self.names.contains(name), name != "store-url" else {
+            guard let name = key.string, Self.names.contains(name), name != "store-url",
+                name != "store-read-url"
+            else {
                 throw SettingError(
                     description: "\(path)\(line): unknown setting \(key.string ?? "?")")
             }
@@ -153,6 +156,11 @@ struct NodeSettings {
         try take("admin-token") { options.adminToken = $0 }
         try take("admin-read-token") { options.adminReadToken = $0 }
         try take("store-url") { options.storeURL = $0 }
+        try take("store-read-url") { text in
+            do { options.storeReadURLs = [try StoreURL(text)] } catch {
+                throw Complaint("\(error)")
+            }
+        }
         options.redis = try redisAddress()
         try take("cache-keys") { text in
             do { options.cacheKeys = try CacheKey.parse(text) } catch {

@@ -103,7 +103,7 @@ struct ApplyTests {
         #expect(try StoreURL("SQLite:///var/x.db") == .sqlite(path: "/var/x.db"))
         let bad = [
             "", "x.db", ":x", "sqlite:", "sqlite://host/x", "sqlite::memory:", "sqlite:x?mode=ro",
-            "mysql://u:secret@h/d", "redis://h",
+            "mysql://u:secret@h", "mysql://h/d", "postgres://u:secret@h/d", "redis://h",
         ]
         for text in bad {
             do {

@@ -215,10 +215,11 @@ enum ArbiterKind: CaseIterable {
                     try arbiter.register(node("x"), founding: other)
                 }
             }
-            let same = founding(["x"])
-            for number in 1..<Limits.nodes {
-                _ = try arbiter.register(node("n\(number)"), founding: same)
-            }
+        }
+        try kind.with { (place: ArbiterPlace) throws in
+            let arbiter = try place.open()
+            let same = founding(["x"] + (2..<Limits.nodes).map { "n\($0)" })
+            _ = try arbiter.register(node("last"), founding: same)
             #expect(throws: StoreError.self) {
                 try arbiter.register(node("more"), founding: same)
             }

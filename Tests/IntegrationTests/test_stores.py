@@ -161,3 +161,100 @@ def test_a_database_that_is_restored_is_fed_again(cluster, maria, directory):
     for node in cluster.nodes.values():
         assert node.stop(60) == 0
     audit(cluster, maria)
+
+
+@pytest.fixture
+def pair(directory):
+    """A primary and a replica of it."""
+    ports = free_ports(2)
+    primary = MariaDB(directory / "primary", ports[0], 1).start()
+    replica = MariaDB(directory / "replica", ports[1], 2, ["--log-slave-updates"]).start()
+    replica.follow(primary)
+    yield primary, replica
+    primary.kill()
+    replica.kill()
+
+
+def claims_of(node, user, *seen):
+    query = "&".join(["count=10", *(f"seen={one}" for one in seen)])
+    answer = node.request("GET", f"/v1/users/{user}/claims?{query}", listener="admin")
+    assert answer.status == 200, answer.body
+    return answer.json()["claims"]
+
+
+def answered_by(node):
+    told = node.request("GET", "/v1/status", listener="admin").json()
+    return told["readsByStore"], told["readsByReplicas"], told["readsTooStale"]
+
+
+def test_replicas_answer_what_is_past_and_never_what_is_too_old(pair, start_node):
+    primary, replica = pair
+    node = start_node(env={
+        # Whichever of the two may be written.
+        "DOWNPOUR_STORE_URL": f"mysql://dp:secret@127.0.0.1:{primary.port},"
+                              f"127.0.0.1:{replica.port}/dp",
+        "DOWNPOUR_STORE_READ_URL": replica.url})
+    app = node.resp()
+    app.call("RAIN.CREATE rain AMOUNT 1000000 COUNT 10000 SLICES 4")
+    for user in range(1, 200):
+        app.call("RAIN.GRAB", "rain", user)
+
+    def stored(server, count):
+        return lambda: server.number_of("SELECT count(*) FROM claims") == count
+    eventually(stored(replica, 199), 30, "the replica's claims")
+    assert [one["fen"] for one in claims_of(node, 7)] == [app.call("RAIN.GRAB rain 7")[1]]
+    assert answered_by(node)[1] >= 1
+
+    # A replica that has stopped is too old once it is behind, or behind what the caller knows.
+    replica.sql("STOP SLAVE")
+    for user in range(200, 300):
+        app.call("RAIN.GRAB", "rain", user)
+    eventually(stored(primary, 299), 30, "the primary's claims")
+    shard, sequence = primary.sql(
+        "SELECT shard, sequence FROM claims WHERE user = 250", "dp")[0]
+    assert len(claims_of(node, 250, f"{shard}-{sequence}")) == 1
+    assert answered_by(node)[2] >= 1
+    eventually(lambda: len(claims_of(node, 250)) == 1, 10, "a fresh answer")
+    later = node.request(
+        "GET", f"/v1/users/250/claims?seen={shard}-{int(sequence) + 1000000}", listener="admin")
+    assert later.status == 503
+    replica.sql("START SLAVE")
+    eventually(stored(replica, 299), 30, "the replica's claims")
+    before = answered_by(node)[1]
+    eventually(lambda: claims_of(node, 250, f"{shard}-{sequence}")
+               and answered_by(node)[1] > before, 10, "an answer of the replica")
+
+    # The primary dies: questions go on, and so does everything once the replica is promoted.
+    primary.kill()
+    assert len(claims_of(node, 7)) == 1
+    for user in range(300, 400):
+        app.call("RAIN.GRAB", "rain", user)
+    replica.sql("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")
+    eventually(stored(replica, 399), 60, "what was granted meanwhile")
+    assert len(claims_of(node, 350)) == 1
+    assert replica.number_of("SELECT count(DISTINCT packet) FROM claims") == 399
+    assert node.stop() == 0
+
+
+def test_a_replica_that_lagged_and_was_promoted_is_fed_again(pair, start_node):
+    primary, replica = pair
+    node = start_node(env={
+        "DOWNPOUR_STORE_URL": f"mysql://dp:secret@127.0.0.1:{primary.port},"
+                              f"127.0.0.1:{replica.port}/dp"})
+    app = node.resp()
+    app.call("RAIN.CREATE rain AMOUNT 1000000 COUNT 10000 SLICES 4")
+    for user in range(100):
+        app.call("RAIN.GRAB", "rain", user)
+    eventually(lambda: replica.number_of("SELECT count(*) FROM claims") == 100, 30, "claims")
+    replica.sql("STOP SLAVE")
+    for user in range(100, 500):
+        app.call("RAIN.GRAB", "rain", user)
+    eventually(lambda: primary.number_of("SELECT count(*) FROM claims") == 500, 30, "claims")
+    primary.kill()
+    replica.sql("RESET SLAVE ALL; SET GLOBAL read_only = 0")
+    assert replica.number_of("SELECT count(*) FROM claims") == 100
+    eventually(lambda: replica.number_of("SELECT count(*) FROM claims") == 500, 60,
+               "the claims that the replica never had")
+    assert node.stop() == 0
+    answer = downpour("audit", "--data", node.data, "--store", replica.url)
+    assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -23,6 +23,13 @@ enum AdminContract {
               in: header
               required: true
               schema: {type: string, maxLength: 64}
+            seen:
+              name: seen
+              in: query
+              description: >-
+                Entries that the caller has seen, SHARD-SEQUENCE as events are named: the answer is
+                not older, whichever replica of the store gives it.
+              schema: {type: array, items: {type: string}}
           responses:
             problem:
               description: What is wrong.
@@ -57,6 +64,27 @@ enum AdminContract {
               summary: The nodes that hold each shard, whoever serves it first.
               responses:
                 "200": {$ref: "#/components/responses/done"}
+          /v1/users/{id}/claims:
+            get:
+              summary: A user's claims, from the store or a replica of it.
+              parameters:
+                - {$ref: "#/components/parameters/id"}
+                - {name: rain, in: query, schema: {type: string}}
+                - {name: count, in: query, schema: {type: integer, maximum: 10000}}
+                - {$ref: "#/components/parameters/seen"}
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "503": {$ref: "#/components/responses/problem"}
+          /v1/users/{id}/orders:
+            get:
+              summary: A user's orders, from the store or a replica of it.
+              parameters:
+                - {$ref: "#/components/parameters/id"}
+                - {name: count, in: query, schema: {type: integer, maximum: 10000}}
+                - {$ref: "#/components/parameters/seen"}
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "503": {$ref: "#/components/responses/problem"}
           /v1/topology:
             get:
               summary: Who holds each shard, who should, and how far that has come.
@@ -186,6 +214,7 @@ enum AdminContract {
                     - {$ref: "#/components/parameters/id"}
                     - {name: user, in: query, schema: {type: string}}
                     - {name: cursor, in: query, schema: {type: integer}}
+                    - {$ref: "#/components/parameters/seen"}
                   responses: {"200": {$ref: "#/components/responses/done"}}
             """
         text += """

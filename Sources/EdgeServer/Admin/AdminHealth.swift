@@ -87,6 +87,13 @@ enum AdminHealth {
                 .init("store_error", store.lastError.map { .text($0) } ?? .null),
             ]
         }
+        if let reads = runner.history?.counters {
+            fields += [
+                .init("reads_by_store", .integer(Int64(reads.byPrimary))),
+                .init("reads_by_replicas", .integer(Int64(reads.byReplicas))),
+                .init("reads_too_stale", .integer(Int64(reads.stale))),
+            ]
+        }
         if let redis = runner.follower?.status { fields += MetricsText.fields(redis) }
         return fields
     }
@@ -167,12 +174,30 @@ enum MetricsText {
                 Double(loopNumbers.throttled))
         }
         addStore(runner, &text)
+        if let reads = runner.history?.counters { addReads(reads, &text) }
         if let redis = runner.follower?.status { addRedis(redis, &text) }
         if let cluster = runner.cluster { try await addCluster(cluster, &text) }
         text.add(
             "downpour_ready", "gauge", "1 while the node takes traffic.", "",
             runner.shared.isReadyNow ? 1 : 0)
         return text.rendered
+    }
+
+    private static func addReads(_ reads: HistoryPool.Counters, _ text: inout Page) {
+        let by = [("store", reads.byPrimary), ("replica", reads.byReplicas)]
+        for (who, count) in by {
+            text.add(
+                "downpour_history_reads_total", "counter",
+                "Questions about the past, by who answered.", "by=\"\(who)\"", Double(count))
+        }
+        text.add(
+            "downpour_history_stale_total", "counter",
+            "Replicas of the store passed over because they were behind.", "",
+            Double(reads.stale))
+        text.add(
+            "downpour_history_unreachable_total", "counter",
+            "Replicas of the store passed over because they did not answer.", "",
+            Double(reads.unreachable))
     }
 
     private static func addStore(_ runner: NodeRunner, _ text: inout Page) {

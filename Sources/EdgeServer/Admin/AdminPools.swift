@@ -253,13 +253,13 @@ struct AdminPoolAPI: Sendable {
                     ticketless(family == .rain ? .claims : .orders, name, user: user),
                     payload: nil))
         }
-        guard let store = try NodeRunner.storeURL(runner.options), family == .rain else {
-            throw AdminProblem(
-                status: .notFound, code: "no-store", detail: "only a store lists all claims")
+        guard family == .rain else {
+            throw AdminProblem.badRequest("orders are listed by user: ?user=")
         }
         let after = query["cursor"].flatMap { Int64($0) } ?? 0
-        let history = try StoreHistory(store)
-        let rows = try history.claims(ofPool: name.description, after: after)
+        let rows = try await AdminHistory.read(request, runner) { history in
+            try history.claims(ofPool: name.description, after: after)
+        }
         let values = rows.map { row in
             Value.array([
                 .text(String(row.user)), .integer(row.packet), .integer(row.amountFen),

@@ -25,6 +25,7 @@ final class AdminServer: Sendable {
         AdminPools.add(to: guarded, runner)
         AdminOrders.add(to: guarded, runner)
         AdminStore.add(to: guarded, runner)
+        AdminHistory.add(to: guarded, runner)
         AdminTopology.add(to: guarded, runner)
         let (addresses, running) = AsyncThrowingStream<SocketAddress?, any Error>.makeStream()
         let listener = runner.options.admin

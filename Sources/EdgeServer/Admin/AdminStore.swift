@@ -3,7 +3,7 @@ import EdgeStores
 import EdgeTypes
 import Hummingbird
 
-/// `/v1/audit`: the journal against the store, and that against Redis, while the node runs.
+/// `/v1/audit`: the journal against the store, while the node runs.
 enum AdminStore {
     static func add(to router: RouterGroup<BasicRequestContext>, _ runner: NodeRunner) {
         router.post("v1/audit") { _, _ in
@@ -34,9 +34,9 @@ public enum AuditJSON {
             .init("payments", .integer(report.payments)),
             .init("refunds", .integer(report.refunds)),
             .init("pools", .integer(report.pools)),
+            .init("mirrored_pools", .integer(report.mirroredPools)),
+            .init("mirrored_slices", .integer(report.mirroredSlices)),
             .init("entries", .integer(report.entries)),
-            .init("mirrored", .integer(report.mirrored)),
-            .init("mirror_lagging", .integer(report.lagging)),
             .init("findings", .array(report.findings.map { .text($0.description) })),
         ])
     }

@@ -421,16 +421,33 @@ final class ReplicaService: @unchecked Sendable {
                 // First of all: the rest names them.
                 service.learn(news.nodes)
                 if let target { service.follow(target) }
+                let held = service.agent.rows
+                let isBehind = news.configurations.contains { row in
+                    Int(row.shard) < held.count && held[Int(row.shard)]?.epoch ?? 0 > row.epoch
+                }
+                if isBehind { service.keepForArbiter() }
                 service.agent.read(
                     news.configurations, revision: news.revision, nowNs: service.nowNs,
                     into: &outputs)
                 service.begin(news.configurations)
             case .failure(let error):
                 service.heardArbiter("\(error)")
+                if case StoreError.otherIdentity = error { service.keepForArbiter() }
                 service.agent.read(
                     nil, revision: revision, nowNs: service.nowNs, into: &outputs)
             }
             service.execute(outputs)
+        }
+    }
+
+    /// The arbiter may be another server, which has lost what this node has heard, also from others.
+    /// It is told once an operator has accepted it, and kept until then; where it has only been
+    /// overtaken by the news, telling changes nothing.
+    private func keepForArbiter() {
+        let rows = agent.rows.compactMap(\.self)
+        ask { arbiter in
+            try? arbiter.raise(rows)
+        } _: { _, _ in
         }
     }
 

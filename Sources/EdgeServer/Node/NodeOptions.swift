@@ -30,6 +30,8 @@ public struct NodeOptions: Sendable {
     public var adminReadToken: String?
     /// nil: `sqlite:` in the data directory.
     public var storeURL: String?
+    /// Replicas of the store that answer questions about the past; empty: the store does.
+    public var storeReadURLs: [StoreURL] = []
     /// nil: no Redis behind the store.
     public var redis: RedisAddress?
     /// Caches in that Redis that are deleted from when a pool or an order changes.

@@ -25,6 +25,8 @@ public final class NodeRunner: Sendable {
     let writers: [LoopWriter]
     let group: MultiThreadedEventLoopGroup
     public let reconciler: Reconciler?
+    /// Who answers questions about the past; nil where there is no store.
+    public let history: HistoryPool?
     /// nil where there is no Redis behind the store.
     public let follower: RedisFollower?
     public let tls: TLSHolder?
@@ -90,6 +92,9 @@ public final class NodeRunner: Sendable {
         loops.reverse()
         ServerLoop.connect(loops)
         self.loops = loops
+        history = try Self.storeURL(options).map { store in
+            HistoryPool(primary: store, replicas: options.storeReadURLs)
+        }
         let follower = try Self.follower(options, log)
         self.follower = follower
         reconciler = try Self.reconciler(
@@ -415,7 +420,7 @@ extension NodeRunner {
     /// Committed entries that the store lacks, about.
     public var unreconciled: UInt64 { reconciler?.status.lagEntries ?? 0 }
 
-    /// Compares the journal with the store as of the store's watermarks, and that with Redis. Blocks a thread of its
+    /// Compares the journal with the store as of the store's watermarks. Blocks a thread of its
     /// own, not the loops.
     public func audit(_ store: StoreURL) async throws -> AuditReport {
         let directory = directory
@@ -424,7 +429,7 @@ extension NodeRunner {
         return try await BackgroundThread.run {
             var report = try StoreAudit.run(
                 store: store, sources: try NodeRunner.sources(directory, writers))
-            if let redis { report.merge(try MirrorAudit.run(redis, store.openRows())) }
+            if let redis { report.merge(try MirrorAudit.run(store: store, redis: redis)) }
             return report
         }
     }

@@ -15,6 +15,31 @@ extension MySQLArbiter {
     public func accept(without absent: [String]) throws(StoreError) -> ArbiterAcceptance {
         try use { session in try session.accept(without: absent) }
     }
+
+    /// Who answers, whether or not it was accepted.
+    public func standing() throws(StoreError) -> ArbiterStanding {
+        try use { session in
+            try session.engine.transaction(.snapshot) {
+                let state = try session.state("")
+                return ArbiterStanding(
+                    accepted: state.accepted, found: state.found, place: state.place,
+                    revision: state.revision, awaited: try session.awaited(state))
+            }
+        }
+    }
+}
+
+/// What an operator sees of an arbiter.
+public struct ArbiterStanding: Hashable, Sendable {
+    /// The accepted server's own name.
+    public var accepted: String
+    /// The name of the one that answers.
+    public var found: String
+    /// `host:port` as the one that answers calls itself.
+    public var place: String
+    public var revision: Int64
+    /// Nodes that have yet to tell what they know.
+    public var awaited: [String]
 }
 
 extension MySQLArbiter.Session {

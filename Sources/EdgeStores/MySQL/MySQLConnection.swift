@@ -189,6 +189,7 @@ final class MySQLConnection {
 
     @discardableResult
     func run(_ sql: UnsafeRawBufferPointer) throws(StoreError) -> Int {
+        try check(sql)
         guard send(sql) == 0 else { throw failure() }
         return changes()
     }
@@ -212,6 +213,7 @@ final class MySQLConnection {
     }
 
     func query(_ sql: UnsafeRawBufferPointer, _ row: (any SQLRow) throws -> Void) throws {
+        try check(sql)
         guard send(sql) == 0 else { throw failure() }
         try stream(row)
     }
@@ -227,6 +229,17 @@ final class MySQLConnection {
 
     /// The server's number of this connection.
     var number: UInt { mysql_thread_id(handle) }
+
+    /// The server would cut the connection.
+    private func check(_ sql: UnsafeRawBufferPointer) throws(StoreError) {
+        guard sql.count < server.maxPacketBytes - 16 else {
+            failures += 1
+            throw .engine(
+                code: 1153,
+                "\(place): a statement of \(sql.count) bytes, max_allowed_packet is "
+                    + "\(server.maxPacketBytes)")
+        }
+    }
 
     private func send(_ sql: UnsafeRawBufferPointer) -> Int32 {
         // SAFETY: the library reads so many bytes, and copies them.

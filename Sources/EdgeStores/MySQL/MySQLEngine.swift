@@ -52,6 +52,27 @@ final class MySQLEngine: SQLEngine {
     /// The server's number of the connection.
     var number: UInt? { connection?.number }
 
+    /// Settings of the server that break what a store promises: after a crash it may lack batches
+    /// that it has acknowledged. The journal feeds it again, as long as it reaches back so far.
+    func weaknesses() throws -> [String] {
+        var found: [String] = []
+        try read(
+            """
+            SHOW GLOBAL VARIABLES WHERE variable_name IN
+                ('innodb_flush_log_at_trx_commit', 'innodb_doublewrite')
+            """, []
+        ) { row in
+            let setting = (row.text(0), row.text(1))
+            if setting.0 == "innodb_flush_log_at_trx_commit", setting.1 != "1" {
+                found.append("innodb_flush_log_at_trx_commit = \(setting.1), not 1")
+            }
+            if setting.0 == "innodb_doublewrite", setting.1 == "OFF" {
+                found.append("innodb_doublewrite = OFF")
+            }
+        }
+        return found
+    }
+
     // MARK: Reading
 
     func read(_ sql: String, _ values: [SQLValue], _ row: (any SQLRow) throws -> Void) throws {

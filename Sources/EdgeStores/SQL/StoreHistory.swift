@@ -2,14 +2,11 @@ public import EdgeLedger
 import EdgeMemory
 import EdgeReconciler
 public import EdgeTypes
-import Synchronization
 
 /// Questions about the past, answered from the store. Lags behind the nodes by the reconcilers'
-/// lag. Safe to use from any thread; calls take turns.
-public final class StoreHistory: @unchecked Sendable {
-    // SAFETY: the engine is used by whoever holds the lock.
+/// lag. Used from one thread at a time; see `HistoryPool`.
+public final class StoreHistory {
     private let engine: any SQLEngine
-    private let turn = Mutex(())
 
     /// Opens a store for reading only.
     public init(_ store: StoreURL) throws(StoreError) {
@@ -19,6 +16,11 @@ public final class StoreHistory: @unchecked Sendable {
     }
 
     deinit { engine.close() }
+
+    /// Runs several questions as of one moment.
+    public func asOfOneMoment<T>(_ body: (StoreHistory) throws -> T) throws -> T {
+        try engine.transaction(.snapshot) { try body(self) }
+    }
 
     /// A rain and what it gave so far.
     public struct RainTotals: Sendable, Equatable {
@@ -214,7 +216,7 @@ public final class StoreHistory: @unchecked Sendable {
 
     private func run<T>(_ body: () throws -> T) throws(StoreError) -> T {
         do {
-            return try turn.withLock { _ in try body() }
+            return try body()
         } catch {
             throw StoreError.of(error)
         }
