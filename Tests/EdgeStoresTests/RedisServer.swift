@@ -13,7 +13,10 @@ final class RedisServer {
     /// - Parameter arguments: as on redis-server's command line.
     init(_ arguments: String...) throws {
         directory = try Scratch()
-        port = try Self.freePort()
+        var found = try Self.freePort()
+        // A cluster's bus is 10,000 above.
+        while found > 55_000 { found = try Self.freePort() }
+        port = found
         self.arguments = arguments
         try start()
     }
@@ -53,7 +56,11 @@ final class RedisServer {
         process.standardError = FileHandle.nullDevice
         try process.run()
         self.process = process
-        try eventually("redis-server answers") { Self.listens(port) }
+        try eventually("redis-server answers") {
+            // A port that nobody listens on may connect to itself sooner or later.
+            try #require(process.isRunning, "redis-server has ended")
+            return Self.listens(port)
+        }
     }
 
     private static func listens(_ port: UInt16) -> Bool {
