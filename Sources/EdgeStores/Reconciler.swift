@@ -136,7 +136,18 @@ final class ReconcilerSignal: Sendable {
 
     static func monotonicMs() -> UInt64 { DispatchTime.now().uptimeNanoseconds / 1_000_000 }
 
-    func wake() { change { $0.woken = true } }
+    /// Once woken it stays so until somebody has waited for it: what comes meanwhile, thousands of
+    /// commits a second, disturbs neither side.
+    func wake() {
+        let isNew = flags.withLock { flags in
+            defer { flags.woken = true }
+            return !flags.woken
+        }
+        guard isNew else { return }
+        condition.lock()
+        condition.broadcast()
+        condition.unlock()
+    }
 
     func stop(withinMs: Int) {
         let deadline = Self.monotonicMs() + UInt64(max(withinMs, 0))
