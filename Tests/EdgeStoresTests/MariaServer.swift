@@ -81,7 +81,8 @@ final class MariaServer: @unchecked Sendable {
         process.arguments =
             [
                 "-c", script, "bash", directory, "/usr/sbin/mariadbd", "--no-defaults",
-                "--datadir=\(directory)/data", "--socket=\(socket)", "--port=\(port)",
+                "--datadir=\(directory)/data", "--tmpdir=\(directory)", "--socket=\(socket)",
+                "--port=\(port)",
                 "--bind-address=127.0.0.1", "--pid-file=\(directory)/pid",
                 "--log-error=\(directory)/log", "--innodb-flush-log-at-trx-commit=1",
                 "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=48M",

@@ -167,7 +167,8 @@ struct RedisConnectionTests {
             Issue.record("a replica took a write")
             return
         }
-        let cluster = try RedisServer("--cluster-enabled", "yes")
+        let cluster = try RedisServer(
+            "--cluster-enabled", "yes", "--cluster-port", "\(RedisServer.freePort())")
         let refusal = failure { _ = try cluster.connect() }
         guard case .unsupported(let text) = refusal else {
             Issue.record("a cluster: \(String(describing: refusal))")

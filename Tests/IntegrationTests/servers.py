@@ -67,7 +67,8 @@ class MariaDB(Server):
                 check=True, capture_output=True, timeout=60)
         self.launch(
             program("mariadbd"), "--no-defaults", *self.as_user(),
-            f"--datadir={self.directory}/data", f"--port={self.port}",
+            f"--datadir={self.directory}/data", f"--tmpdir={self.directory}",
+            f"--port={self.port}",
             "--bind-address=127.0.0.1", f"--socket={self.socket}",
             f"--pid-file={self.directory}/pid", f"--server-id={self.number}",
             f"--log-bin={self.directory}/binlog", "--innodb-buffer-pool-size=256M",

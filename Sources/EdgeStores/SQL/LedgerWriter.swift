@@ -5,9 +5,11 @@ import EdgeTypes
 
 /// Writes batches inside a transaction that its caller opens and ends, through any engine.
 ///
-/// Rows are locked in one order everywhere (watermarks by shard, orders, pools, slices), so that
-/// the reconcilers of several nodes wait for each other and never in a circle. Claims go in as
-/// they are, each shard's run in key order.
+/// What several shards share is locked in one order everywhere (watermarks by shard, then pools by
+/// key), so that the reconcilers of several nodes wait for each other and never in a circle. A
+/// shard's slices and orders need no lock of their own: whoever holds its watermark is alone with
+/// them. Locking them, too, would lock what lies between them: all slices of a pool, and the places
+/// of orders to come. Claims go in as they are, each shard's run in key order.
 final class LedgerWriter {
     private let engine: any SQLEngine
     private let books = BatchBooks()
@@ -92,8 +94,8 @@ final class LedgerWriter {
         let orders = books.begin(batch)
         try eachSome(orders.map { .text(OrderIDText.text($0)) }) { marks, values in
             try engine.read(
-                LedgerTables.selectOrders + " WHERE order_id IN (\(marks)) ORDER BY order_id"
-                    + engine.forUpdate, values
+                LedgerTables.selectOrders + " WHERE order_id IN (\(marks)) ORDER BY order_id",
+                values
             ) { row in
                 let found = try LedgerTables.order(row)
                 books.take(order: found.record, sku: found.sku)
@@ -133,8 +135,8 @@ final class LedgerWriter {
             try eachSome(numbers) { marks, values in
                 try engine.read(
                     LedgerTables.selectSlices
-                        + " WHERE pool_key = ? AND slice IN (\(marks)) ORDER BY slice"
-                        + engine.forUpdate, [Self.value(pool)] + values
+                        + " WHERE pool_key = ? AND slice IN (\(marks)) ORDER BY slice",
+                    [Self.value(pool)] + values
                 ) { row in books.take(try LedgerTables.slice(row)) }
             }
             start = end
