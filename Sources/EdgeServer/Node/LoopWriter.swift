@@ -27,16 +27,22 @@ final class LoopWriter: LoopJournal {
 
 /// Lets a writer, which is made first, tell a loop, which is made with the writer.
 final class CommitRelay: Sendable {
-    private let target = Mutex<ServerLoop?>(nil)
-    private let reconciler = Mutex<(@Sendable () -> Void)?>(nil)
+    /// A closure that is itself what a mutex holds is wrapped in one thunk more each time it is
+    /// looked at: memory and time would grow with every commit. In a field it is not.
+    private struct Targets {
+        var loop: ServerLoop?
+        var wake: (@Sendable () -> Void)?
+    }
 
-    func connect(_ loop: ServerLoop, wake: (@Sendable () -> Void)?) {
-        target.withLock { $0 = loop }
-        reconciler.withLock { $0 = wake }
+    private let targets = Mutex(Targets())
+
+    func connect(_ loop: ServerLoop?, wake: (@Sendable () -> Void)?) {
+        targets.withLock { $0 = Targets(loop: loop, wake: wake) }
     }
 
     func committed(_ position: UInt64) {
-        target.withLock { $0 }?.journalCommitted(upTo: position)
-        reconciler.withLock { $0 }?()
+        let targets = targets.withLock { $0 }
+        targets.loop?.journalCommitted(upTo: position)
+        targets.wake?()
     }
 }
