@@ -42,7 +42,8 @@ final class BareClient {
         while next < rows {
             sql.removeAll(keepingCapacity: true)
             sql.append(
-                contentsOf: "INSERT INTO claims (grant_id,pool,user,packet,amount,granted_at) VALUES "
+                contentsOf:
+                    "INSERT INTO claims (grant_id,pool,user,packet,amount,granted_at) VALUES "
                     .utf8)
             for row in next..<min(next + atOnce, rows) {
                 if row > next { sql.append(UInt8(ascii: ",")) }
@@ -50,10 +51,9 @@ final class BareClient {
                 let index = first + row
                 let shard = index % shards
                 let user = (UInt64(index) &* 2_654_435_761) & 0xffff_ffff
+                let key = shard << 48 | index / shards
                 sql.append(
-                    contentsOf:
-                        "(\(shard << 48 | index / shards),'double11-main',\(user),\(index),2000,1763700000000)"
-                        .utf8)
+                    contentsOf: "(\(key),'double11-main',\(user),\(index),2000,1763700000000)".utf8)
             }
             let code = sql.withUnsafeBufferPointer { bytes in
                 bytes.withMemoryRebound(to: CChar.self) { text in
