@@ -16,7 +16,9 @@ public final class JournalDirectory: Sendable {
     let system: any FileSystem
     let journal: Directory
     private let folder: Directory
-    private let lock: File
+    /// nil: it is only read, perhaps beside the process that writes it.
+    private let lock: File?
+    private let lockDescriptor: Int32?
     /// The boot number last persisted.
     private let lastBoot: Mutex<UInt32>
     /// Compression and retention take turns.
@@ -41,13 +43,18 @@ public final class JournalDirectory: Sendable {
         folder = Directory(system, path)
         journal = folder.folder("journal")
         try folder.make()
-        lock = try JournalDirectory.takeLock(folder)
+        let taken = try JournalDirectory.takeLock(folder)
+        lockDescriptor = taken.descriptor
+        lock = consume taken
         try journal.make()
         try folder.folder("snapshots").make()
         try folder.synchronize()
         snapshots = try SnapshotStore(folder.folder("snapshots"), identity: identity)
-        let boot = try JournalDirectory.readBoot(folder, identity: identity)
-        lastBoot = Mutex(boot ?? 0)
+        let boot = try JournalDirectory.readBoot(folder)
+        if let boot, boot.identity != identity {
+            throw .foreign(path: folder.path, expected: identity, found: boot.identity)
+        }
+        lastBoot = Mutex(boot?.number ?? 0)
         if boot == nil {
             guard try SegmentCatalog(journal).names.isEmpty else {
                 throw .damaged(JournalDamage(path + "/boot", 0, .missingFile))
@@ -55,6 +62,31 @@ public final class JournalDirectory: Sendable {
             if configuration.mutant != .directoryNotSynced { try syncParent() }
             try persist(boot: 0)
         }
+    }
+
+    /// Opens a directory for reading, whoever it belongs to and whether or not a process writes it. A
+    /// file that this process lists may be gone when it is read: the reader says `missingFile`, and
+    /// may begin anew.
+    ///
+    /// Errors: `damaged` where it is no node's directory, `permissionDenied`.
+    public init(
+        reading path: String, system: any FileSystem = LiveFileSystem.shared
+    ) throws(JournalError) {
+        self.path = path
+        self.system = system
+        folder = Directory(system, path)
+        journal = folder.folder("journal")
+        guard let boot = try JournalDirectory.readBoot(folder) else {
+            throw .damaged(JournalDamage(path + "/boot", 0, .missingFile))
+        }
+        identity = boot.identity
+        var configuration = JournalConfiguration()
+        configuration.isReplicated = SoleRecords.exist(in: path)
+        self.configuration = configuration
+        snapshots = try SnapshotStore(folder.folder("snapshots"), identity: boot.identity)
+        lastBoot = Mutex(boot.number)
+        lock = nil
+        lockDescriptor = nil
     }
 
     /// Makes the directory's own name durable: until there is a boot file, nobody else has.
@@ -68,7 +100,7 @@ public final class JournalDirectory: Sendable {
 
     deinit {
         // A child process that is just being started may still hold a copy of the descriptor.
-        system.unlock(lock.descriptor)
+        if let lockDescriptor { system.unlock(lockDescriptor) }
     }
 
     private static func takeLock(_ folder: Directory) throws(JournalError) -> File {
@@ -95,9 +127,9 @@ public final class JournalDirectory: Sendable {
         return file
     }
 
-    private static func readBoot(_ folder: Directory, identity: JournalIdentity)
-        throws(JournalError) -> UInt32?
-    {
+    private static func readBoot(
+        _ folder: Directory
+    ) throws(JournalError) -> (number: UInt32, identity: JournalIdentity)? {
         guard folder.exists("boot") else { return nil }
         let name = folder.path(of: "boot")
         let buffer = RawBuffer(capacity: 64)
@@ -110,11 +142,8 @@ public final class JournalDirectory: Sendable {
         else { throw .damaged(JournalDamage(name, 0, .badHeader)) }
         let version = bytes.get(12, UInt32.self)
         guard version == 1 else { throw .unsupportedFormat(path: name, version: version) }
-        let found = JournalIdentity(cluster: bytes.get(24), node: bytes.get(32))
-        guard found == identity else {
-            throw .foreign(path: folder.path, expected: identity, found: found)
-        }
-        return bytes.get(16, UInt32.self)
+        let identity = JournalIdentity(cluster: bytes.get(24), node: bytes.get(32))
+        return (bytes.get(16, UInt32.self), identity)
     }
 
     private func persist(boot: UInt32) throws(JournalError) {

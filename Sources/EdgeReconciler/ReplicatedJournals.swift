@@ -13,7 +13,7 @@ import EdgeWire
 /// So from the store's watermark down, of each sequence the entry with the greatest epoch that is
 /// not above its successor's is the committed one.
 ///
-/// For audits of nodes that do not run. Reads every journal once to choose, and then once for each
+/// For audits, also of nodes that run: what their stores have is durable in some journal. Reads every journal once to choose, and then once for each
 /// time that shards went on in another lane. Memory: the runs of epochs, and one batch.
 public final class ReplicatedJournals: EntrySource {
     public let lane = "replicas"
@@ -27,7 +27,7 @@ public final class ReplicatedJournals: EntrySource {
     private var offeredBefore: UInt64 = 0
 
     /// - Parameters:
-    ///   - directories: of all nodes, whose journals nobody writes to.
+    ///   - directories: of all nodes.
     ///   - marks: how far the store has applied each shard.
     public init(_ directories: [JournalDirectory], marks: WatermarkTable) throws(JournalError) {
         var runs = EpochRuns()

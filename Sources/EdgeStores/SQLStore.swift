@@ -30,6 +30,12 @@ public final class SQLStore: LedgerStore {
         try self.init(MySQLEngine(address))
     }
 
+    /// Settings of the server that break what a store promises, in words; none of SQLite.
+    public func weaknesses() throws(StoreError) -> [String] {
+        guard let mysql = engine as? MySQLEngine else { return [] }
+        return try run { try mysql.weaknesses() }
+    }
+
     deinit { close() }
 
     public func close() { engine.close() }

@@ -12,12 +12,13 @@ struct AuditCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit", abstract: "Compare journal and store, to the fen.",
         discussion: """
-            With --data, the files of a node that does not run; otherwise a running node is asked.
+            With --data, the files of nodes, which may go on meanwhile; otherwise a node is asked about \
+            its own.
             """)
 
-    @Option(help: "The data directory of a stopped node; of a cluster that has one store: all.")
+    @Option(help: "The data directory of a node; of a cluster that has one store: all of them.")
     var data: [String] = []
-    @Option(help: "Their store, where that is not in the first's data directory (sqlite:PATH).")
+    @Option(help: "Their store, where that is not in the first's data directory.")
     var store: String?
     @Option(
         help: "The Redis behind the store, to be compared too (redis://…); or DOWNPOUR_REDIS_URL.")
@@ -37,20 +38,6 @@ struct AuditCommand: AsyncParsableCommand {
         if !isClean { throw Exit.failed }
     }
 
-    /// The journal in a directory, whichever node's it is.
-    private static func open(_ path: String) throws -> JournalDirectory {
-        var configuration = JournalConfiguration()
-        configuration.isReplicated = SoleRecords.exist(in: path)
-        do throws(JournalError) {
-            return try JournalDirectory(
-                path: path, identity: JournalIdentity(cluster: 0, node: 0),
-                configuration: configuration)
-        } catch .foreign(_, _, let found) {
-            return try JournalDirectory(
-                path: path, identity: found, configuration: configuration)
-        }
-    }
-
     private func offline(_ first: String) throws -> Bool {
         let redis = redis ?? ProcessInfo.processInfo.environment["DOWNPOUR_REDIS_URL"]
         let report = try Self.audit(first, data.dropFirst(), store: store, redis: redis)
@@ -62,7 +49,7 @@ struct AuditCommand: AsyncParsableCommand {
         return report.isClean
     }
 
-    /// Compares journals of nodes that do not run with their store.
+    /// Compares nodes' journals with their store, and with Redis; the nodes may go on meanwhile.
     ///
     /// - Parameters:
     ///   - store: nil: in the first node's data directory.
@@ -79,10 +66,8 @@ struct AuditCommand: AsyncParsableCommand {
             let store =
                 try store.map { text throws(StoreError) in try StoreURL(text) }
                 ?? .sqlite(path: first + "/store.sqlite")
-            let directories = try data.map(Self.open)
             let mirror = try redis.map { try RedisAddress($0) }
-            var report = try StoreAudit.run(
-                store: store, sources: try sources(directories, store: store))
+            var report = try compare(data, store)
             if let mirror { report.merge(try MirrorAudit.run(store: store, redis: mirror)) }
             return report
         } catch let error as JournalError {
@@ -100,14 +85,30 @@ struct AuditCommand: AsyncParsableCommand {
         }
     }
 
+    /// Tries again where a running node has removed or compressed a segment meanwhile.
+    private static func compare(_ data: [String], _ store: StoreURL) throws -> AuditReport {
+        for _ in 0..<2 {
+            do {
+                return try StoreAudit.run(store: store) { marks in try sources(data, marks) }
+            } catch let error as JournalError {
+                guard case .damaged = error else { throw error }
+            } catch let error as SourceError {
+                guard case .damaged = error else { throw error }
+            }
+        }
+        return try StoreAudit.run(store: store) { marks in try sources(data, marks) }
+    }
+
     /// Every lane; where shards have replicas, what was committed of all of them.
     private static func sources(
-        _ directories: [JournalDirectory], store: StoreURL
+        _ data: [String], _ marks: WatermarkTable
     ) throws -> [any EntrySource] {
+        let directories = try data.map { path throws(JournalError) in
+            try JournalDirectory(reading: path)
+        }
         guard directories.contains(where: \.configuration.isReplicated) else {
             return try directories.flatMap(JournalSource.all)
         }
-        let marks = try StoreAudit.watermarks(store: store)
         return [try ReplicatedJournals(directories, marks: marks)]
     }
 

@@ -14,8 +14,8 @@ enum AdminStore {
             guard runner.options.cluster?.replicas == nil else {
                 throw AdminProblem(
                     status: .conflict, code: "replicated",
-                    detail: "one node's journal holds only what it has copies of: stop the nodes "
-                        + "and use downpour audit with the data directories of all of them")
+                    detail: "one node's journal holds only what it has copies of: use "
+                        + "downpour audit with the data directories of all of them")
             }
             let report = try await runner.audit(store)
             return AdminJSON.response(AuditJSON.of(report))

@@ -98,7 +98,7 @@ public final class NodeRunner: Sendable {
         let follower = try Self.follower(options, log)
         self.follower = follower
         reconciler = try Self.reconciler(
-            options, directory, writers, parts?.shipping, follow: { follower?.take($0) })
+            options, directory, writers, parts?.shipping, log, follow: { follower?.take($0) })
         let wake = reconciler.map { reconciler in { @Sendable in reconciler.wake() } }
         for core in 0..<options.cores { relays[core].connect(loops[core], wake: wake) }
         snapshotted = SavedSnapshots(try directory.snapshots.coveredSequences(keeping: 1))
@@ -173,12 +173,21 @@ public final class NodeRunner: Sendable {
 
     private static func reconciler(
         _ options: NodeOptions, _ directory: JournalDirectory, _ writers: [LoopWriter],
-        _ shipping: ShippingTable?, follow: @escaping @Sendable (StoreChanges) -> Void
+        _ shipping: ShippingTable?, _ log: Logger,
+        follow: @escaping @Sendable (StoreChanges) -> Void
     ) throws -> Reconciler? {
         guard let store = try storeURL(options) else { return nil }
         return Reconciler(
             openSources: { try sources(directory, writers, shipping) },
-            openStore: { try store.open() }, follow: follow)
+            openStore: {
+                let opened = try store.open()
+                for weakness in try opened.weaknesses() {
+                    log.warning(
+                        "after a crash the store may lack what it has acknowledged",
+                        metadata: ["setting": "\(weakness)"])
+                }
+                return opened
+            }, follow: follow)
     }
 
     /// Where the store is; nil where there is none (`DOWNPOUR_STORE_URL=none`).

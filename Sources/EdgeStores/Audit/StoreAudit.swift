@@ -45,10 +45,20 @@ public enum StoreAudit {
         store: StoreURL, sources: [any EntrySource], options: AuditOptions = AuditOptions(),
         progress: (Int64) -> Void = { _ in }
     ) throws -> AuditReport {
+        try run(store: store, options: options, progress: progress) { _ in sources }
+    }
+
+    /// - Parameter openSources: is told how far the store was at the moment that is compared.
+    public static func run(
+        store: StoreURL, options: AuditOptions = AuditOptions(),
+        progress: (Int64) -> Void = { _ in },
+        openSources: (WatermarkTable) throws -> [any EntrySource]
+    ) throws -> AuditReport {
         let engine = try store.openForReading()
         defer { engine.close() }
         return try engine.transaction(.snapshot) {
-            try AuditPass(engine, sources, options).run(progress)
+            let marks = try LedgerReader(engine: engine).watermarks()
+            return try AuditPass(engine, try openSources(marks), options).run(progress)
         }
     }
 }

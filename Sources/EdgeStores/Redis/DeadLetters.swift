@@ -50,9 +50,14 @@ public enum DeadLetters {
     package static func sweep(
         _ connection: RedisConnection, _ rules: RetryRules, limit: Int
     ) throws(RedisError) -> Int {
-        guard try connection.call("EXISTS", RedisKeys.events).integer == 1 else { return 0 }
+        let answer = try connection.send([RedisCommand("XINFO", "GROUPS", RedisKeys.events)])[0]
+        if case .error(let text) = answer {
+            // Nothing was published yet, or all of it was deleted.
+            guard !text.hasPrefix("ERR no such key") else { return 0 }
+            throw RedisError(answer: text)
+        }
         var moved = 0
-        for group in try connection.call("XINFO", "GROUPS", RedisKeys.events).array {
+        for group in answer.array {
             guard let name = group.pairs["name"]?.text, group.pairs["pending"]?.integer ?? 0 > 0
             else { continue }
             moved += try sweep(connection, rules, limit: limit, group: name)
@@ -70,10 +75,17 @@ public enum DeadLetters {
         var moved = 0
         var start = "-"
         for _ in 0..<pages {
-            let pending = try connection.call(
-                "XPENDING", RedisKeys.events, group, "IDLE", "\(rules.firstMs)", start, "+",
-                "\(page)"
-            ).array
+            let answer = try connection.send([
+                RedisCommand(
+                    "XPENDING", RedisKeys.events, group, "IDLE", "\(rules.firstMs)", start, "+",
+                    "\(page)")
+            ])[0]
+            if case .error(let text) = answer {
+                // The group has been destroyed, or everything.
+                guard !text.hasPrefix("NOGROUP") else { break }
+                throw RedisError(answer: text)
+            }
+            let pending = answer.array
             guard let last = pending.last?.array.first?.text else { break }
             var due = RedisCommand()
             for entry in pending.map(\.array) where entry.count == 4 {
