@@ -24,6 +24,9 @@ public enum BusMessage: Sendable {
     /// The answer: from when that beacon was sent, the sender's lease runs.
     case beaconAnswer(number: UInt64)
     /// Asks whether a silent connection still stands.
+    /// From whoever stops: nothing more should be asked on this link. From whoever was told that:
+    /// nothing more is.
+    case closing
     case ping
     case pong
 }

@@ -143,6 +143,10 @@ public enum BusCodec {
         sink.append(integer: head(.pong, 0, 0, length: BusFrame.headBytes))
     }
 
+    public static func encodeClosing(into sink: inout ByteSink) {
+        sink.append(integer: head(.closing, 0, 0, length: BusFrame.headBytes))
+    }
+
     /// Appends any message.
     ///
     /// - Parameter attached: the entries or the piece; empty for all other messages.
@@ -169,6 +173,7 @@ public enum BusCodec {
         case .beaconAnswer(let number): encodeBeaconAnswer(number, into: &sink)
         case .ping: encodePing(into: &sink)
         case .pong: encodePong(into: &sink)
+        case .closing: encodeClosing(into: &sink)
         }
         return true
     }

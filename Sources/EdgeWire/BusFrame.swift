@@ -27,6 +27,7 @@ enum BusKind: UInt8 {
     case beaconAnswer
     case ping
     case pong
+    case closing
 }
 
 /// The limits and constants of the bus's wire format.
@@ -49,7 +50,7 @@ enum BusKind: UInt8 {
 ///     copy          1 zero    2 shard   8 epoch   12 bytes (u32)   16 last   24 offset   32 total
 ///                   40 the piece
 ///     beacon, beaconAnswer   1 … 3 zero   8 number
-///     ping, pong             1 … 3 zero
+///     ping, pong, closing    1 … 3 zero
 public enum BusFrame {
     /// The only version of the format so far.
     public static let version: UInt16 = 1

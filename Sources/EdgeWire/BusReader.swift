@@ -109,9 +109,10 @@ public struct BusReader {
             message =
                 isPlain
                 ? (kind == .beacon ? .beacon(number: number) : .beaconAnswer(number: number)) : nil
-        case .ping, .pong:
+        case .ping, .pong, .closing:
             guard range.count == BusFrame.headBytes else { throw .badLength }
-            message = (head >> 8) & 0xff_ffff == 0 ? (kind == .ping ? .ping : .pong) : nil
+            guard (head >> 8) & 0xff_ffff == 0 else { throw .malformed(kind: rawKind) }
+            message = kind == .ping ? .ping : kind == .pong ? .pong : .closing
         }
         guard let message else { throw .malformed(kind: rawKind) }
         return message

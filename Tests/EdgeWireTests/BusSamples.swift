@@ -13,7 +13,7 @@ struct BusSamples {
     }
 
     /// How many kinds `sample(_:)` tells apart.
-    static let kinds = 13 + payloads + frames + replicas
+    static let kinds = 14 + payloads + frames + replicas
     private static let payloads = 5
     private static let frames = 21
     private static let replicas = 7
@@ -44,14 +44,15 @@ struct BusSamples {
         case 10: return Sample(message: .beaconAnswer(number: random.any()))
         case 11: return Sample(message: .ping)
         case 12: return Sample(message: .pong)
-        case 13..<(13 + Self.payloads):
-            let payload = payload(kind - 13)
+        case 13: return Sample(message: .closing)
+        case 14..<(14 + Self.payloads):
+            let payload = payload(kind - 14)
             return Sample(
                 message: .command(id: random.any(), hops: random.any(), request(), payload))
-        case ..<(13 + Self.payloads + Self.frames):
-            return Sample(message: .frame(shard(), frame(kind - 13 - Self.payloads)))
+        case ..<(14 + Self.payloads + Self.frames):
+            return Sample(message: .frame(shard(), frame(kind - 14 - Self.payloads)))
         default:
-            let which = kind - 13 - Self.payloads - Self.frames
+            let which = kind - 14 - Self.payloads - Self.frames
             return Sample(message: .replica(shard(), replica(which)))
         }
     }

@@ -100,7 +100,8 @@ class Cluster:
     def status(self, name):
         answer = self.nodes[name].request("GET", "/v1/cluster", listener="admin").json()
         answer["well"] = all(
-            one["state"] == "alive" and one["linked"] == 1 for one in answer["nodes"])
+            one["state"] == "alive" and one["linked"] == 1 for one in answer["nodes"]
+        ) and set(self.names) <= {one["name"] for one in answer["nodes"]}
         return answer
 
     def owner(self, connection, shard):

@@ -45,6 +45,9 @@ public final class BusConnection: ChannelInboundHandler, RemovableChannelHandler
     public private(set) var version: UInt16 = 0
     /// The owner's own mark.
     public var mark = 0
+    /// Of an owner: the other side stops, and is asked nothing more on it; or was told that this side
+    /// does, and asks nothing more.
+    public var isQuiet = false
     /// The owner's own number of the other side; -1: it has none.
     public var peerNumber = -1
 

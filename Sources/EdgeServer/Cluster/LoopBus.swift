@@ -96,6 +96,31 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         start()
     }
 
+    /// The node stops: no more is taken from other nodes, who are told so. On the loop.
+    func beginClosing() {
+        isClosing = true
+        for connection in connections where !connection.isDialed { sayClosing(connection) }
+    }
+
+    /// Whether all who have heard that it stops have said that they ask no more. What they had asked
+    /// before is here by then: nobody is left in doubt by the links' end.
+    var isHeard: Bool {
+        connections.allSatisfy { $0.isDialed || $0.purpose != .work || $0.isQuiet }
+    }
+
+    private func sayClosing(_ connection: BusConnection) {
+        guard connection.purpose == .work,
+            connection.append({ BusCodec.encodeClosing(into: &$0) })
+        else { return }
+        mark(connection)
+    }
+
+    /// The other side stops, or has heard that this one does.
+    private func fallSilent(_ connection: BusConnection) {
+        if connection.isDialed, !connection.isQuiet { sayClosing(connection) }
+        connection.isQuiet = true
+    }
+
     /// Ends all links for good. On the loop.
     func stop() {
         isClosing = true
@@ -109,6 +134,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     func linkUp(_ connection: BusConnection) {
         connections.append(connection)
         guard connection.isDialed else {
+            if isClosing { sayClosing(connection) }
             // It is there: a dialer that waits after failures need not.
             if let number = plan.number(of: connection.peer?.name) {
                 if number < links.count { links[number]?.dialNow() }
@@ -168,10 +194,9 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     /// - Returns: false where it cannot be reached: nothing was sent.
     func ask(_ forward: Forward) -> Bool {
         let node = forward.to.node
-        guard node < links.count, let connection = links[node]?.connection, !connection.isOverloaded
-        else {
-            return false
-        }
+        guard node < links.count, let connection = links[node]?.connection,
+            !connection.isOverloaded, !connection.isQuiet
+        else { return false }
         let id = asked.add(
             Asked(node: node, connection: connection, ticket: forward.request.ticket))
         let hops = forward.request.hops
@@ -262,6 +287,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
                 break
             }
             replicas.received(message, attached, on: connection)
+        case .closing: fallSilent(connection)
         case .ping, .pong: statistics.unknown &+= 1
         }
         loop.scheduleTick()
@@ -371,7 +397,9 @@ extension BusMessage {
     fileprivate var isAsked: Bool {
         switch self {
         case .request, .command: true
-        case .reply, .frame, .replica, .entries, .copy, .beacon, .beaconAnswer, .ping, .pong: false
+        case .reply, .frame, .replica, .entries, .copy, .beacon, .beaconAnswer, .ping, .pong,
+            .closing:
+            false
         }
     }
 }

@@ -245,7 +245,7 @@ final class LoopReplicas: @unchecked Sendable {
             receive(piece, of: shard, attached, from, connection)
         case .beacon(let number): service.beacon(number, from)
         case .beaconAnswer(let number): service.beaconAnswered(number, from)
-        case .request, .command, .reply, .frame, .ping, .pong:
+        case .request, .command, .reply, .frame, .ping, .pong, .closing:
             preconditionFailure("not about replicas")
         }
     }

@@ -271,6 +271,8 @@ public final class NodeRunner: Sendable {
         }
     }
 
+    /// For other nodes to hear that this one stops.
+    private static let hearing = Duration.seconds(1)
     /// For shards to be handed over, at most.
     private static let giveMs: Int64 = 5_000
 
@@ -361,7 +363,15 @@ public final class NodeRunner: Sendable {
     /// through several cores.
     private func closeToOthers() async {
         guard cluster != nil else { return }
-        for loop in loops { try? await loop.eventLoop.submit { loop.bus?.isClosing = true }.get() }
+        for loop in loops { try? await loop.eventLoop.submit { loop.bus?.beginClosing() }.get() }
+        let deadline = ContinuousClock.now + Self.hearing
+        for loop in loops {
+            while ContinuousClock.now < deadline,
+                (try? await loop.eventLoop.submit { loop.bus?.isHeard ?? true }.get()) == false
+            {
+                try? await Task.sleep(for: .milliseconds(2))
+            }
+        }
         await passMail()
         await letAnswersLeave()
         await passMail()

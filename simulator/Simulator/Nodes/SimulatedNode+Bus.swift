@@ -130,7 +130,7 @@ extension SimulatedNode {
             back(reply, body, core)
         case .replica, .entries, .copy, .beacon, .beaconAnswer:
             about(message, attached, peer, core)
-        case .ping, .pong: world.fail("bus", "a message that nobody sends here")
+        case .ping, .pong, .closing: world.fail("bus", "a message that nobody sends here")
         }
         scheduleTick(core)
     }
