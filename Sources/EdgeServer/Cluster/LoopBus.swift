@@ -91,9 +91,18 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     /// There are more nodes, or some have other addresses. On the loop.
     func follow(_ next: ClusterPlan) {
         guard !isClosing else { return }
+        let before = plan
         plan = next
         makeLinks()
         start()
+        // Whoever has just come may have dialed before it was known here.
+        for connection in connections where !connection.isDialed {
+            let name = connection.peer?.name
+            guard before.number(of: name) == nil, let number = plan.number(of: name) else {
+                continue
+            }
+            replicas?.linkUp(connection, number)
+        }
     }
 
     /// The node stops: no more is taken from other nodes, who are told so. On the loop.
