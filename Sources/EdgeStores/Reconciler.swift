@@ -1,7 +1,6 @@
 import EdgeLedger
 public import EdgeReconciler
 import Foundation
-import Glibc
 import Synchronization
 
 /// Carries committed entries from a node's journal to a store, in a thread of its own.
@@ -16,8 +15,6 @@ public final class Reconciler: Sendable {
         var thread: Thread?
         var wantsRestart = false
     }
-
-    private static let niceness: Int32 = 10
 
     private let configuration: ReconcilerConfiguration
     private let openSources: @Sendable () throws -> [any EntrySource]
@@ -49,9 +46,7 @@ public final class Reconciler: Sendable {
         shared.withLock { shared in
             precondition(shared.thread == nil, "started twice")
             let thread = Thread { [self] in
-                // Grabs come first: at the hottest moment, on a node without a core to spare,
-                // the store gets a tenth of one and catches up afterwards. 0: this thread.
-                setpriority(Int32(PRIO_PROCESS.rawValue), 0, Self.niceness)
+                BackgroundPriority.take()
                 run()
                 signal.end()
             }

@@ -7,7 +7,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import redis
 
 from node import _die_with_parent, eventually
 
@@ -128,12 +127,14 @@ class Redis(Server):
 
     @property
     def client(self):
+        import redis  # measurements start servers without it
         return redis.Redis(port=self.port, decode_responses=True, socket_timeout=10)
 
     def answers(self):
+        from redis.exceptions import ConnectionError
         try:
             return self.client.ping()
-        except redis.exceptions.ConnectionError:
+        except ConnectionError:
             return False
 
 

@@ -14,6 +14,7 @@ extension ReplicaAgent {
         self.plan = plan
         self.isPaused = isPaused
         self.atOnce = atOnce
+        partnersAreKnown = false
     }
 
     /// Whether a shard is where the plan wants it.

@@ -50,6 +50,12 @@ public struct ReplicaAgent: Sendable {
         var lease: PairLease
         /// When this life of it was first heard of.
         var sinceNs: UInt64
+        /// It is sent beacons: see `ReplicaAgent+Partners.swift`.
+        var isPartner = false
+        /// Since when it is asked whether it could hold something; 0: it is not.
+        var courtedNs: UInt64 = 0
+        /// It did not answer when it was asked so: it is not asked again before.
+        var deafUntilNs: UInt64 = 0
         /// Its shards are being taken over: it gets no lease.
         var isTaking = false
         /// Shards taken from it that it has not said to know of.
@@ -100,6 +106,8 @@ public struct ReplicaAgent: Sendable {
     var beganNs: UInt64
     var lastReadNs: UInt64 = 0
     var nextBeaconNs: UInt64 = 0
+    /// Nothing has changed since they were found.
+    var partnersAreKnown = false
     var nextReminderNs: UInt64 = 0
     /// Nothing is moved for the plan's sake.
     var isPaused = false
@@ -149,7 +157,9 @@ public struct ReplicaAgent: Sendable {
 
     /// A node is about to go, or is back.
     public mutating func setLeaving(_ node: Int, _ isLeaving: Bool) {
-        if leaving.indices.contains(node) { leaving[node] = isLeaving }
+        guard leaving.indices.contains(node) else { return }
+        leaving[node] = isLeaving
+        partnersAreKnown = false
     }
 
     /// Whether a node is about to go. One that another process knows and this one does not is not.
@@ -161,9 +171,12 @@ public struct ReplicaAgent: Sendable {
     /// they wait for its word until it has been silent for long.
     public var heldShards: Int { rows.count { $0?.has(me) == true } }
 
-    /// Whether somebody is there to whom shards can be given.
+    /// Whether somebody is there to whom shards can be given, or may be: it was just asked.
     public func hasHeirs(nowNs: UInt64) -> Bool {
-        leaving.indices.contains { $0 != Int(me.node) && taker($0, nowNs) != nil }
+        guard partnersAreKnown else { return true }
+        return leaving.indices.contains { node in
+            node != Int(me.node) && (taker(node, nowNs) != nil || isUndecided(node, nowNs))
+        }
     }
 
     /// The life of a node that may be given something; nil: none is there, it is about to go, or
@@ -221,7 +234,7 @@ public struct ReplicaAgent: Sendable {
     ) {
         for pair in pairs {
             guard let pair, row.primary != me || !row.has(pair.id),
-                !pair.lease.isGraceOver(nowNs: nowNs)
+                !pair.isPartner || !pair.lease.isGraceOver(nowNs: nowNs)
             else { continue }
             outputs.append(.send(row.shard, .stale(row), to: pair.id))
         }
@@ -308,6 +321,7 @@ public struct ReplicaAgent: Sendable {
         }
         rows[shard] = told
         changedNs[shard] = nowNs
+        partnersAreKnown = false
         return true
     }
 
@@ -318,6 +332,7 @@ public struct ReplicaAgent: Sendable {
         _ number: UInt64, from other: ReplicaID, nowNs: UInt64, into outputs: inout [AgentOutput]
     ) {
         guard let place = know(other, nowNs) else { return }
+        findPartners(nowNs)
         pairs[place]?.lease.heard(nowNs: nowNs)
         guard let pair = pairs[place] else { return }
         for shard in pair.taken {
@@ -333,6 +348,8 @@ public struct ReplicaAgent: Sendable {
     ) {
         guard let place = know(other, nowNs) else { return }
         pairs[place]?.lease.answered(number, nowNs: nowNs)
+        // It sends none of its own to whom it does not need.
+        pairs[place]?.lease.heard(nowNs: nowNs)
         guard let lease = pairs[place]?.lease else { return }
         outputs.append(.lease(other, untilNs: lease.leaseUntilNs))
     }
@@ -350,6 +367,7 @@ public struct ReplicaAgent: Sendable {
         }
         pairs[place] = Pair(
             id: other, lease: PairLease(times, nowNs: nowNs, mutant: mutant), sinceNs: nowNs)
+        partnersAreKnown = false
         return place
     }
 
@@ -382,13 +400,17 @@ public struct ReplicaAgent: Sendable {
     public mutating func tick(nowNs: UInt64, into outputs: inout [AgentOutput]) {
         if nowNs >= nextBeaconNs {
             nextBeaconNs = nowNs + times.beaconNs
-            for place in pairs.indices {
+            // Who is short of copies changes with time, too.
+            partnersAreKnown = false
+            findPartners(nowNs)
+            for place in pairs.indices where pairs[place]?.isPartner == true {
                 guard let number = pairs[place]?.lease.send(nowNs: nowNs),
                     let id = pairs[place]?.id
                 else { continue }
                 outputs.append(.beacon(number: number, to: id))
             }
         }
+        findPartners(nowNs)
         watch(nowNs, &outputs)
         reconcile(nowNs, &outputs)
         if nowNs >= nextReminderNs {
@@ -429,7 +451,10 @@ public struct ReplicaAgent: Sendable {
         let place = Int(other.node)
         guard place < pairs.count else { return nil }
         // One of which nothing was heard since this process began: from then on.
-        if pairs[place] == nil { _ = know(other, beganNs) }
+        if pairs[place] == nil {
+            _ = know(other, beganNs)
+            pairs[place]?.isPartner = true
+        }
         guard let pair = pairs[place], pair.id == other else { return nil }
         return pair.lease
     }
@@ -448,10 +473,12 @@ public struct ReplicaAgent: Sendable {
         return known.id.boot > other.boot
     }
 
-    /// The life of a node that is heard now; nil: none is.
+    /// The life of a node that is heard now; nil: none is. Of a node that is sent no beacons, the
+    /// last that was linked: whether that is there still, gossip knows.
     func alive(_ node: Int, _ nowNs: UInt64) -> ReplicaID? {
         if node == Int(me.node) { return me }
-        guard node < pairs.count, let pair = pairs[node], !pair.lease.isGraceOver(nowNs: nowNs)
+        guard node < pairs.count, let pair = pairs[node],
+            !pair.isPartner || !pair.lease.isGraceOver(nowNs: nowNs)
         else { return nil }
         return pair.id
     }

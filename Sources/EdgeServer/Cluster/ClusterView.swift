@@ -50,7 +50,18 @@ final class ClusterView: GossipOwner {
     /// By shard: the number of the node that serves it.
     var owners: [Int?] { copies.map(\.first) }
 
-    func hold(_ copies: [[Int]]) { known.withLock { $0.holders = copies } }
+    /// Of nodes that this one exchanges no beacons with, gossip knows whether they are there.
+    func hold(_ copies: [[Int]]) {
+        known.withLock { known in
+            let isGone = known.plan.nodes.map { node in
+                known.states[node.name] == .dead || known.states[node.name] == .left
+            }
+            known.holders = copies.map { holders in
+                guard let first = holders.first, !isGone[first] else { return [] }
+                return holders.filter { !isGone[$0] }
+            }
+        }
+    }
 
     func state(_ number: Int) -> State {
         known.withLock { $0.states[$0.plan.nodes[number].name] ?? .unknown }

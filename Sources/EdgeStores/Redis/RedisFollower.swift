@@ -1,7 +1,6 @@
 public import EdgeReconciler
 import EdgeTypes
 import Foundation
-import Glibc
 import Synchronization
 
 /// Keeps Redis behind the store, in a thread of its own: totals, events, invalidations.
@@ -17,7 +16,6 @@ public final class RedisFollower: Sendable {
         var hasSentAll = false
     }
 
-    private static let niceness: Int32 = 10
     private static let pollMs = 250
     /// For what is under way when the time to stop is over.
     private static let graceMs = 1_000
@@ -67,7 +65,7 @@ public final class RedisFollower: Sendable {
         shared.withLock { shared in
             precondition(shared.thread == nil, "started twice")
             let thread = Thread { [self] in
-                setpriority(Int32(PRIO_PROCESS.rawValue), 0, Self.niceness)  // 0: this thread
+                BackgroundPriority.take()
                 run()
                 signal.end()
             }
