@@ -82,6 +82,8 @@ public struct EdgeNode: ~Copyable {
     /// Requests whose shard nobody serves now: see `EdgeNode+Moving.swift`.
     var moving: [MovingRequest] = []
     var isServing = false
+    /// What may be written: every node of the cluster knows it.
+    public private(set) var spoken = ProtocolVersion.oldest
     /// What the step was told.
     var current = Instant(wallMs: 0)
     var isStorageFull = false
@@ -112,6 +114,7 @@ public struct EdgeNode: ~Copyable {
         for _ in 0..<configuration.shards {
             owners.append(isReplicated ? Self.nobody : UInt16(configuration.node))
         }
+        if configuration.nodes == 1, !isReplicated { spoken = ProtocolVersion.newest }
         guard let me = configuration.replica else { return }
         replicas = Replicas(configuration, me, shards: shardIDs)
         epochs = Array(repeating: 0, count: configuration.shards)
@@ -131,6 +134,7 @@ public struct EdgeNode: ~Copyable {
         if awaitsDurability && batch.isCaughtUp { durable() }
         if !batch.replicas.isEmpty { takeReplicaInputs(batch, now: now, into: &effects) }
         if has(.timeGoesBack) { forgetTimes() }
+        if batch.spoken != 0 { spoken = batch.spoken }
         for node in batch.linked { greet(Int(node), into: &effects) }
         for frame in batch.frames {
             receive(frame, now: now, into: &effects)

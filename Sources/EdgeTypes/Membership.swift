@@ -28,24 +28,6 @@ public struct MemberAddress: BitwiseCopyable, Hashable, Sendable {
     }
 }
 
-/// The protocol versions that a member speaks, both ends included.
-public struct ProtocolRange: BitwiseCopyable, Hashable, Sendable {
-    public var oldest: UInt16
-    public var newest: UInt16
-
-    @inlinable
-    public init(oldest: UInt16, newest: UInt16) {
-        self.oldest = oldest
-        self.newest = newest
-    }
-
-    /// Whether the two have a version in common.
-    @inlinable
-    public func meets(_ other: ProtocolRange) -> Bool {
-        oldest <= other.newest && other.oldest <= newest
-    }
-}
-
 /// What a member says about itself. Changes only together with its incarnation.
 public struct MemberRecord: Hashable, Sendable {
     /// Unique in the cluster; two processes may bear it only one after the other.
@@ -62,7 +44,9 @@ public struct MemberRecord: Hashable, Sendable {
     public init(
         name: Text64, region: Text64 = Text64(), zone: Text64 = Text64(), boot: BootID,
         address: MemberAddress, httpPort: UInt16 = 0, respPort: UInt16 = 0,
-        adminPort: UInt16 = 0, versions: ProtocolRange = ProtocolRange(oldest: 1, newest: 1)
+        adminPort: UInt16 = 0,
+        versions: ProtocolRange = ProtocolRange(
+            oldest: ProtocolVersion.oldest, newest: ProtocolVersion.newest)
     ) {
         self.name = name
         self.region = region

@@ -52,8 +52,6 @@ enum BusKind: UInt8 {
 ///     beacon, beaconAnswer   1 … 3 zero   8 number
 ///     ping, pong, closing    1 … 3 zero
 public enum BusFrame {
-    /// The only version of the format so far.
-    public static let version: UInt16 = 1
     public static let requestBytes = 48
     public static let longRequestBytes = 72
     public static let replyBytes = 48

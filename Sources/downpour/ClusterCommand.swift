@@ -37,14 +37,19 @@ struct ClusterStatus: AsyncParsableCommand {
             "cluster \(answer.string("cluster") ?? ""), \(answer.integer("shards") ?? 0) shards, "
                 + "\(well) of \(members.count) nodes are well, as \(answer.string("node") ?? "") "
                 + "sees it")
-        var rows = [["node", "state", "linked", "shards", "region", "zone", "resp", "http", "bus"]]
+        var rows = [
+            [
+                "node", "state", "linked", "shards", "region", "zone", "protocol", "resp", "http",
+                "bus",
+            ]
+        ]
         for member in members {
             rows.append(
                 rows[0].map { column in
                     switch column {
                     case "node": member["name"] as? String ?? ""
                     case "linked": (member["linked"] as? NSNumber)?.intValue == 1 ? "yes" : "no"
-                    default: member[column].map { "\($0)" } ?? ""
+                    default: member[column].flatMap { $0 is NSNull ? nil : "\($0)" } ?? ""
                     }
                 })
         }
@@ -54,6 +59,12 @@ struct ClusterStatus: AsyncParsableCommand {
                 text.padding(toLength: width, withPad: " ", startingAt: 0)
             }.joined(separator: "  ")
             Console.say(String(line.reversed().drop { $0 == " " }.reversed()))
+        }
+        let newest = members.compactMap { ($0["protocol"] as? NSNumber)?.intValue }.max()
+        if let spoken = answer.integer("protocol"), let newest, newest > spoken {
+            Console.say(
+                "all nodes together speak protocol \(spoken): what \(newest) adds is not used before "
+                    + "every node speaks it")
         }
         let away = members.filter { ($0["linked"] as? NSNumber)?.intValue != 1 }
         let shards = away.reduce(0) { $0 + (($1["shards"] as? NSNumber)?.intValue ?? 0) }

@@ -43,6 +43,10 @@ struct NodeCommand: AsyncParsableCommand {
     @Option(help: "Most client connections.") var maxConnections: String?
     @Option(help: "KIND=PATTERN,… of caches in Redis to delete from (stock=cache:stock:{id}).")
     var cacheKeys: String?
+    @Option(
+        name: .customLong("protocol"),
+        help: "Speak and write no newer version between nodes (during an upgrade: the former one).")
+    var newestProtocol: String?
     @Option(help: "A YAML file of settings.") var config: String?
     @Flag(help: "Listen on any address without secrets, and believe X-User.")
     var insecure = false
@@ -87,7 +91,8 @@ struct NodeCommand: AsyncParsableCommand {
             ("drain", drain), ("trusted-proxies", trustedProxies), ("log-level", logLevel),
             ("log-format", logFormat), ("ready-file", readyFile),
             ("segment-bytes", segmentBytes), ("max-connections", maxConnections),
-            ("cache-keys", cacheKeys), ("insecure", insecure ? "true" : nil),
+            ("cache-keys", cacheKeys), ("protocol", newestProtocol),
+            ("insecure", insecure ? "true" : nil),
         ]
         return Dictionary(
             uniqueKeysWithValues: given.compactMap { name, text in text.map { (name, $0) } })

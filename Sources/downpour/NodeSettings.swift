@@ -17,7 +17,7 @@ struct NodeSettings {
         "topology", "durability", "tls-cert", "tls-key", "drain", "trusted-proxies",
         "log-level", "log-format", "ready-file", "insecure", "cors-origins", "segment-bytes",
         "store-url", "store-read-url", "resp-rate", "http-rate", "resp-user-rate", "http-user-rate",
-        "max-connections", "retention", "cache-keys",
+        "max-connections", "retention", "cache-keys", "protocol",
     ]
     /// Never by flag and never in a file: `DOWNPOUR_…`, or the path of a file in `DOWNPOUR_…_FILE`.
     static let secrets: Set<String> = [
@@ -106,6 +106,10 @@ struct NodeSettings {
         try take("insecure") { options.insecure = try Self.flag($0) }
         try take("cors-origins") { options.corsOrigins = $0.split(separator: ",").map(String.init) }
         try take("segment-bytes") { options.segmentBytes = try Self.integer($0, 1...(1 << 30)) }
+        try take("protocol") {
+            let known = Int(ProtocolVersion.oldest)...Int(ProtocolVersion.newest)
+            options.newestProtocol = UInt16(try Self.integer($0, known))
+        }
         try take("retention") { options.retentionMs = try Self.durationMs($0) }
         try takeSecrets(&options)
         try takeLimits(&options)

@@ -18,7 +18,7 @@ public struct BusHello: Hashable, Sendable {
     public init(
         name: Text64, boot: BootID, cluster: Text64, shards: UInt32,
         versions: ProtocolRange = ProtocolRange(
-            oldest: BusFrame.version, newest: BusFrame.version),
+            oldest: ProtocolVersion.oldest, newest: ProtocolVersion.newest),
         owners: UInt64 = 0
     ) {
         precondition(!name.isEmpty && !cluster.isEmpty)

@@ -47,9 +47,9 @@ public final class ClusterService: Sendable {
         let own = plan.nodes[plan.own]
         let hello = BusHello(
             name: Text64(own.name), boot: boot, cluster: Text64(plan.name),
-            shards: UInt32(shards), owners: plan.ownersKey)
+            shards: UInt32(shards), versions: view.ownVersions, owners: plan.ownersKey)
         let node = BusNode(hello, keys: keys)
-        let buses = loops.map { LoopBus($0, plan, node, log) }
+        let buses = loops.map { LoopBus($0, plan, node, view, log) }
         // Before anybody can connect: what comes must find its way back.
         for (place, loop) in loops.enumerated() {
             try await loop.eventLoop.submit {
@@ -79,7 +79,7 @@ public final class ClusterService: Sendable {
         let record = MemberRecord(
             name: Text64(own.name), region: Text64(own.region), zone: Text64(own.zone),
             boot: boot, address: place, httpPort: UInt16(own.http), respPort: UInt16(own.resp),
-            adminPort: UInt16(own.admin))
+            adminPort: UInt16(own.admin), versions: view.ownVersions)
         var settings = GossipSettings()
         settings.seeds =
             seeds.isEmpty
@@ -173,6 +173,7 @@ public final class ClusterService: Sendable {
             .init("replicas", .integer(Int64(wanted))),
             .init("short", .integer(Int64(short))),
             .init("unserved", .integer(Int64(unserved))),
+            .init("protocol", .integer(Int64(view.spoken))),
             .init("nodes", .array(members)),
         ])
     }

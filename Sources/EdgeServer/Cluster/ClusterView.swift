@@ -20,6 +20,7 @@ final class ClusterView: GossipOwner {
         var wantedCopies = 1
         /// By shard: who holds it, whoever serves it first.
         var holders: [[Int]]
+        var versions: SpokenVersions
     }
 
     private let log: Logger
@@ -27,12 +28,18 @@ final class ClusterView: GossipOwner {
     /// Who must know of those that go.
     let replicas = Mutex<ReplicaService?>(nil)
 
-    init(_ plan: ClusterPlan, _ log: Logger) {
+    /// What this node speaks.
+    let ownVersions: ProtocolRange
+
+    /// - Parameter newest: the newest version of the protocol that this node may speak.
+    init(_ plan: ClusterPlan, newest: UInt16, _ log: Logger) {
         self.log = log
+        ownVersions = ProtocolRange(oldest: ProtocolVersion.oldest, newest: newest)
         var known = Known(
             plan: plan,
             holders: plan.owners.isEmpty
-                ? Array(repeating: [], count: plan.shards) : plan.owners.map { [Int($0)] })
+                ? Array(repeating: [], count: plan.shards) : plan.owners.map { [Int($0)] },
+            versions: SpokenVersions(own: plan.own, newest: newest, nodes: plan.nodes.count))
         known.states[plan.nodes[plan.own].name] = .alive
         known.wantedCopies = plan.replicas?.replicas ?? 1
         self.known = Mutex(known)
@@ -63,6 +70,14 @@ final class ClusterView: GossipOwner {
         }
     }
 
+    /// The version that every node of the cluster speaks, as far as this one has heard.
+    var spoken: UInt16 { known.withLock { $0.versions.common(without: $0.retired) } }
+
+    /// A node says what it speaks.
+    func hear(_ number: Int, _ versions: ProtocolRange) {
+        known.withLock { $0.versions.hear(number, newest: versions.newest) }
+    }
+
     func state(_ number: Int) -> State {
         known.withLock { $0.states[$0.plan.nodes[number].name] ?? .unknown }
     }
@@ -79,9 +94,12 @@ final class ClusterView: GossipOwner {
 
     /// What a node is asked about another.
     func fields(_ number: Int) -> [Value.Field] {
-        let peer = plan.nodes[number]
+        let (peer, version) = known.withLock {
+            ($0.plan.nodes[number], $0.versions.version(of: number))
+        }
         return [
             .init("name", .text(peer.name)),
+            .init("protocol", version.map { .integer(Int64($0)) } ?? .null),
             .init("state", .text(state(number).rawValue)),
             .init("region", .text(peer.region)),
             .init("zone", .text(peer.zone)),
@@ -106,6 +124,7 @@ final class ClusterView: GossipOwner {
                 }
                 if Int(number) == known.plan.nodes.count {
                     known.plan.nodes.append(node)
+                    known.versions.grow(nodes: known.plan.nodes.count)
                     log.info(
                         "a node has joined the cluster",
                         metadata: ["name": "\(node.name)", "number": "\(number)"])

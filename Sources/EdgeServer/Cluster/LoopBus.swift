@@ -14,6 +14,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     unowned let loop: ServerLoop
     private(set) var plan: ClusterPlan
     private let node: BusNode
+    private let view: ClusterView
     let log: Logger
     /// By node's number; nil for this one.
     private(set) var links: [BusLink?] = []
@@ -27,6 +28,8 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     private var asked = SlotTable<Asked>()
     private var owed = SlotTable<Owed>()
     private var held: [Held<HeldReply>] = []
+    /// What the core was told last that all nodes speak.
+    private var spoken: UInt16 = 0
     var statistics = LoopBusStatistics()
     /// The node stops: no more is taken from other nodes, what was taken is answered.
     var isClosing = false
@@ -54,10 +57,13 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         var body: Value?
     }
 
-    init(_ loop: ServerLoop, _ plan: ClusterPlan, _ node: BusNode, _ log: Logger) {
+    init(
+        _ loop: ServerLoop, _ plan: ClusterPlan, _ node: BusNode, _ view: ClusterView, _ log: Logger
+    ) {
         self.loop = loop
         self.plan = plan
         self.node = node
+        self.view = view
         self.log = log
         makeLinks()
     }
@@ -86,7 +92,10 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     // MARK: Links
 
     /// Dials all others, from now on. On the loop.
-    func start() { for link in links + beaconLinks { link?.start() } }
+    func start() {
+        for link in links + beaconLinks { link?.start() }
+        speak()
+    }
 
     /// There are more nodes, or some have other addresses. On the loop.
     func follow(_ next: ClusterPlan) {
@@ -101,6 +110,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
             guard before.number(of: name) == nil, let number = plan.number(of: name) else {
                 continue
             }
+            hear(connection)
             replicas?.linkUp(connection, number)
         }
     }
@@ -142,6 +152,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     func linkUp(_ connection: BusConnection) {
         connections.append(connection)
+        hear(connection)
         guard connection.isDialed else {
             if isClosing { sayClosing(connection) }
             // It is there: a dialer that waits after failures need not.
@@ -157,6 +168,23 @@ final class LoopBus: BusOwner, @unchecked Sendable {
         loop.batch.linked.append(UInt16(number))
         replicas?.linkUp(connection, number)
         loop.scheduleTick()
+    }
+
+    /// What all nodes speak may be another version now.
+    private func hear(_ connection: BusConnection) {
+        guard let hello = connection.peer, let number = plan.number(of: hello.name) else { return }
+        view.hear(number, hello.versions)
+        for peer in loop.peers { peer.eventLoop.execute { peer.bus?.speak() } }
+    }
+
+    /// Has the core write what all nodes speak. On the loop.
+    func speak() {
+        let version = view.spoken
+        guard version != spoken else { return }
+        spoken = version
+        loop.batch.spoken = version
+        loop.scheduleTick()
+        log.info("what all nodes speak", metadata: ["protocol": "\(version)"])
     }
 
     /// Whom a dialed link leads to; nil where somebody else has the address that the plan says.

@@ -199,6 +199,7 @@ final class ReplicaService: @unchecked Sendable {
         decided = target
         followDecided()
         view.want(target)
+        for loop in loops { loop.eventLoop.execute { loop.bus?.speak() } }
         setCopyRate()
         log.info(
             "shards have another target",

@@ -36,6 +36,8 @@ public struct NodeOptions: Sendable {
     public var redis: RedisAddress?
     /// Caches in that Redis that are deleted from when a pool or an order changes.
     public var cacheKeys: [CacheKey] = []
+    /// No newer version of the protocol is spoken or written (`ProtocolVersion`).
+    public var newestProtocol = ProtocolVersion.newest
     public var corsOrigins: [String] = []
     public var segmentBytes = 64 << 20
     /// Journal segments younger than this are kept whoever has them.

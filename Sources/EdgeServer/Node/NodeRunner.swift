@@ -222,8 +222,14 @@ public final class NodeRunner: Sendable {
 
     /// Takes its part in the cluster, where there is one.
     private func join() async throws {
-        guard let plan = options.cluster, let keys = options.clusterKeys else { return }
-        let view = ClusterView(plan, log)
+        guard let plan = options.cluster, let keys = options.clusterKeys else {
+            for loop in loops {
+                let version = options.newestProtocol
+                try await loop.eventLoop.submit { loop.batch.spoken = version }.get()
+            }
+            return
+        }
+        let view = ClusterView(plan, newest: options.newestProtocol, log)
         let service = try await ClusterService.start(
             plan, keys: keys, boot: replicas?.start.me.boot ?? .random(in: 1 ... .max),
             bind: options.bus, seeds: options.join, shards: options.shards, group: group,

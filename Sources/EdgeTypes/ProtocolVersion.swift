@@ -1,0 +1,66 @@
+/// Versions of what nodes say to each other and write for each other: gossip, messages on the bus,
+/// journal entries and snapshots.
+///
+/// A node reads all versions that it knows. It writes what came with a version only once every node of
+/// its cluster has said that it knows that version: until then any of them may go back to the
+/// executable before, and a node that nobody has heard of since is taken to be an old one.
+public enum ProtocolVersion {
+    public static let oldest: UInt16 = 1
+    /// Slices of closed pools are archived: `Entry.sliceArchived`, and the answers that say so.
+    public static let archive: UInt16 = 2
+    public static let newest = archive
+}
+
+/// The protocol versions that a member speaks, both ends included.
+public struct ProtocolRange: BitwiseCopyable, Hashable, Sendable {
+    public var oldest: UInt16
+    public var newest: UInt16
+
+    @inlinable
+    public init(oldest: UInt16, newest: UInt16) {
+        self.oldest = oldest
+        self.newest = newest
+    }
+
+    /// Whether the two have a version in common.
+    @inlinable
+    public func meets(_ other: ProtocolRange) -> Bool {
+        oldest <= other.newest && other.oldest <= newest
+    }
+}
+
+/// What the nodes of a cluster speak, as one of them has heard.
+public struct SpokenVersions: Sendable {
+    /// By node's number: the newest that it has said to know; 0: nothing was heard.
+    private var newest: [UInt16]
+
+    /// - Parameters:
+    ///   - own: this node's number, and the newest version that it speaks.
+    public init(own: Int, newest: UInt16, nodes: Int) {
+        self.newest = Array(repeating: 0, count: nodes)
+        self.newest[own] = newest
+    }
+
+    /// There are so many nodes now: numbers are never given up.
+    public mutating func grow(nodes: Int) {
+        while newest.count < nodes { newest.append(0) }
+    }
+
+    public mutating func hear(_ node: Int, newest version: UInt16) {
+        if newest.indices.contains(node) { newest[node] = version }
+    }
+
+    /// What a node has said; nil: nothing yet.
+    public func version(of node: Int) -> UInt16? {
+        newest.indices.contains(node) && newest[node] > 0 ? newest[node] : nil
+    }
+
+    /// What every node speaks, but for those that the cluster is to do without. O(nodes).
+    public func common(without retired: [UInt16] = []) -> UInt16 {
+        var common = ProtocolVersion.newest
+        for (node, version) in newest.enumerated() where !retired.contains(UInt16(node)) {
+            common = min(common, max(version, ProtocolVersion.oldest))
+        }
+        return common
+    }
+}
