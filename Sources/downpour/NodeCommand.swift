@@ -43,6 +43,8 @@ struct NodeCommand: AsyncParsableCommand {
     @Option(help: "Most client connections.") var maxConnections: String?
     @Option(help: "KIND=PATTERN,… of caches in Redis to delete from (stock=cache:stock:{id}).")
     var cacheKeys: String?
+    @Option(help: "How long a closed rain stays in memory once the store has it (10m), or off.")
+    var archiveAfter: String?
     @Option(help: "A YAML file of settings.") var config: String?
     @Flag(help: "Listen on any address without secrets, and believe X-User.")
     var insecure = false
@@ -87,7 +89,8 @@ struct NodeCommand: AsyncParsableCommand {
             ("drain", drain), ("trusted-proxies", trustedProxies), ("log-level", logLevel),
             ("log-format", logFormat), ("ready-file", readyFile),
             ("segment-bytes", segmentBytes), ("max-connections", maxConnections),
-            ("cache-keys", cacheKeys), ("insecure", insecure ? "true" : nil),
+            ("cache-keys", cacheKeys), ("archive-after", archiveAfter),
+            ("insecure", insecure ? "true" : nil),
         ]
         return Dictionary(
             uniqueKeysWithValues: given.compactMap { name, text in text.map { (name, $0) } })

@@ -17,7 +17,7 @@ struct NodeSettings {
         "topology", "durability", "tls-cert", "tls-key", "drain", "trusted-proxies",
         "log-level", "log-format", "ready-file", "insecure", "cors-origins", "segment-bytes",
         "store-url", "store-read-url", "resp-rate", "http-rate", "resp-user-rate", "http-user-rate",
-        "max-connections", "retention", "cache-keys",
+        "max-connections", "retention", "archive-after", "cache-keys",
     ]
     /// Never by flag and never in a file: `DOWNPOUR_…`, or the path of a file in `DOWNPOUR_…_FILE`.
     static let secrets: Set<String> = [
@@ -107,6 +107,9 @@ struct NodeSettings {
         try take("cors-origins") { options.corsOrigins = $0.split(separator: ",").map(String.init) }
         try take("segment-bytes") { options.segmentBytes = try Self.integer($0, 1...(1 << 30)) }
         try take("retention") { options.retentionMs = try Self.durationMs($0) }
+        try take("archive-after") {
+            options.archiveAfterMs = $0 == "off" ? .max : try Self.durationMs($0)
+        }
         try takeSecrets(&options)
         try takeLimits(&options)
         try takeCluster(&options)

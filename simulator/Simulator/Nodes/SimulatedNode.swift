@@ -63,6 +63,8 @@ final class SimulatedNode {
     /// Requests of this node that others were asked, and requests of others that are answered here.
     var asked = BusLedger<AskedRequest>()
     var owed = BusLedger<OwedAnswer>()
+    /// What the store is being asked, for clients of this node.
+    var askedStore = BusLedger<StoreQuestion>()
     /// What came while the process stood still.
     var backlog: [Happening] = []
     var maintenance = Maintenance()
@@ -84,6 +86,7 @@ final class SimulatedNode {
     var steps = DrawCounter()
     var syncs = DrawCounter()
     var transactions = DrawCounter()
+    var storeQuestions = DrawCounter()
 
     /// Most connections that wait while the process stands still.
     static let mostBacklog = 1_024
@@ -164,7 +167,10 @@ final class SimulatedNode {
             nodes: isCluster ? world.scenario.nodes : 1,
             owners: isCluster && world.scenario.replicas == 1
                 ? (0..<shards).map { UInt16(world.scenario.owner(of: ShardID($0))) } : [],
-            replica: world.scenario.replicas > 1 ? replicaID : nil, mutant: world.mutant)
+            replica: world.scenario.replicas > 1 ? replicaID : nil,
+            archiveAfterMs: world.scenario.archiveAfterNs > 0
+                ? Int64(world.scenario.archiveAfterNs / 1_000_000) : .max,
+            mutant: world.mutant)
         let history = world.histories[index]
         history.begin(index, cores: coreCount)
         if world.scenario.replicas == 1 { recovery.observer = { history.take($0) } }
@@ -241,6 +247,7 @@ final class SimulatedNode {
         stop = .none
         asked = BusLedger()
         owed = BusLedger()
+        askedStore = BusLedger()
         breakConnections()
     }
 
