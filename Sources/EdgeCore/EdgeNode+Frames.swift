@@ -140,7 +140,8 @@ extension EdgeNode {
         } else {
             let opened = RainSlice(
                 definition: definition, pool: key, slice: slice, shard: header.shard,
-                poolIndex: pool, localShard: local, control: control)
+                poolIndex: pool, localShard: local, control: control,
+                openedAt: header.sequence)
             if let slot = freeSlices.popLast() {
                 slices[slot] = opened
                 place(slot, pool, slice, local)
@@ -255,9 +256,9 @@ extension EdgeNode {
         let home = placement.home(of: slices[slot].pool)
         if slices[slot].canSeal {
             let transfer = slices[slot].finalReturn
-            _ = journal(
+            let header = journal(
                 .sliceReturned(transfer), slices[slot].shard, now: now, into: &effects)
-            slices[slot].giveBack(transfer)
+            slices[slot].giveBack(transfer, header)
         }
         guard let transfer = slices[slot].unacknowledgedReturn else { return }
         unconfirmed.returned(transfer)

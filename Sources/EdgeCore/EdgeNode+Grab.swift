@@ -151,6 +151,8 @@ extension EdgeNode {
                     timeMs: slices[slot].timeMs(of: position)))
         case .refuse(.soldOut, _) where mayGetMore(rain: slot):
             queue(batch.requests[index], rain: slot, into: &effects)
+        case .refuse(let outcome, let timeMs) where slices[slot].isArchived:
+            askArchive(batch.requests[index], slot, outcome, timeMs, into: &effects)
         case .refuse(let outcome, let timeMs):
             counters.grabs[Int(outcome.rawValue)] &+= 1
             effects.replies.append(
@@ -242,6 +244,9 @@ extension EdgeNode {
         let slot = Int(plan.slot)
         guard isLeased(slices[slot].shard, now) else {
             return refuseUnleased(request.ticket, into: &effects)
+        }
+        if slices[slot].isArchived {
+            return askArchive(request, slot, .closed, 0, into: &effects)
         }
         let pool = slices[slot].poolIndex
         var rows: [Value] = []

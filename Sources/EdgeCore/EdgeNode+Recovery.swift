@@ -77,7 +77,8 @@ extension EdgeNode {
                 throw ReplayError(header: header, reason: problem)
             }
             openSlice(definition, key, slice, control, header)
-        case .sliceControlled(let key, let slice, _), .sliceQuarantined(let key, let slice):
+        case .sliceControlled(let key, let slice, _), .sliceQuarantined(let key, let slice),
+            .sliceArchived(let key, let slice):
             try replaySlice(entry, key, slice, local, header)
         case .sliceResolved(let key, let slice, _, _):
             try replaySlice(entry, key, slice, local, header)
@@ -242,12 +243,17 @@ extension EdgeNode {
             guard slices[slot].follows(transfer) else {
                 throw ReplayError(header: header, reason: "a return does not follow")
             }
-            slices[slot].giveBack(transfer)
+            slices[slot].giveBack(transfer, header)
         case .sliceResolved(_, _, let resolution, _):
             guard slices[slot].canResolve(resolution) else {
                 throw ReplayError(header: header, reason: "a decision about nothing")
             }
             slices[slot].resolve(resolution)
+        case .sliceArchived:
+            guard slices[slot].canArchive || has(.archivedUnsealed) else {
+                throw ReplayError(header: header, reason: "a slice is archived that is not closed")
+            }
+            if !has(.archivedReplicaKeeps) { archiveSlice(slot) }
         default:
             guard !slices[slot].isSealed else {
                 throw ReplayError(header: header, reason: "a sealed slice holds nothing")

@@ -112,6 +112,8 @@ extension EdgeNode {
         case .handOver(let shard, let member):
             handOver(shard, to: member, now: now, into: &effects)
         case .stored(let shard, let sequence):
+            noteStored(shard, sequence)
+            if replicas == nil { return }
             run(shard, now: now, into: &effects) { $0.stored(upTo: sequence, into: &$1) }
         case .invite(let shard, let learner):
             run(shard, now: now, into: &effects) { $0.invite(learner, into: &$1) }
@@ -150,7 +152,7 @@ extension EdgeNode {
     }
 
     /// The shard's number among this core's; nil: another core's.
-    private func local(_ shard: ShardID) -> Int? {
+    func local(_ shard: ShardID) -> Int? {
         guard Int(shard) < placement.shards, placement.core(of: shard) == configuration.core else {
             return nil
         }

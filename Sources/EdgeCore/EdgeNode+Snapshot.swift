@@ -16,7 +16,7 @@ public struct SnapshotError: Error, Sendable, CustomStringConvertible {
 ///
 /// Definitions and controls are written as the journal writes them; the rest is flat arrays.
 extension EdgeNode {
-    private static let snapshotVersion: UInt32 = 4
+    private static let snapshotVersion: UInt32 = 5
 
     /// The shards of this core.
     public var shardIDs: [ShardID] { (0..<shards.count).map { shards[$0].id } }
@@ -56,7 +56,7 @@ extension EdgeNode {
             let pool = slices[slot].poolIndex
             Self.write(
                 pools[pool].definition, slices[slot].control, slices[slot].slice, into: &sink)
-            slices[slot].writeHead(into: &sink)
+            slices[slot].writeHead(into: &sink, forgetsArchive: has(.archivedMarkForgotten))
             parts.append(.fixed(end: sink.count))
             for log in RainSlice.Log.allCases {
                 parts.append(.log(slot: slot, log, count: slices[slot].count(of: log)))
@@ -71,7 +71,7 @@ extension EdgeNode {
     /// them is in it.
     ///
     /// - Parameter bytes: about how many to copy at most.
-    /// - Returns: whether all is copied.
+    /// - Returns: whether all is copied, or it broke: what it was to hold has left memory.
     public func continueSnapshot(_ snapshot: inout ShardSnapshot, bytes: Int) -> Bool {
         var room = max(1, bytes)
         while room > 0, snapshot.part < snapshot.parts.count {
@@ -83,6 +83,10 @@ extension EdgeNode {
                 if snapshot.fixedDone == end { snapshot.part += 1 }
             case .log(let slot, let log, let counted):
                 let count = has(.snapshotCopiesLater) ? slices[slot].count(of: log) : counted
+                guard slices[slot].count(of: log) >= count else {
+                    snapshot.isBroken = true
+                    return true
+                }
                 let first = snapshot.offset
                 let end = min(count, first + max(1, room / log.elementBytes))
                 slices[slot].write(log, first..<end, into: &snapshot.content)

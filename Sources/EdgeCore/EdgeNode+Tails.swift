@@ -475,7 +475,7 @@ extension EdgeNode {
                     let applied = books[local].apply(entry, header)
                     precondition(applied)
                 } else {
-                    slices[slot].giveBack(transfer)
+                    slices[slot].giveBack(transfer, header)
                 }
                 unconfirmed.returned(transfer)
                 isUnconfirmed = true

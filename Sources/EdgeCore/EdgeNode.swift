@@ -79,6 +79,8 @@ public struct EdgeNode: ~Copyable {
     var doors = Doors()
     /// Who has won in slices here, as others were told: see `EdgeNode+Winners.swift`.
     var told = ToldWinners()
+    /// Claims that leave memory: see `EdgeNode+Archive.swift`.
+    var archive: Archive
     /// Requests whose shard nobody serves now: see `EdgeNode+Moving.swift`.
     var moving: [MovingRequest] = []
     var isServing = false
@@ -109,6 +111,7 @@ public struct EdgeNode: ~Copyable {
             books.append(StockBook(shard: id))
         }
         pools = PoolTable()
+        archive = Archive(shards: count, isOn: configuration.archiveAfterMs != .max)
         owners = PlainList(capacity: configuration.shards)
         let isReplicated = configuration.replica != nil
         for _ in 0..<configuration.shards {
@@ -150,6 +153,7 @@ public struct EdgeNode: ~Copyable {
         // Those who waited may have reserved something.
         if holdsChanged { deadlineMs = earliestDeadlineMs() }
         effects.nextDeadlineMs = min(effects.nextDeadlineMs, deadlineMs)
+        if archive.dueNs != .max { tendArchive(isFull: batch.storageIsFull, into: &effects) }
         if isUnconfirmed { resend(now: now, into: &effects) }
         if configuration.replica != nil { replicate(batch, now: now, into: &effects) }
     }

@@ -15,6 +15,9 @@ public struct NodeConfiguration: Sendable {
     public var replica: ReplicaID?
     /// Whether what is committed goes to a store: whoever becomes a replica must be able to ship it.
     public var hasStore = true
+    /// How long after its end a rain's slice stays in memory, ms; `Int64.max`: for good. Nothing
+    /// leaves without a store.
+    public var archiveAfterMs = Int64.max
     /// A built-in bug; only simulators set one.
     public var mutant: Mutant
     var replicationMutant: ReplicationMutant {
@@ -60,6 +63,11 @@ public struct NodeCounters: Sendable {
     /// By the outcome's raw value: grabs, and reservations and payments.
     public var grabs = InlineArray<16, UInt64>(repeating: 0)
     public var orders = InlineArray<16, UInt64>(repeating: 0)
+    /// Rain slices whose claims have left memory here, those claims, and questions that only the
+    /// store could answer.
+    public var archivedSlices: UInt64 = 0
+    public var archivedClaims: UInt64 = 0
+    public var archivedQuestions: UInt64 = 0
 
     public init() {}
 }

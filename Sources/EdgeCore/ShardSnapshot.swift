@@ -14,6 +14,8 @@ public struct ShardSnapshot: ~Copyable, Sendable {
     /// The part being copied, and how far.
     var part = 0
     var offset = 0
+    /// A slice was archived before its claims were copied: the snapshot is of no use.
+    public internal(set) var isBroken = false
     private(set) var fixedDone = 0
 
     enum Part: Sendable {

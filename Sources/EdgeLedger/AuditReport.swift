@@ -47,6 +47,8 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
     /// A closed pool whose units do not add up.
     case unitsLost
     case history
+    /// A slice was archived that was not closed for good.
+    case archivedOpen
 
     /// The kind in words.
     public var title: String {
@@ -88,6 +90,7 @@ public enum FindingKind: UInt8, Sendable, CaseIterable {
         case .transferNumber: "transfers out of order"
         case .unitsLost: "closed pools whose units do not add up"
         case .history: "entries that break the history's rules"
+        case .archivedOpen: "slices archived that were not closed"
         }
     }
 }

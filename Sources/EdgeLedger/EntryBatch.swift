@@ -27,7 +27,7 @@ public enum EntryID {
     }
 }
 
-/// A claim with what its header says, flat: 64 bytes where an `Entry` takes hundreds.
+/// A claim with what its header says, flat: 72 bytes where an `Entry` takes hundreds.
 public struct ClaimRecord: Hashable, Sendable {
     /// `EntryID` of the entry.
     public var grantID: Int64
@@ -36,6 +36,8 @@ public struct ClaimRecord: Hashable, Sendable {
     public var packet: Int64
     public var amountFen: Fen
     public var timeMs: UnixMs
+    /// 0: it came without a request id.
+    public var requestHash: UInt64
     public var slice: UInt32
 
     @inlinable
@@ -46,6 +48,7 @@ public struct ClaimRecord: Hashable, Sendable {
         packet = claim.packet
         amountFen = claim.amountFen
         timeMs = header.timeMs
+        requestHash = claim.requestHash
         slice = claim.slice
     }
 }
@@ -210,7 +213,7 @@ public struct EntryBatch: Sendable {
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
             .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
             .poolSoldOut, .poolResolved, .poolMoved, .poolClosed, .sliceOpened, .sliceControlled,
-            .sliceQuarantined, .sliceResolved:
+            .sliceQuarantined, .sliceResolved, .sliceArchived:
             1
         }
     }

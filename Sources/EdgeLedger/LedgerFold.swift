@@ -116,7 +116,7 @@ public struct LedgerFold: Sendable {
         case .sliceQuarantined, .sliceResolved: try applySlice(header, entry)
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
             .poolClosed, .poolSoldOut, .poolMoved, .poolResolved, .sliceOpened, .sliceControlled,
-            .sliceCredited, .sliceReturned:
+            .sliceCredited, .sliceReturned, .sliceArchived:
             break
         }
     }
@@ -166,7 +166,7 @@ public struct LedgerFold: Sendable {
             .poolSoldOut, .poolResolved, .poolMoved:
             try applyHome(header, entry)
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
-            .sliceResolved:
+            .sliceResolved, .sliceArchived:
             try applySlice(header, entry)
         }
     }
@@ -204,7 +204,7 @@ public struct LedgerFold: Sendable {
             pools[index].standing.closedMs = header.timeMs
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
-            .sliceQuarantined, .sliceResolved:
+            .sliceQuarantined, .sliceResolved, .sliceArchived:
             preconditionFailure("not an entry of a pool's home")
         }
     }
@@ -238,6 +238,15 @@ public struct LedgerFold: Sendable {
             slices[try sliceAt(header, key, slice)].books.quarantine()
         case .sliceResolved(let key, let slice, let resolution, _):
             slices[try sliceAt(header, key, slice)].books.resolve(resolution)
+        case .sliceArchived(let key, let slice):
+            let books = slices[try sliceAt(header, key, slice)].books
+            if !books.sealed || books.held != 0 || books.quarantined != 0 {
+                let name = name(key)
+                report.add(
+                    .archivedOpen, "slice \(slice) of pool \(name)",
+                    "at \(Self.place(header))", expected: "sealed, and nothing in it",
+                    found: "\(books)")
+            }
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
             .paymentRefused, .poolCreated, .poolControlled, .poolFunded, .poolLeased,
             .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved, .poolMoved:
@@ -281,7 +290,8 @@ public struct LedgerFold: Sendable {
             }
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
             .poolClosed, .poolSoldOut, .sliceOpened, .sliceControlled, .sliceCredited,
-            .sliceReturned, .sliceQuarantined, .sliceResolved, .poolResolved, .poolMoved:
+            .sliceReturned, .sliceQuarantined, .sliceResolved, .sliceArchived, .poolResolved,
+            .poolMoved:
             preconditionFailure("not an entry of an order")
         }
     }

@@ -25,7 +25,7 @@ public struct ClaimIndex: ~Copyable {
     @usableFromInline var cursor = 0
     /// Ranks whose home in `old` is below this one live in `table`.
     @usableFromInline var frontier = 0
-    /// Bytes of `old` that are given back already.
+    /// Bytes of `old` that are given back already; while an index is released, of what goes first.
     private var releasedBytes = 0
     public private(set) var count = 0
     /// The position at which `table` begins to grow; 0 while a growth is in progress.
@@ -235,6 +235,7 @@ public struct ClaimIndex: ~Copyable {
     private mutating func endGrowth() {
         old.deallocate()
         old = .none
+        releasedBytes = 0
         fullCount = Self.fullCount(bits: table.bits)
     }
 
@@ -245,9 +246,37 @@ public struct ClaimIndex: ~Copyable {
         while isGrowing { advance(by: 1 << 16) }
     }
 
+    /// Gives about so many bytes back to the system, the rest with the next calls: the index is not
+    /// used again before all of it is gone, and is empty then. O(bytes).
+    ///
+    /// - Returns: whether nothing is left.
+    public mutating func release(bytes: Int) -> Bool {
+        let end = (isGrowing ? old : table).sizeBytes
+        let goal = min(end, releasedBytes + max(bytes, Region.pieceBytes))
+        while releasedBytes < goal {
+            let given = isGrowing ? old : table
+            Region.release(given.base, end, at: releasedBytes)
+            releasedBytes += Region.pieceBytes
+        }
+        guard releasedBytes >= end else { return false }
+        releasedBytes = 0
+        if isGrowing {
+            old.deallocate()
+            old = .none
+            return false
+        }
+        table.deallocate()
+        table = .allocate(bits: Self.smallestBits)
+        fullCount = Self.fullCount(bits: Self.smallestBits)
+        count = 0
+        cursor = 0
+        frontier = 0
+        return true
+    }
+
     /// Bytes allocated.
     public var heldBytes: Int {
-        table.sizeBytes + (isGrowing ? old.sizeBytes - releasedBytes : 0)
+        table.sizeBytes + (isGrowing ? old.sizeBytes : 0) - releasedBytes
     }
 
     /// Whether a growth is in progress.

@@ -27,6 +27,18 @@ enum Region {
         if sizeBytes >= mappedFromBytes { munmap(base, sizeBytes) } else { Glibc.free(base) }
     }
 
+    /// Gives the whole pages inside a block of the heap back to the system, before the block is
+    /// freed: the heap itself would keep them.
+    static func discard(_ base: UnsafeMutableRawPointer, _ sizeBytes: Int) {
+        let page = 4_096
+        let first = (UInt(bitPattern: base) + UInt(page - 1)) & ~UInt(page - 1)
+        let end = (UInt(bitPattern: base) + UInt(sizeBytes)) & ~UInt(page - 1)
+        guard first < end, let start = UnsafeMutableRawPointer(bitPattern: first) else { return }
+        // SAFETY: the pages lie inside the block, whose content nobody reads any more; what the
+        // heap keeps about it lies outside.
+        madvise(start, Int(end - first), MADV_DONTNEED)
+    }
+
     /// Gives one piece of a large region back to the system; nobody reads it any more.
     static func release(_ base: UnsafeMutableRawPointer, _ sizeBytes: Int, at offset: Int) {
         guard sizeBytes >= mappedFromBytes, offset + pieceBytes <= sizeBytes else { return }

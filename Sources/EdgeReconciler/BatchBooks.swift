@@ -204,6 +204,7 @@ public final class BatchBooks {
             slices[try sliceAt(header, key, slice)].row.books.quarantine()
         case .sliceResolved(let key, let slice, let resolution, _):
             slices[try sliceAt(header, key, slice)].row.books.resolve(resolution)
+        case .sliceArchived: break
         }
     }
 

@@ -48,7 +48,7 @@ extension EntryBatch {
             case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
                 .poolClosed, .poolSoldOut, .poolMoved, .poolResolved, .sliceOpened,
                 .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
-                .sliceResolved:
+                .sliceResolved, .sliceArchived:
                 break
             }
         }
@@ -72,7 +72,7 @@ extension EntryBatch {
         }
         for other in others {
             switch other.entry {
-            case .claim: break
+            case .claim, .sliceArchived: break
             case .orderReserved(let reserved):
                 needs.slices.append(SliceKey(pool: reserved.pool, slice: reserved.slice))
                 if isUnknown(reserved.pool) { needs.names.append(reserved.pool) }

@@ -45,10 +45,12 @@ public final class NodeRecovery {
     ///   - owners: which node has each shard; empty: this one has all.
     ///   - replica: this process's life, in a cluster with replicas.
     ///   - hasStore: whether what is committed goes to a store.
+    ///   - archiveAfterMs: how long closed rains stay in memory; `Int64.max`: for good.
     ///   - mutant: a built-in bug; only simulators set one.
     public init(
         shards: Int, cores count: Int, node: Int = 0, nodes: Int = 1, owners: [UInt16] = [],
-        replica: ReplicaID? = nil, hasStore: Bool = true, mutant: Mutant = .none
+        replica: ReplicaID? = nil, hasStore: Bool = true, archiveAfterMs: Int64 = .max,
+        mutant: Mutant = .none
     ) {
         precondition(owners.isEmpty || owners.count == shards)
         self.shards = shards
@@ -60,6 +62,7 @@ public final class NodeRecovery {
                 shards: shards, cores: count, core: core, node: node, nodes: nodes,
                 replica: replica, mutant: mutant)
             configuration.hasStore = hasStore
+            configuration.archiveAfterMs = hasStore ? archiveAfterMs : .max
             cores.append(EdgeNode(configuration))
             for (shard, owner) in owners.enumerated() {
                 cores[core].setOwner(of: ShardID(shard), to: owner)

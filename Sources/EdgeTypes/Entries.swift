@@ -53,6 +53,9 @@ public enum Entry: Hashable, Sendable {
     case sliceQuarantined(PoolKey, slice: UInt32)
     /// An operator has decided what becomes of what is quarantined there.
     case sliceResolved(PoolKey, slice: UInt32, Resolution, actor: Text64)
+    /// A rain's slice that is closed for good, and that the store has: its claims leave memory, its
+    /// totals stay.
+    case sliceArchived(PoolKey, slice: UInt32)
 }
 
 /// What becomes of quarantined units: nobody knows whether somebody was told that they are theirs.

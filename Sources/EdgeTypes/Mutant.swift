@@ -126,6 +126,13 @@ public enum Mutant: String, Sendable, CaseIterable {
     case resolvedTwice
     case resolutionNotJournaled
     case retiredGranted
+    // The archive.
+    case archivedUnstored
+    case archivedUnsealed
+    case writesUnread
+    case archivedWinnerClosed
+    case archivedReplicaKeeps
+    case archivedMarkForgotten
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -237,6 +244,12 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .resolvedTwice: "a release puts its units back twice"
         case .resolutionNotJournaled: "what an operator decided about a slice is not journaled"
         case .retiredGranted: "what an operator took out of a pool is granted on"
+        case .archivedUnstored: "claims leave memory before the store has them"
+        case .writesUnread: "entries of a later protocol are written before all nodes know it"
+        case .archivedUnsealed: "claims leave memory while their slice is open"
+        case .archivedWinnerClosed: "an archived winner is answered `closed`"
+        case .archivedReplicaKeeps: "whoever follows a slice keeps what its primary has archived"
+        case .archivedMarkForgotten: "a snapshot forgets that a slice was archived"
         }
     }
 }

@@ -48,6 +48,10 @@ public enum ReplyShape: UInt8, BitwiseCopyable, Sendable {
     case error
     /// `body`.
     case body
+    /// What was asked has left memory: `body` is an `ArchivedQuestion`, which the shell at whose
+    /// node the client is puts to the store. `outcome` and `timeMs`: what a grab hears whose user
+    /// has nothing.
+    case archived
 }
 
 /// One answer: plain values, nothing allocated; longer ones wait in the effects' `bodies`.

@@ -58,7 +58,7 @@ extension JournalCodec {
             sink.integer(pool.rawValue)
             sink.integer(slice)
             write(control, to: &sink)
-        case .sliceQuarantined(let pool, let slice):
+        case .sliceQuarantined(let pool, let slice), .sliceArchived(let pool, let slice):
             sink.integer(pool.rawValue)
             sink.integer(slice)
         case .sliceResolved(let pool, let slice, let resolution, let actor):
@@ -111,6 +111,7 @@ extension JournalCodec {
             .sliceResolved(
                 readPool(&reader), slice: reader.integer(), readResolution(&reader),
                 actor: reader.text())
+        case .sliceArchived: .sliceArchived(readPool(&reader), slice: reader.integer())
         }
     }
 

@@ -94,6 +94,7 @@ public enum JournalCodec {
         case .sliceReturned: .sliceReturned
         case .sliceQuarantined: .sliceQuarantined
         case .sliceResolved: .sliceResolved
+        case .sliceArchived: .sliceArchived
         }
     }
 }

@@ -30,6 +30,7 @@ public enum JournalKind: UInt8, Sendable, CaseIterable {
     case sliceReturned = 35
     case sliceQuarantined = 36
     case sliceResolved = 37
+    case sliceArchived = 38
 }
 
 /// Why bytes are no journal entry.

@@ -5,6 +5,8 @@ public import EdgeTypes
 public enum RESPEncoder {
     /// Longest answer of fixed shape.
     static let fixedBytes = 160
+    /// What is said where nobody is there to ask the store.
+    public static let archivedDetail = "it has left memory, and this node has no store to ask"
 
     /// Writes one reply of a core.
     ///
@@ -28,6 +30,7 @@ public enum RESPEncoder {
             if case .text(let text)? = body { detail = text } else { detail = reply.error.detail }
             append(error: reply.error.token, detail, to: &sink)
         case .body: append(body ?? .null, resp3: resp3, to: &sink)
+        case .archived: append(error: ErrorCode.tryAgain.token, archivedDetail, to: &sink)
         }
     }
 

@@ -47,6 +47,8 @@ struct NodeCommand: AsyncParsableCommand {
         name: .customLong("protocol"),
         help: "Speak and write no newer version between nodes (during an upgrade: the former one).")
     var newestProtocol: String?
+    @Option(help: "How long a closed rain stays in memory once the store has it (10m), or off.")
+    var archiveAfter: String?
     @Option(help: "A YAML file of settings.") var config: String?
     @Flag(help: "Listen on any address without secrets, and believe X-User.")
     var insecure = false
@@ -91,7 +93,8 @@ struct NodeCommand: AsyncParsableCommand {
             ("drain", drain), ("trusted-proxies", trustedProxies), ("log-level", logLevel),
             ("log-format", logFormat), ("ready-file", readyFile),
             ("segment-bytes", segmentBytes), ("max-connections", maxConnections),
-            ("cache-keys", cacheKeys), ("protocol", newestProtocol),
+            ("cache-keys", cacheKeys), ("archive-after", archiveAfter),
+            ("protocol", newestProtocol),
             ("insecure", insecure ? "true" : nil),
         ]
         return Dictionary(

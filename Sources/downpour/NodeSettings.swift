@@ -17,7 +17,7 @@ struct NodeSettings {
         "topology", "durability", "tls-cert", "tls-key", "drain", "trusted-proxies",
         "log-level", "log-format", "ready-file", "insecure", "cors-origins", "segment-bytes",
         "store-url", "store-read-url", "resp-rate", "http-rate", "resp-user-rate", "http-user-rate",
-        "max-connections", "retention", "cache-keys", "protocol",
+        "max-connections", "retention", "archive-after", "cache-keys", "protocol",
     ]
     /// Never by flag and never in a file: `DOWNPOUR_…`, or the path of a file in `DOWNPOUR_…_FILE`.
     static let secrets: Set<String> = [
@@ -111,6 +111,9 @@ struct NodeSettings {
             options.newestProtocol = UInt16(try Self.integer($0, known))
         }
         try take("retention") { options.retentionMs = try Self.durationMs($0) }
+        try take("archive-after") {
+            options.archiveAfterMs = $0 == "off" ? .max : try Self.durationMs($0)
+        }
         try takeSecrets(&options)
         try takeLimits(&options)
         try takeCluster(&options)

@@ -34,7 +34,7 @@ struct Answer: Equatable, CustomStringConvertible {
     var result: Outcome? {
         switch shape {
         case .grab, .reserve, .outcome: outcome
-        case .ok, .error, .body: nil
+        case .ok, .error, .body, .archived: nil
         }
     }
 
@@ -62,6 +62,7 @@ struct Answer: Equatable, CustomStringConvertible {
         case .ok: "OK"
         case .error: "\(error): \(body)"
         case .body: "\(body)"
+        case .archived: "\(outcome), the store knows more: \(body)"
         }
     }
 }
@@ -82,6 +83,9 @@ struct Ask {
 final class TestNode {
     let cores: Int
     let shards: Int
+    let archiveAfterMs: Int64
+    /// How far the store has each shard: the cores are told with their next step.
+    var stored: [ShardID: UInt64] = [:]
     var nodes = SlotArray<EdgeNode>(capacity: 4)
     private var batch = RequestBatch()
     private var effects = EffectBuffer()
@@ -123,24 +127,26 @@ final class TestNode {
         var bytes: [UInt8]
     }
 
-    init(cores: Int = 1, shards: Int = 8) {
+    init(cores: Int = 1, shards: Int = 8, archiveAfterMs: Int64 = .max) {
+        self.archiveAfterMs = archiveAfterMs
         self.cores = cores
         self.shards = shards
         frames = Array(repeating: [], count: cores)
         waiting = Array(repeating: [], count: cores)
         deadlineMs = Array(repeating: .max, count: cores)
         for core in 0..<cores {
-            nodes.append(
-                EdgeNode(NodeConfiguration(shards: shards, cores: cores, core: core)))
+            var configuration = NodeConfiguration(shards: shards, cores: cores, core: core)
+            configuration.archiveAfterMs = archiveAfterMs
+            nodes.append(EdgeNode(configuration))
         }
     }
 
     /// A node that starts from a journal.
     convenience init(
         replaying entries: some Sequence<Entry>, cores: Int = 1, shards: Int = 8, nowMs: UnixMs,
-        cleanStop: Bool = true
+        cleanStop: Bool = true, archiveAfterMs: Int64 = .max
     ) throws {
-        self.init(cores: cores, shards: shards)
+        self.init(cores: cores, shards: shards, archiveAfterMs: archiveAfterMs)
         self.nowMs = nowMs
         for entry in entries { try replay(entry) }
         for core in 0..<cores {
@@ -165,7 +171,7 @@ final class TestNode {
 
     /// A node that starts from snapshots of this one's shards.
     func restartedFromSnapshots(cores: Int) throws -> TestNode {
-        let other = TestNode(cores: cores, shards: shards)
+        let other = TestNode(cores: cores, shards: shards, archiveAfterMs: archiveAfterMs)
         other.nowMs = nowMs
         for shard in 0..<shards {
             var snapshot = nodes[shard % self.cores].beginSnapshot(of: ShardID(shard))
@@ -250,6 +256,9 @@ final class TestNode {
         batch.removeAll()
         batch.storageIsFull = storageIsFull
         batch.isCaughtUp = isCaughtUp
+        for shard in stored.keys.sorted() where Int(shard) % cores == core {
+            batch.replicas.append(.stored(shard, stored[shard] ?? 0))
+        }
         batch.frames = frames[core]
         frames[core] = []
         let taken = waiting[core].prefix(cut)
@@ -311,6 +320,11 @@ final class TestNode {
                 return Entry(core: entry.core, bytes: Array(sink.bytes))
             }
         }
+    }
+
+    /// The store has all that is journaled.
+    func storeAll() {
+        for shard in 0..<shards { stored[ShardID(shard)] = sequence(of: shard) }
     }
 
     func sequence(of shard: Int) -> UInt64 { nodes[shard % cores].sequence(of: ShardID(shard)) }

@@ -32,6 +32,9 @@ private let injuries = [
         sql: "UPDATE claims SET granted_at = granted_at + 1 WHERE grant_id = \(anyClaim)",
         kind: .claimDiffers, mentions: "granted_at"),
     Injury(
+        sql: "UPDATE claims SET request_hash = request_hash + 1 WHERE grant_id = \(anyClaim)",
+        kind: .claimDiffers, mentions: "request_hash"),
+    Injury(
         sql: "UPDATE claims SET pool = 'rain:9' WHERE grant_id = \(anyClaim)",
         kind: .claimDiffers, mentions: "pool"),
     Injury(

@@ -128,6 +128,47 @@ struct HistoryTests {
         #expect(stock[1].units == stock[1].pending + stock[1].sold + stock[1].available)
     }
 
+    @Test("A user's claims between two entries of a shard are found, with their request ids")
+    func archivedClaims() throws {
+        let scratch = try Scratch()
+        let lanes = History(seed: 21).sources()
+        let store = try SQLStore(path: scratch.file())
+        try ship(lanes, to: store, seed: 4)
+        store.close()
+        let history = try StoreHistory(.sqlite(path: scratch.file()))
+        var records: [ClaimRecord] = []
+        var fold = LedgerFold()
+        for lane in lanes {
+            for item in lane.entries {
+                try fold.apply(item.header, item.entry)
+                if case .claim(let claim) = item.entry {
+                    records.append(ClaimRecord(item.header, claim))
+                }
+            }
+        }
+        #expect(records.contains { $0.requestHash > UInt64(Int64.max) })
+        let big = try #require(records.first { $0.user > UserID(Int64.max) })
+        for record in [big, records[0], records[records.count / 2]] {
+            let own = records.filter {
+                $0.user == record.user && $0.pool == record.pool
+                    && EntryID.shard(of: $0.grantID) == EntryID.shard(of: record.grantID)
+            }
+            .sorted { $0.grantID < $1.grantID }
+            let name = try #require(Text64(fold.name(record.pool).utf8))
+            func ask(_ first: Int64, _ last: Int64) throws -> [ArchivedClaim] {
+                try history.claims(of: record.user, pool: name, from: first, through: last)
+            }
+            let expected = own.map {
+                ArchivedClaim(
+                    packet: $0.packet, amountFen: $0.amountFen, timeMs: $0.timeMs,
+                    requestHash: $0.requestHash)
+            }
+            #expect(try ask(own[0].grantID, own[own.count - 1].grantID) == expected)
+            #expect(try ask(own[0].grantID + 1, .max).first != expected[0])
+            #expect(try ask(0, own[0].grantID - 1).isEmpty)
+        }
+    }
+
     @Test("Events are CloudEvents 1.0, each with its own id")
     func cloudEvents() throws {
         let scratch = try Scratch()

@@ -87,6 +87,29 @@ struct MySQLSchemaTests {
         #expect(try maria(server, database, "SELECT count(*) FROM v1_claims") == "0")
     }
 
+    @Test("A database of version 2 gets the column of version 3, also where it died after that")
+    func upgrade() throws {
+        let (server, database) = try database()
+        let address = try server.address(database)
+        var second = MySQLSchema.store
+        second.migrations.removeLast(known - 2)
+        try second.prepare(address)
+        try maria(
+            server, database,
+            "INSERT INTO claims (grant_id, pool, user, packet, amount, granted_at) "
+                + "VALUES (7, 'r', 1, 2, 3, 4)")
+        let isThere =
+            "SELECT count(*) FROM information_schema.columns WHERE table_schema = database() "
+            + "AND table_name = 'claims' AND column_name = 'request_hash'"
+        #expect(try maria(server, database, isThere) == "0")
+        for _ in 0..<2 {
+            try MySQLSchema.store.prepare(address)
+            #expect(try maria(server, database, isThere) == "1")
+            #expect(try maria(server, database, "SELECT count(*) FROM claims") == "1")
+            try maria(server, database, "DELETE FROM schema_migrations WHERE number > 2")
+        }
+    }
+
     @Test("A schema of a later release is refused with both numbers")
     func newer() throws {
         let (server, database) = try database()

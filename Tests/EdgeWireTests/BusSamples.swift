@@ -78,7 +78,7 @@ struct BusSamples {
     mutating func reply() -> Reply {
         Reply(
             ticket: Ticket(core: 0, generation: 0, connection: 0, position: 0),
-            shape: ReplyShape(rawValue: UInt8(below(6))) ?? .grab,
+            shape: ReplyShape(rawValue: UInt8(below(7))) ?? .grab,
             outcome: Outcome.allCases[below(Outcome.allCases.count)],
             error: ErrorCode.allCases[below(ErrorCode.allCases.count)], waitsForJournal: false,
             fen: random.any(), packet: random.any(), timeMs: random.any(), order: random.order())

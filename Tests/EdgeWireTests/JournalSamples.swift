@@ -68,7 +68,7 @@ struct SampleRandom: RandomNumberGenerator {
             amountFen: any(), requestHash: named ? any() | 1 : 0)
     }
 
-    static let kinds = 23
+    static let kinds = 24
 
     /// One entry of each kind for `kind` in `0 ..< kinds`.
     mutating func entry(_ kind: Int) -> Entry {
@@ -110,6 +110,7 @@ struct SampleRandom: RandomNumberGenerator {
             .sliceResolved(pool(), slice: any(), flag() ? .release : .retire, actor: text())
         case 21:
             .poolMoved(UnitMove(pool: pool(), from: any(), to: any(), ranges: transfer().ranges))
+        case 22: .sliceArchived(pool(), slice: any())
         default: .sliceQuarantined(pool(), slice: any())
         }
     }

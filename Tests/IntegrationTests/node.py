@@ -72,6 +72,8 @@ class Node:
             self.options.append("--insecure")
         self.options += options
         self.env = env
+        # Another executable than the one that is tested.
+        self.binary = None
         self.process = None
         self.ready = None
 
@@ -81,7 +83,7 @@ class Node:
         self.ready_path.unlink(missing_ok=True)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "node", *map(str, self.options)], stdin=subprocess.DEVNULL,
+                [self.binary or BINARY, "node", *map(str, self.options)], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env=clean_environment(self.env),
                 preexec_fn=_die_with_parent)
         return self

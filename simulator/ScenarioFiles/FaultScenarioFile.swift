@@ -18,6 +18,8 @@ public import StrictYAML
 ///     crowd: 18s        # users act until then
 ///     patience: 120s    # without progress for so long, a run is not live
 ///     snapshots: 2500ms # time between them
+///     archive: 500ms    # closed rains leave memory after so long; absent: they stay
+///     upgrade: true     # nodes begin with the oldest protocol; each restart upgrades its node
 ///     faults: {from: 500ms, until: 20s, most: 3, only: [crash], without: [bitRot]}
 ///     links: {users: mobile, back-ends: crossZone, mobile: {log-normal: {median: 30ms, sigma: 1}}}
 ///
@@ -133,6 +135,13 @@ public enum FaultScenarioFile {
                 throw snapshots.error("at least 1ms is needed")
             }
         }
+        if let archive = map.optional("archive") {
+            scenario.archiveAfterNs = try archive.durationNs()
+            guard scenario.archiveAfterNs >= 1_000_000 else {
+                throw archive.error("at least 1ms is needed")
+            }
+        }
+        if let upgrade = map.optional("upgrade") { scenario.isUpgraded = try upgrade.bool() }
         let faults = try map.required("faults")
         try faults.map { map throws(StrictYAMLError) in
             scenario.faultsStartNs = try map.required("from").durationNs()

@@ -41,10 +41,18 @@ extension RainSlice {
     }
 
     /// What comes before its logs: all that changes.
-    public func writeHead(into sink: inout ByteSink) {
+    ///
+    /// - Parameter forgetsArchive: only a built-in bug does (see `Mutant`).
+    public func writeHead(into sink: inout ByteSink, forgetsArchive: Bool = false) {
+        let marksArchived = isArchived && !forgetsArchive
         sink.append(integer: creditedNumber)
         sink.append(integer: returnedNumber)
-        sink.append(integer: UInt8((isSealed ? 1 : 0) | (isQuarantined ? 2 : 0)))
+        sink.append(
+            integer: UInt8(
+                (isSealed ? 1 : 0) | (isQuarantined ? 2 : 0) | (marksArchived ? 4 : 0)))
+        sink.append(integer: openedAt)
+        sink.append(integer: sealedAt)
+        sink.append(integer: sealedMs)
         for value in [
             totals.credited, totals.held, totals.granted, totals.grantedFen, totals.returned,
             totals.quarantined, totals.quarantinedFen, totals.retired, totals.retiredFen,
@@ -75,6 +83,13 @@ extension RainSlice {
     ) throws(SnapshotReader.Truncated) {
         let numbers = (try reader.integer(UInt32.self), try reader.integer(UInt32.self))
         let flags: UInt8 = try reader.integer()
+        isArchived = flags & 4 != 0
+        restore(
+            openedAt: try reader.integer(), sealedAt: try reader.integer(),
+            sealedMs: try reader.integer())
+        guard openedAt <= sealedAt || sealedAt == 0, (flags & 1 != 0) == (sealedAt != 0),
+            flags & 1 != 0 || !isArchived, sealedMs >= 0, sealedMs <= 1 << 53
+        else { throw SnapshotReader.Truncated() }
         var books = SliceTotals()
         books.credited = try reader.integer()
         books.held = try reader.integer()
@@ -116,7 +131,8 @@ extension RainSlice {
             throw SnapshotReader.Truncated()
         }
         let count = try reader.integer(UInt64.self)
-        guard count <= UInt64(Limits.claimsPerSlice), books.granted == Int64(count),
+        guard count <= UInt64(Limits.claimsPerSlice),
+            isArchived ? count == 0 : books.granted == Int64(count),
             lastRun < Int(count), (count == 0) == runs.isEmpty
         else { throw SnapshotReader.Truncated() }
         let markCount = try reader.integer(UInt64.self)
@@ -129,12 +145,12 @@ extension RainSlice {
             books: books, credited: numbers.0, returned: numbers.1, sealed: flags & 1 != 0,
             quarantined: flags & 2 != 0, quarantines: quarantines, held: ranges,
             returnedRanges: returned)
-        guard isBalanced,
+        guard isBalanced, !isArchived || isEmptied,
             (isQuarantined ? books.quarantined : books.held)
                 == ranges.reduce(0, { $0 + $1.count }),
             !isQuarantined || books.held == 0
         else { throw SnapshotReader.Truncated() }
-        try rebuildIndex()
+        if isArchived { index = ClaimIndex() } else { try rebuildIndex() }
     }
 
     /// Later claims of a user replace earlier ones, as they did when they were granted.

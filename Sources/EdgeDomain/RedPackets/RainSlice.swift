@@ -61,6 +61,14 @@ public struct RainSlice: ~Copyable {
     private var wasQuiet = false
     private var isUntouched = false
 
+    /// Entries of its shard between which all its claims are: what opened it, and its final return
+    /// (0: it is not sealed), with the time of that.
+    public private(set) var openedAt: UInt64
+    public private(set) var sealedAt: UInt64 = 0
+    public private(set) var sealedMs: UnixMs = 0
+    /// Its claims are in the store only: see `RainSlice+Archive.swift`.
+    public internal(set) var isArchived = false
+
     @usableFromInline
     struct GrantRun {
         @usableFromInline var firstClaim: Int
@@ -74,7 +82,7 @@ public struct RainSlice: ~Copyable {
 
     public init(
         definition: PoolDefinition, pool: PoolKey, slice: UInt32, shard: ShardID, poolIndex: Int,
-        localShard: Int, control: PoolControl
+        localShard: Int, control: PoolControl, openedAt: UInt64
     ) {
         self.pool = pool
         self.slice = slice
@@ -82,6 +90,7 @@ public struct RainSlice: ~Copyable {
         self.poolIndex = poolIndex
         self.localShard = localShard
         self.control = control
+        self.openedAt = openedAt
         salt = definition.seed.key(5)(0)
         // Room for half of a fair share before the herd comes. The last doubling is left to
         // growth: a pool that ends half full does not hold twice the memory it needs.
@@ -412,13 +421,19 @@ extension RainSlice {
     }
 
     /// Gives packets back: all there are. A number that came before changes nothing.
-    public mutating func giveBack(_ transfer: Transfer) {
+    ///
+    /// - Parameter header: of the return's entry.
+    public mutating func giveBack(_ transfer: Transfer, _ header: EntryHeader) {
         guard transfer.number == returnedNumber + 1 else {
             precondition(transfer.number <= returnedNumber, "a return is missing")
             return
         }
         returnedNumber = transfer.number
         isSealed = transfer.final
+        if isSealed {
+            sealedAt = header.sequence
+            sealedMs = header.timeMs
+        }
         lastReturn = transfer
         isReturnTaken = false
         guard !isQuarantined else { return }
@@ -439,6 +454,12 @@ extension RainSlice {
     /// The home has taken a return. Not journaled: after a restart it is asked again.
     public mutating func acknowledgeReturn(_ number: UInt32) {
         if number == returnedNumber { isReturnTaken = true }
+    }
+
+    /// The home has taken the last return for good.
+    mutating func forgetReturn() {
+        lastReturn = nil
+        isReturnTaken = true
     }
 
     /// Answers a recall, once what it held is given back.
@@ -510,6 +531,12 @@ extension RainSlice {
 
     public var books: SliceTotals { totals }
 
+    mutating func restore(openedAt: UInt64, sealedAt: UInt64, sealedMs: UnixMs) {
+        self.openedAt = openedAt
+        self.sealedAt = sealedAt
+        self.sealedMs = sealedMs
+    }
+
     mutating func restore(
         books: SliceTotals, credited: UInt32, returned: UInt32, sealed: Bool, quarantined: Bool,
         quarantines: UInt32, held ranges: [UnitRange], returnedRanges: [UnitRange]
@@ -520,7 +547,7 @@ extension RainSlice {
         returnedNumber = returned
         isSealed = sealed
         isQuarantined = quarantined
-        if returned > 0 {
+        if returned > 0, !isArchived {
             lastReturn = Transfer(
                 pool: pool, slice: slice, number: returned, final: sealed, ranges: returnedRanges)
             isReturnTaken = false
@@ -536,7 +563,7 @@ extension RainSlice {
         totals.credited
             == totals.held + totals.granted + totals.returned + totals.quarantined
             + totals.retired
-            && totals.granted == Int64(users.count)
+            && (isArchived ? users.count == 0 : totals.granted == Int64(users.count))
     }
 
     /// Bytes its tables have allocated.

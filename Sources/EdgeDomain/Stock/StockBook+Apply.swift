@@ -21,7 +21,7 @@ extension StockBook {
             .sliceResolved:
             applySlice(entry, header)
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed, .poolSoldOut, .poolResolved, .poolMoved:
+            .poolClosed, .poolSoldOut, .poolResolved, .poolMoved, .sliceArchived:
             false
         }
     }
@@ -60,7 +60,8 @@ extension StockBook {
                 }
             case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
                 .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
-                .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved, .poolMoved:
+                .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved, .poolMoved,
+                .sliceArchived:
                 false
             }
         if applied { noteTime(header) }

@@ -64,10 +64,13 @@ enum AdminHealth {
     static func status(_ runner: NodeRunner) async throws -> [Value.Field] {
         var grants: UInt64 = 0
         var entries: UInt64 = 0
+        var archived: (slices: UInt64, claims: UInt64) = (0, 0)
         for loop in runner.loops {
             let counters = try await loop.readCounters().get()
             grants += counters.grabs[Int(Outcome.granted.rawValue)]
             entries += counters.entries
+            archived.slices += counters.archivedSlices
+            archived.claims += counters.archivedClaims
         }
         var fields: [Value.Field] = [
             .init("name", .text(runner.options.name)),
@@ -76,6 +79,8 @@ enum AdminHealth {
             .init("connections", .integer(Int64(runner.shared.connectionCount))),
             .init("granted", .integer(Int64(grants))),
             .init("entries", .integer(Int64(entries))),
+            .init("archived_slices", .integer(Int64(archived.slices))),
+            .init("archived_claims", .integer(Int64(archived.claims))),
             .init("replayed_entries", .integer(Int64(runner.replayedEntries))),
         ]
         if let store = runner.reconciler?.status {
@@ -140,6 +145,14 @@ enum MetricsText {
                 "Filters of winners told to other cores and nodes.", label,
                 Double(counters.winnersTold))
             text.add(
+                "downpour_archived_slices_total", "counter",
+                "Slices of closed rains whose claims have left memory.", label,
+                Double(counters.archivedSlices))
+            text.add(
+                "downpour_archived_claims_total", "counter",
+                "Claims that have left memory: the store has them.", label,
+                Double(counters.archivedClaims))
+            text.add(
                 "downpour_requests_total", "counter", "Requests that reached the core.", label,
                 Double(counters.requests))
             text.add(
@@ -175,6 +188,7 @@ enum MetricsText {
         }
         addStore(runner, &text)
         if let reads = runner.history?.counters { addReads(reads, &text) }
+        if let asked = runner.archive?.counters { addArchive(asked, &text) }
         if let redis = runner.follower?.status { addRedis(redis, &text) }
         if let cluster = runner.cluster { try await addCluster(cluster, &text) }
         text.add(
@@ -198,6 +212,18 @@ enum MetricsText {
             "downpour_history_unreachable_total", "counter",
             "Replicas of the store passed over because they did not answer.", "",
             Double(reads.unreachable))
+    }
+
+    private static func addArchive(_ asked: ArchiveReader.Counters, _ text: inout Page) {
+        let how = [
+            ("answered", asked.answered), ("refused", asked.refused), ("failed", asked.failed),
+        ]
+        for (outcome, count) in how {
+            text.add(
+                "downpour_archive_questions_total", "counter",
+                "Questions of clients that only the store could answer.",
+                "outcome=\"\(outcome)\"", Double(count))
+        }
     }
 
     private static func addStore(_ runner: NodeRunner, _ text: inout Page) {

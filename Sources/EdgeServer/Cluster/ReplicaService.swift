@@ -139,7 +139,8 @@ final class ReplicaService: @unchecked Sendable {
     /// What the store has, for whoever admits replicas.
     private func tellStored() {
         guard let marks = reconciler?.status.watermarks else { return }
-        for shard in marks.shards where marks[shard].sequence > told[shard] {
+        // Less than before, where the store was restored.
+        for shard in marks.shards where marks[shard].sequence != told[shard] {
             told[shard] = marks[shard].sequence
             loop.tell(.stored(shard, marks[shard].sequence), shard)
         }

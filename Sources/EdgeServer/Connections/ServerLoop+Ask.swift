@@ -1,5 +1,6 @@
 import EdgeMemory
 public import EdgeTypes
+import EdgeWire
 import NIOCore
 
 /// How a core answered, once it was durable.
@@ -28,6 +29,7 @@ public enum CoreAnswer: Sendable {
             if case .text(let detail) = body { text = detail }
             self = .error(reply.error, text)
         case .body: self = .body(body ?? .null)
+        case .archived: self = .error(.tryAgain, RESPEncoder.archivedDetail)
         }
     }
 }

@@ -290,6 +290,7 @@ public class ServerLoop: @unchecked Sendable {
         if reply.ticket.connection >= LoopBus.ticketSlot {
             return deliverElsewhere(reply, body, needs)
         }
+        if body != nil, reply.shape == .archived { return askStore(reply, body) }
         // A connection that closed meanwhile, or its slot's next holder: nobody to tell.
         guard slot < table.count, let connection = table[slot],
             connection.generation == reply.ticket.generation
@@ -310,7 +311,11 @@ public class ServerLoop: @unchecked Sendable {
 
     /// To whom is no client's connection.
     private final func deliverElsewhere(_ reply: Reply, _ body: Value?, _ needs: Release) {
-        if reply.ticket.connection == Self.askSlot { return answerAsk(reply, body, needs) }
+        if reply.ticket.connection == Self.askSlot {
+            if reply.shape == .archived { return askStore(reply, body) }
+            return answerAsk(reply, body, needs)
+        }
+        // What another node's client asked of an archived slice, that node asks the store.
         bus?.answer(reply, body, needs: needs)
     }
 

@@ -16,6 +16,8 @@ public final class ServerShared: Sendable {
         public var acceptsRemoteUserHeader = false
         /// Origins that browsers may call from; `*` alone: any.
         public var corsOrigins: [String] = []
+        /// Who asks the store for what has left memory; nil: there is none.
+        public var archive: ArchiveReader?
         public var clock: @Sendable () -> Instant = SystemClock.now
 
         public init(profile: NodeProfile) { self.profile = profile }

@@ -16,6 +16,9 @@ extension HTTPConnection {
             if case .text(let text)? = body { detail = text }
             return write(HTTPProblem(reply.error, detail), exchange, to: &sink)
         case .body: writeBody(body ?? .null, exchange.shape)
+        case .archived:
+            return write(
+                HTTPProblem(.tryAgain, RESPEncoder.archivedDetail), exchange, to: &sink)
         }
         loop.httpTexts.okJSON.withUnsafeBytes { sink.append($0) }
         writeRest(exchange, hasBody: true, to: &sink)

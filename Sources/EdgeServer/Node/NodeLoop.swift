@@ -43,9 +43,11 @@ extension CoreLoop where Core == EdgeNode {
         return promise.futureResult
     }
 
-    /// Whether what was copied is still held.
+    /// Whether what was copied is whole, and still held.
     func holds(_ copy: ShardCopy, of shard: ShardID) -> EventLoopFuture<Bool> {
-        eventLoop.submit { [unowned self] in core.incarnation(of: shard) == copy.incarnation }
+        eventLoop.submit { [unowned self] in
+            core.incarnation(of: shard) == copy.incarnation && !copy.snapshot.isBroken
+        }
     }
 
     private func copyOn(_ copy: ShardCopy, _ promise: EventLoopPromise<ShardCopy>) {

@@ -21,23 +21,31 @@ struct NodeMaintenance: Sendable {
     static let snapshotEveryEntries: UInt64 = 2_000_000
     /// Entries replayed at the start that make new ones worth their while at once.
     static let snapshotAfterEntries: UInt64 = 1_000_000
+    /// Claims that have left memory since the last snapshots that make new ones worth their while:
+    /// the disk is to let them go, too.
+    static let snapshotAfterArchived: UInt64 = 500_000
     /// Segments younger than this are left alone: readers are still at them.
     static let compressAfterMs: Int64 = 60_000
 
     /// Until the task is cancelled.
     func run() async {
         var entriesSaved: UInt64 = 0
+        var archivedSaved: UInt64 = 0
         // A long journal was replayed: let the next start be shorter.
         var isDue = runner.replayedEntries > Self.snapshotAfterEntries
         while !Task.isCancelled {
             do {
+                runner.tellStored()
                 let entries = try await runner.entries()
+                let archived = try await runner.archivedClaims()
                 if isDue
                     || entries - entriesSaved >= max(Self.snapshotEveryEntries, entriesSaved / 2)
+                    || archived - archivedSaved >= Self.snapshotAfterArchived
                 {
                     try await runner.saveSnapshots()
                     isDue = false
                     entriesSaved = entries
+                    archivedSaved = archived
                 }
                 try await tidy()
                 try await Task.sleep(for: .seconds(Self.everySeconds))

@@ -42,6 +42,8 @@ public struct NodeOptions: Sendable {
     public var segmentBytes = 64 << 20
     /// Journal segments younger than this are kept whoever has them.
     public var retentionMs: Int64 = 7 * 24 * 3_600_000
+    /// For so long a closed rain stays in memory once the store has it; `Int64.max`: for good.
+    public var archiveAfterMs: Int64 = 600_000
     public var limits = ServerLimits()
 
     public init() {}

@@ -27,6 +27,8 @@ public final class NodeRunner: Sendable {
     public let reconciler: Reconciler?
     /// Who answers questions about the past; nil where there is no store.
     public let history: HistoryPool?
+    /// Who asks the store for what has left memory; nil where there is none.
+    public let archive: ArchiveReader?
     /// nil where there is no Redis behind the store.
     public let follower: RedisFollower?
     public let tls: TLSHolder?
@@ -59,13 +61,20 @@ public final class NodeRunner: Sendable {
         let recovery = NodeRecovery(
             shards: options.shards, cores: options.cores, node: cluster?.own ?? 0,
             nodes: cluster?.nodes.count ?? 1, owners: cluster?.owners ?? [],
-            replica: parts?.start.me, hasStore: try Self.storeURL(options) != nil)
+            replica: parts?.start.me, hasStore: try Self.storeURL(options) != nil,
+            archiveAfterMs: options.archiveAfterMs)
         let report = try recovery.run(directory)
         parts?.recovered(recovery, report)
         let boot = try directory.beginBoot()
         try parts?.begin()
         replicas = parts
-        shared = ServerShared(try Self.settings(options))
+        history = try Self.storeURL(options).map { store in
+            HistoryPool(primary: store, replicas: options.storeReadURLs)
+        }
+        archive = history.map { ArchiveReader($0) }
+        var settings = try Self.settings(options)
+        settings.archive = archive
+        shared = ServerShared(settings)
         shared.setReady(false)
         tls = try options.tlsCertificate.map {
             try TLSHolder(certificatePath: $0, keyPath: options.tlsKey ?? "")
@@ -92,9 +101,6 @@ public final class NodeRunner: Sendable {
         loops.reverse()
         ServerLoop.connect(loops)
         self.loops = loops
-        history = try Self.storeURL(options).map { store in
-            HistoryPool(primary: store, replicas: options.storeReadURLs)
-        }
         let follower = try Self.follower(options, log)
         self.follower = follower
         reconciler = try Self.reconciler(
@@ -297,6 +303,7 @@ public final class NodeRunner: Sendable {
     /// - Returns: whether the journal's end is clean and the store has everything.
     public func stop() async throws -> Bool {
         try await listeners.withLock { $0 }?.close(grace: .seconds(5))
+        await archive?.stop()
         do {
             try await saveSnapshots()
         } catch {
@@ -331,6 +338,28 @@ public final class NodeRunner: Sendable {
         var sum: UInt64 = 0
         for loop in loops { sum += try await loop.readCounters().get().entries }
         return sum
+    }
+
+    /// Rain slices' claims that have left memory since the start, on all cores.
+    func archivedClaims() async throws -> UInt64 {
+        var sum: UInt64 = 0
+        for loop in loops { sum += try await loop.readCounters().get().archivedClaims }
+        return sum
+    }
+
+    /// Tells the cores how far the store has come; with replicas their service does.
+    func tellStored() {
+        guard replicas == nil, options.archiveAfterMs != .max, let reconciler else { return }
+        let marks = reconciler.status.watermarks
+        for (core, loop) in loops.enumerated() {
+            let told = marks.shards.filter { Int($0) % loops.count == core }
+                .map { ReplicaInput.stored($0, marks[$0].sequence) }
+            if told.isEmpty { continue }
+            loop.eventLoop.execute {
+                loop.batch.replicas.append(contentsOf: told)
+                loop.scheduleTick()
+            }
+        }
     }
 
     // MARK: Snapshots

@@ -240,6 +240,8 @@ final class AuditPass {
             differs("packet", "\(record.packet)", "\(row.packet)")
         } else if row.timeMs != record.timeMs {
             differs("granted_at", "\(record.timeMs)", "\(row.timeMs)")
+        } else if let hash = row.requestHash, hash != record.requestHash {
+            differs("request_hash", "\(record.requestHash)", "\(hash)")
         }
     }
 
@@ -306,7 +308,7 @@ final class AuditPass {
         case .claim, .orderReserved, .orderCancelled, .orderExpired, .poolCreated,
             .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut,
             .poolMoved, .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned,
-            .sliceQuarantined, .sliceResolved, .poolResolved:
+            .sliceQuarantined, .sliceResolved, .sliceArchived, .poolResolved:
             break
         }
         if let movement = movement(of: entry) {
@@ -343,7 +345,7 @@ final class AuditPass {
                 ? of(refund.order, .restocked, Int64(refund.restock)) : nil
         case .claim, .paymentRefused, .poolControlled, .poolLeased, .poolTookBack, .poolClosed,
             .poolSoldOut, .poolMoved, .sliceOpened, .sliceControlled, .sliceCredited,
-            .sliceReturned, .sliceQuarantined, .sliceResolved, .poolResolved:
+            .sliceReturned, .sliceQuarantined, .sliceResolved, .sliceArchived, .poolResolved:
             return nil
         }
     }

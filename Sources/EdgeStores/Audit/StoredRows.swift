@@ -11,8 +11,10 @@ struct StoredClaim: EntryRow {
     let packet: Int64
     let amountFen: Fen
     let timeMs: UnixMs
+    /// nil: there was none, or a release wrote the row that did not keep it.
+    let requestHash: UInt64?
 
-    static let columns = "grant_id, pool, user, packet, amount, granted_at"
+    static let columns = "grant_id, pool, user, packet, amount, granted_at, request_hash"
 
     init(_ row: any SQLRow) {
         id = row.integer(0)
@@ -21,6 +23,7 @@ struct StoredClaim: EntryRow {
         packet = row.integer(3)
         amountFen = row.integer(4)
         timeMs = row.integer(5)
+        requestHash = row.integerOrNil(6).map { UInt64(bitPattern: $0) }
     }
 }
 

@@ -5,7 +5,15 @@ import EdgeReconciler
 struct MySQLMigration: Sendable {
     var number: Int
     var name: String
-    var statements: [String]
+    var statements: [String] = []
+    /// Columns that it adds to tables of earlier versions, where they are not there yet.
+    var columns: [Column] = []
+
+    struct Column: Sendable {
+        var table: String
+        var name: String
+        var definition: String
+    }
 }
 
 /// A set of tables that are brought up to date together.
@@ -23,6 +31,12 @@ struct MySQLSchema: Sendable {
         migrations: [
             MySQLMigration(number: 1, name: "tables", statements: MySQLTables.all.map(\.sql)),
             MySQLMigration(number: 2, name: "views", statements: MySQLViews.statements),
+            // The keyed hash of the id that a claim's request bore; null where it bore none.
+            MySQLMigration(
+                number: 3, name: "request hashes",
+                columns: [
+                    .init(table: "claims", name: "request_hash", definition: "BIGINT NULL")
+                ]),
         ])
 
     /// Longest wait for another node that brings the schema up, seconds.
@@ -122,6 +136,12 @@ struct MySQLSchema: Sendable {
             ) ENGINE=InnoDB
             """)
         for statement in migration.statements { try connection.run(statement) }
+        for column in migration.columns {
+            let known = try columns(of: [column.table], connection)[column.table] ?? []
+            if known.contains(column.name) { continue }
+            try connection.run(
+                "ALTER TABLE `\(column.table)` ADD COLUMN `\(column.name)` \(column.definition)")
+        }
         try connection.run(
             """
             INSERT INTO `\(ledger)` VALUES (\(migration.number), '\(migration.name)',

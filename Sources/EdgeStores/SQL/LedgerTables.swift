@@ -46,7 +46,8 @@ enum LedgerTables {
             "regions",
         ], .refuse)
     static let claims = SQLTable(
-        "claims", key: ["grant_id"], ["pool", "user", "packet", "amount", "granted_at"], .refuse)
+        "claims", key: ["grant_id"],
+        ["pool", "user", "packet", "amount", "granted_at", "request_hash"], .refuse)
     static let payments = SQLTable(
         "payments", key: ["id"], ["order_id", "payment", "fen", "outcome", "at"], .refuse)
     static let refunds = SQLTable(

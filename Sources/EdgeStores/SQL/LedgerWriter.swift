@@ -303,6 +303,7 @@ final class LedgerWriter {
             sink.put(sorted[index].packet)
             sink.put(sorted[index].amountFen)
             sink.put(sorted[index].timeMs)
+            sink.put(orNull: Int64(bitPattern: sorted[index].requestHash))
         }
     }
 

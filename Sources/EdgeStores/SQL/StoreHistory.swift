@@ -124,6 +124,27 @@ public final class StoreHistory {
         }
     }
 
+    /// A user's claims of a rain that lie between two entries of a shard, both included, in order:
+    /// what an archived slice is asked.
+    ///
+    /// O(result) with an index of users (MySQL, MariaDB); SQLite has none and reads the entries
+    /// between the two, some ten million a second.
+    public func claims(
+        of user: UserID, pool: Text64, from first: Int64, through last: Int64
+    ) throws(StoreError) -> [ArchivedClaim] {
+        try fetch(
+            """
+            SELECT packet, amount, granted_at, request_hash FROM claims
+            WHERE user = ? AND pool = ? AND grant_id >= ? AND grant_id <= ? ORDER BY grant_id
+            """,
+            [.user(user), .text(pool.description), .integer(first), .integer(last)]
+        ) { row in
+            ArchivedClaim(
+                packet: row.integer(0), amountFen: row.integer(1), timeMs: row.integer(2),
+                requestHash: UInt64(bitPattern: row.integer(3)))
+        }
+    }
+
     /// A pool's claims above a grant id, in order, at most `limit`.
     public func claims(
         ofPool pool: String, after grantID: Int64, limit: Int = 10_000

@@ -23,6 +23,7 @@ public enum SQLiteSchema {
     public static let migrations = [
         SchemaMigration(number: 1, name: "tables", sql: pools + history + progress),
         SchemaMigration(number: 2, name: "views", sql: views),
+        SchemaMigration(number: 3, name: "request hashes", sql: requestHashes),
     ]
 
     private static let pools = """
@@ -177,6 +178,10 @@ public enum SQLiteSchema {
         ) STRICT;
 
         """
+
+    // The keyed hash of the id that a claim's request bore; null where it bore none. By it whoever
+    // asks again for what has left memory hears the result of that very request.
+    private static let requestHashes = "ALTER TABLE claims ADD COLUMN request_hash INTEGER;"
 
     private static let progress = """
         CREATE TABLE watermarks (

@@ -204,6 +204,27 @@ final class Clients {
         }
     }
 
+    /// Those who were refused a packet in the end ask once more.
+    func askInVain() {
+        for id in operations.indices {
+            let operation = operations[id]
+            guard operation.kind == .grab, operation.retryOf == nil,
+                let answer = operation.answer, answer.errorCode == nil,
+                !script.isWorthAsking(operation, answer)
+            else { continue }
+            var again = operation
+            again.retryOf = operation.id
+            again.attempts = 0
+            again.answer = nil
+            let delay = world.random.below(
+                500_000_000, .retries, operation.key, 1 << 45 | UInt64(world.phase.rawValue))
+            later(again, at: world.nowNs + delay)
+        }
+    }
+
+    /// Operators look at every pool.
+    func inquire() { for pool in world.pools { script.look(pool, self) } }
+
     func closePools() {
         for pool in world.pools { script.close(pool, self) }
     }

@@ -165,6 +165,10 @@ extension Script {
         }
     }
 
+    func look(_ pool: PoolPlan, _ clients: Clients) {
+        clients.later(command(.info, pool, ["INFO"]), at: world.nowNs)
+    }
+
     func close(_ pool: PoolPlan, _ clients: Clients) {
         // A last look while it is open: what a treasury keeps back is not seen afterwards.
         clients.later(command(.info, pool, ["INFO"]), at: world.nowNs)

@@ -9,6 +9,8 @@ import EdgeWire
 final class SimulatedCore {
     var node: EdgeNode
     var batch = RequestBatch(capacity: 64)
+    /// What the core was told last that all nodes speak.
+    var spoken: UInt16 = 0
     var effects = EffectBuffer(capacity: 64)
     let writer: SteppedWriter
     /// Submitted and not yet written.

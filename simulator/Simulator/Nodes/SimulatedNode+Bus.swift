@@ -169,9 +169,25 @@ extension SimulatedNode {
 
     func linked(_ peer: Int) {
         linkedReplica(peer)
+        versions.hear(peer, newest: world.nodes[peer].newestVersion)
+        speak()
         for core in cores.indices {
             cores[core].batch.linked.append(UInt16(peer))
             scheduleTick(core)
+        }
+    }
+
+    /// What this node's executable knows.
+    var newestVersion: UInt16 {
+        world.scenario.isUpgraded && boot <= 1 ? ProtocolVersion.oldest : ProtocolVersion.newest
+    }
+
+    /// Cores write what all nodes of the cluster know, from their next step on.
+    func speak() {
+        let version = versions.common()
+        for core in cores.indices where cores[core].spoken != version {
+            cores[core].spoken = version
+            cores[core].batch.spoken = version
         }
     }
 

@@ -95,6 +95,7 @@ extension SimulatedNode {
     private func maintain(_ directory: JournalDirectory) throws {
         if let copy = maintenance.copy,
             cores[maintenance.core].node.incarnation(of: copy.shard) != copy.incarnation
+                || copy.snapshot.isBroken
         {
             maintenance.stage = .choosing
         }
@@ -107,6 +108,7 @@ extension SimulatedNode {
         case .copying(let copy):
             let node = cores[maintenance.core]
             if node.node.continueSnapshot(&copy.snapshot, bytes: Self.pieceBytes) {
+                if copy.snapshot.isBroken { world.probe(.snapshotBroken) }
                 maintenance.stage = .waiting(copy)
                 if world.mutant != .snapshotAhead { demandSync(maintenance.core) }
             }

@@ -293,6 +293,7 @@ extension SimulatedNode {
         guard slot < connections.count, let connection = connections[slot],
             connection.generation == reply.ticket.generation
         else { return }
+        if reply.shape == .archived, let body { return askStore(reply, body) }
         close(slot)
         var sink = ByteSink(capacity: 256)
         RESPEncoder.append(reply, body: body, resp3: false, to: &sink)

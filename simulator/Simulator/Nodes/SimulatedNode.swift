@@ -45,6 +45,8 @@ final class SimulatedNode {
     var state = State.down(nil)
     /// Counts the starts of the process.
     var boot = 0
+    /// What the nodes of the cluster know, as far as this process has heard.
+    var versions = SpokenVersions(own: 0, newest: ProtocolVersion.newest, nodes: 1)
     /// Counts what asks for it to be down: it restarts when all of them have ended.
     var stops = 0
     var coreCount: Int
@@ -63,6 +65,8 @@ final class SimulatedNode {
     /// Requests of this node that others were asked, and requests of others that are answered here.
     var asked = BusLedger<AskedRequest>()
     var owed = BusLedger<OwedAnswer>()
+    /// What the store is being asked, for clients of this node.
+    var askedStore = BusLedger<StoreQuestion>()
     /// What came while the process stood still.
     var backlog: [Happening] = []
     var maintenance = Maintenance()
@@ -84,6 +88,7 @@ final class SimulatedNode {
     var steps = DrawCounter()
     var syncs = DrawCounter()
     var transactions = DrawCounter()
+    var storeQuestions = DrawCounter()
 
     /// Most connections that wait while the process stands still.
     static let mostBacklog = 1_024
@@ -143,6 +148,10 @@ final class SimulatedNode {
         for oracle in world.oracles { oracle.restarted(world, self) }
         for core in cores.indices { execute(core) }
         if replicas != nil { scheduleAgent() }
+        let others = world.scenario.isCluster ? world.scenario.nodes : 1
+        versions = SpokenVersions(
+            own: others == 1 ? 0 : index, newest: newestVersion, nodes: others)
+        speak()
         world.startsLinks(of: index)
         scheduleReconciler(afterNs: 0)
         scheduleMaintenance(afterNs: world.scenario.maintenanceNs)
@@ -164,7 +173,10 @@ final class SimulatedNode {
             nodes: isCluster ? world.scenario.nodes : 1,
             owners: isCluster && world.scenario.replicas == 1
                 ? (0..<shards).map { UInt16(world.scenario.owner(of: ShardID($0))) } : [],
-            replica: world.scenario.replicas > 1 ? replicaID : nil, mutant: world.mutant)
+            replica: world.scenario.replicas > 1 ? replicaID : nil,
+            archiveAfterMs: world.scenario.archiveAfterNs > 0
+                ? Int64(world.scenario.archiveAfterNs / 1_000_000) : .max,
+            mutant: world.mutant)
         let history = world.histories[index]
         history.begin(index, cores: coreCount)
         if world.scenario.replicas == 1 { recovery.observer = { history.take($0) } }
@@ -241,6 +253,7 @@ final class SimulatedNode {
         stop = .none
         asked = BusLedger()
         owed = BusLedger()
+        askedStore = BusLedger()
         breakConnections()
     }
 

@@ -71,6 +71,7 @@ final class BoundsOracle: Oracle {
             }
         }
         for item in node.asked.items { note(item.item.ticket) }
+        for item in node.askedStore.items { note(item.item.reply.ticket) }
         for core in node.cores {
             for arrival in core.unread { note(arrival.slot, arrival.generation) }
             for index in 0..<core.batch.requests.count {

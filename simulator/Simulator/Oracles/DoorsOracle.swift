@@ -17,7 +17,7 @@ final class DoorsOracle: Oracle {
             .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack, .poolClosed,
             .poolSoldOut, .poolMoved, .poolResolved, .sliceResolved, .sliceOpened, .sliceControlled,
             .sliceCredited, .sliceReturned,
-            .sliceQuarantined:
+            .sliceQuarantined, .sliceArchived:
             break
         }
     }

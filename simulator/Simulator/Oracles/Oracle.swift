@@ -47,7 +47,7 @@ enum Oracles {
             TermsOracle(operators), OrdersOracle(), HoldsOracle(), PaymentsOracle(),
             DurabilityOracle(), SingleHistoryOracle(), ConvergenceOracle(), ConservationOracle(),
             BooksOracle(), OperatorsOracle(), ReadsOracle(), RefusalsOracle(operators),
-            DoorsOracle(), BoundsOracle(), StrandedOracle(),
+            DoorsOracle(), BoundsOracle(), StrandedOracle(), ArchiveOracle(),
         ]
     }
 }

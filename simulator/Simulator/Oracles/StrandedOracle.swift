@@ -52,7 +52,7 @@ final class StrandedOracle: Oracle {
             look(transfer.pool, history)
         case .orderCancelled, .orderExpired, .orderRefunded, .paymentRefused, .poolControlled,
             .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .sliceOpened,
-            .sliceControlled, .poolResolved, .poolMoved:
+            .sliceControlled, .sliceArchived, .poolResolved, .poolMoved:
             break
         }
     }

@@ -1,4 +1,5 @@
 public import EdgeLedger
+import EdgeMemory
 public import EdgeReconciler
 public import EdgeTypes
 
@@ -34,8 +35,20 @@ public final class StoreModel: LedgerStore {
     /// Payments that are to be given back, and payments that bought, as (order, payment).
     public private(set) var payments: [Payment] = []
 
+    /// Claims by their user, where they are asked for.
+    private var claims: [ClaimKey: [ClaimRecord]] = [:]
+    private let keepsClaims: Bool
+    /// The highest that each shard ever stood at, also before a backup was restored.
+    public private(set) var highest = WatermarkTable()
+
+    private struct ClaimKey: Hashable {
+        var pool: PoolKey
+        var user: UserID
+    }
+
     private struct Backup {
         var id: UInt64
+        var claims: [ClaimKey: [ClaimRecord]]
         var fold: LedgerFold
         var marks: WatermarkTable
         var cursors: [(lane: String, cursor: SourceCursor)]
@@ -50,7 +63,33 @@ public final class StoreModel: LedgerStore {
         public var bought: Bool
     }
 
-    public init(mutant: Mutant) { self.mutant = mutant }
+    /// - Parameter keepsClaims: whether it is asked for users' claims (`claims`).
+    public init(mutant: Mutant, keepsClaims: Bool = false) {
+        self.mutant = mutant
+        self.keepsClaims = keepsClaims
+    }
+
+    /// What a question about an archived slice finds.
+    func claims(_ question: ArchivedQuestion) -> [ArchivedClaim] {
+        let key = ClaimKey(pool: .of(.rain, question.pool), user: question.user)
+        return (claims[key] ?? []).filter { (question.first...question.last).contains($0.grantID) }
+            .sorted { $0.grantID < $1.grantID }
+            .map {
+                ArchivedClaim(
+                    packet: $0.packet, amountFen: $0.amountFen, timeMs: $0.timeMs,
+                    requestHash: $0.requestHash)
+            }
+    }
+
+    private func note(_ record: ClaimRecord) {
+        guard keepsClaims else { return }
+        claims[ClaimKey(pool: record.pool, user: record.user), default: []].append(record)
+    }
+
+    private func reached(_ range: ShardRange) {
+        marks[range.shard] = range.to
+        if range.to.sequence > highest[range.shard].sequence { highest[range.shard] = range.to }
+    }
 
     public func watermarks() throws(StoreError) -> WatermarkTable {
         if faults.isDown { throw .cannotOpen("the store is down") }
@@ -99,7 +138,7 @@ public final class StoreModel: LedgerStore {
         }
         let breaks = faults.losesAnswers && transactions % 3 == 0
         if !(mutant == .watermarkOutside && breaks) {
-            for range in batch.ranges { marks[range.shard] = range.to }
+            for range in batch.ranges { reached(range) }
             for move in moved { keep(move) }
         }
         if breaks {
@@ -130,7 +169,7 @@ public final class StoreModel: LedgerStore {
             fault = error
             return
         }
-        for range in batch.ranges { marks[range.shard] = range.to }
+        for range in batch.ranges { reached(range) }
         lostAnswers += 1
     }
 
@@ -147,6 +186,7 @@ public final class StoreModel: LedgerStore {
         for other in batch.others {
             while claim < other.claimsBefore {
                 try fold.apply(batch.claims[claim])
+                note(batch.claims[claim])
                 claim += 1
             }
             try fold.apply(other.header, other.entry)
@@ -161,12 +201,13 @@ public final class StoreModel: LedgerStore {
                 .poolClosed, .poolSoldOut, .poolMoved, .sliceOpened, .sliceControlled,
                 .sliceCredited,
                 .sliceReturned,
-                .sliceQuarantined, .sliceResolved, .poolResolved:
+                .sliceQuarantined, .sliceResolved, .sliceArchived, .poolResolved:
                 break
             }
         }
         while claim < batch.claims.count {
             try fold.apply(batch.claims[claim])
+            note(batch.claims[claim])
             claim += 1
         }
     }
@@ -179,7 +220,7 @@ public final class StoreModel: LedgerStore {
     func backUp(_ id: UInt64) {
         backups.append(
             Backup(
-                id: id, fold: fold, marks: marks, cursors: cursors,
+                id: id, claims: claims, fold: fold, marks: marks, cursors: cursors,
                 payments: payments))
     }
 
@@ -191,6 +232,7 @@ public final class StoreModel: LedgerStore {
         let backup = backups.remove(at: index)
         late = nil
         let isLess = marks.shards.contains { marks[$0] != backup.marks[$0] }
+        claims = backup.claims
         fold = backup.fold
         marks = backup.marks
         cursors = backup.cursors

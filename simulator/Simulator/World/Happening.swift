@@ -37,6 +37,8 @@ enum Happening {
     case agent(node: Int, boot: Int)
     case arbiterAsked(node: Int, boot: Int, ArbiterQuestion)
     case arbiterAnswers(node: Int, boot: Int, ArbiterReply)
+    /// A question about what has left memory has come to the store.
+    case storeAsked(node: Int, boot: Int, number: UInt64)
     case faultBegins(Int)
     case faultEnds(Int)
     case faultStrikes(Int, boot: Int)
@@ -90,6 +92,8 @@ enum Happening {
         case .arbiterAsked(let node, let boot, _): return pack(25, node, boot)
         case .arbiterAnswers(let node, let boot, _): return pack(26, node, boot)
         case .decideMove: return pack(27, 0)
+        case .storeAsked(let node, let boot, let number):
+            return pack(28, node, boot, Int(truncatingIfNeeded: number))
         case .resend(let place): return pack(20, place.node, place.boot, place.core)
         }
     }
@@ -121,6 +125,7 @@ enum Happening {
         case .agent(let node, _): "agent of \(node)"
         case .arbiterAsked(let node, _, let question): "\(node) asks the arbiter: \(question)"
         case .arbiterAnswers(let node, _, let reply): "the arbiter answers \(node): \(reply)"
+        case .storeAsked(let node, _, let number): "\(node) asks its store, question \(number)"
         case .faultBegins(let index): "fault \(index) begins"
         case .faultEnds(let index): "fault \(index) ends"
         case .faultStrikes(let index, _): "fault \(index) strikes"

@@ -35,6 +35,10 @@ struct NodeBooks {
         var isSealed = false
         var isQuarantined = false
         var quarantines: UInt32 = 0
+        /// The shard's entry that granted or returned last, and when it was sealed.
+        var lastEntry: UInt64 = 0
+        var sealedMs: UnixMs = 0
+        var isArchived = false
 
         var isOver: Bool { isSealed || isQuarantined }
 
@@ -126,6 +130,7 @@ struct NodeBooks {
                 $0.totals.held -= 1
                 $0.totals.granted += 1
                 $0.totals.grantedFen += claim.amountFen
+                $0.lastEntry = header.sequence
             }
             count(1, key)
             grants[key, default: []].append(
@@ -139,8 +144,8 @@ struct NodeBooks {
             .poolSoldOut, .poolResolved, .poolMoved:
             applyHome(entry)
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
-            .sliceResolved:
-            applySlice(entry)
+            .sliceResolved, .sliceArchived:
+            applySlice(entry, header)
         }
     }
 
@@ -201,7 +206,7 @@ struct NodeBooks {
         return key
     }
 
-    private mutating func applySlice(_ entry: Entry) {
+    private mutating func applySlice(_ entry: Entry, _ header: EntryHeader) {
         switch entry {
         case .sliceOpened(let definition, let slice, let control):
             let key = SliceKey(pool: learn(definition), slice: slice)
@@ -228,6 +233,8 @@ struct NodeBooks {
                 $0.totals.held -= transfer.units
                 $0.totals.returned += transfer.units
                 $0.isSealed = $0.isSealed || transfer.final
+                $0.lastEntry = header.sequence
+                if transfer.final { $0.sealedMs = header.timeMs }
             }
         case .sliceQuarantined(let pool, let slice):
             change(SliceKey(pool: pool, slice: slice)) {
@@ -239,6 +246,8 @@ struct NodeBooks {
             }
         case .sliceResolved(let pool, let slice, let resolution, _):
             change(SliceKey(pool: pool, slice: slice)) { $0.resolve(resolution) }
+        case .sliceArchived(let pool, let slice):
+            change(SliceKey(pool: pool, slice: slice)) { $0.isArchived = true }
         default: preconditionFailure("not an entry of a slice")
         }
     }

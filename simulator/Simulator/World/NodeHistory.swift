@@ -363,6 +363,25 @@ final class NodeHistory {
         return map.slice(of: user, region: key)
     }
 
+    /// Every slice of a rain that was ever there, in order of appearance.
+    var rainSlices: [(key: NodeBooks.SliceKey, slice: NodeBooks.Slice)] {
+        sliceKeys.compactMap { key in
+            guard live.definitions[key.pool]?.kind != .stock, let slice = live.slices[key] else {
+                return nil
+            }
+            return (key, slice)
+        }
+    }
+
+    /// The first slice that is closed for good and not archived; nil: there is none.
+    var unarchived: String? {
+        rainSlices.first { _, slice in
+            slice.isSealed && !slice.isArchived && slice.totals.quarantined == 0
+        }.map { key, _ in
+            "slice \(key.slice) of \(live.definitions[key.pool]?.name.description ?? "?")"
+        }
+    }
+
     /// The shard of a slice; nil as long as the pool is not known.
     func shard(of pool: PoolKey, slice: UInt32) -> ShardID? {
         live.definitions[pool].map { _ in placement.shard(of: pool, slice: slice) }

@@ -50,6 +50,11 @@ public enum Probe: String, Sendable, CaseIterable {
     case securedAlone
     case reopened
     case arbiterAnswerLost
+    case archived
+    case archivedWinnerAnswered
+    case archiveUnanswered
+    case archiveAheadOfStore
+    case snapshotBroken
     case allSettled
 
     private static let betweenNodes: [Probe] = [
@@ -60,6 +65,11 @@ public enum Probe: String, Sendable, CaseIterable {
         .shardCopied, .shardStopped, .tookOver, .securedAlone, .reopened, .arbiterAnswerLost,
     ]
 
+    private static let ofArchive: [Probe] = [
+        .archived, .archivedWinnerAnswered, .archiveUnanswered, .archiveAheadOfStore,
+        .snapshotBroken,
+    ]
+
     private static let ofDamage: [Probe] = [
         .startRefusedForDamage, .shippingRefusedForDamage, .compromised,
     ]
@@ -68,6 +78,8 @@ public enum Probe: String, Sendable, CaseIterable {
     public static func expected(in scenario: Scenario) -> [Probe] {
         allCases.filter { probe in
             if scenario.replicas == 1, ofReplicas.contains(probe) { return false }
+            if scenario.archiveAfterNs == 0, ofArchive.contains(probe) { return false }
+            if probe == .archiveAheadOfStore, !scenario.allows(.storeRestored) { return false }
             // Once in some thousand seeds.
             if probe == .grantedAgain { return false }
             if probe == .shardMoved, scenario.topology?.move == nil { return false }

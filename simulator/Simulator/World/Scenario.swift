@@ -33,6 +33,11 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var without: [FaultKind] = []
     /// Between snapshots of a node's shards.
     public var maintenanceNs: UInt64 = 2_500_000_000
+    /// For so long closed rains stay in memory once the store has them; 0: for good.
+    public var archiveAfterNs: UInt64 = 0
+    /// Each node begins as an executable that knows the oldest protocol only; every start after its
+    /// first is that of today's.
+    public var isUpgraded = false
     /// Bytes of a journal segment; 0: each node draws its own.
     public var segmentBytes = 0
     /// How far clients are from nodes; nil: all of it is drawn.

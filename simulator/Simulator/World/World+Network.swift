@@ -111,5 +111,11 @@ extension World {
         return UInt64(Double(Self.transaction.sampleNs(word)) * node.store.faults.slowness)
     }
 
+    func storeQuestionNs(_ node: SimulatedNode) -> UInt64 {
+        let word = random.word(
+            .storeDelay, UInt64(node.index) | 1 << 40, node.storeQuestions.next())
+        return UInt64(Double(Self.transaction.sampleNs(word)) * node.store.faults.slowness)
+    }
+
     static let transaction = Distribution.logNormal(medianNs: 2_000_000, sigma: 0.8)
 }

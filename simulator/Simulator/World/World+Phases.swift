@@ -51,11 +51,57 @@ extension World {
             clients.closePools()
         case .closing:
             guard clients.isIdle, misplaced == nil, nodes.allSatisfy(isSettled) else { return }
-            enter(.over)
-            probe(.allSettled)
-            for oracle in oracles where failure == nil { oracle.ended(self) }
+            if scenario.archiveAfterNs > 0 { return enter(.archiving) }
+            finish()
+        case .archiving:
+            guard unarchived == nil else { return }
+            enter(.archived)
+            askArchive()
+        case .archived:
+            guard clients.isIdle else { return }
+            enter(.recalled)
+            if scenario.replicas > 1 { return }
+            for node in nodes where node.isRunning {
+                node.losePower(UInt64(node.index) | 1 << 41)
+                node.start()
+            }
+            askArchive()
+        case .recalled:
+            guard clients.isIdle else { return }
+            if scenario.replicas > 1, killedLast < nodes.count {
+                guard isWhole else { return }
+                nodes[killedLast].losePower(UInt64(killedLast) | 1 << 41)
+                nodes[killedLast].start()
+                killedLast += 1
+                progressed(1)
+                return askArchive()
+            }
+            guard misplaced == nil, nodes.allSatisfy(isSettled) else { return }
+            finish()
         case .over: break
         }
+    }
+
+    private func finish() {
+        enter(.over)
+        probe(.allSettled)
+        for oracle in oracles where failure == nil { oracle.ended(self) }
+    }
+
+    /// Everybody asks for what only the store knows, and operators look.
+    private func askArchive() {
+        clients.askAgain()
+        clients.askInVain()
+        clients.inquire()
+    }
+
+    /// The first slice that is closed for good and still in memory; nil: there is none.
+    private var unarchived: String? {
+        for (number, history) in histories.enumerated() where number == 0 || !scenario.isCluster {
+            if history.isGone || history.isShippingStopped { continue }
+            if let slice = history.unarchived { return slice }
+        }
+        return nil
     }
 
     private func enter(_ next: Phase) {
@@ -110,6 +156,7 @@ extension World {
             return "shard \(shard) is not where the other topology wants it: "
                 + "\(arbiter.rows[shard].map { "\($0)" } ?? "nowhere")"
         }
+        if phase == .archiving, let unarchived { return "\(unarchived) stays in memory" }
         return "nothing moves in phase \(phase)"
     }
 }

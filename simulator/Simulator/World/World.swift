@@ -41,6 +41,8 @@ public final class World {
     var phaseSinceNs: UInt64 = 0
     /// Nodes that were killed in the end, one after the other.
     var killed = 0
+    /// Likewise once all was archived.
+    var killedLast = 0
     /// Answers and rows so far, and when the last came.
     var progressCount: UInt64 = 0
     var lastProgressNs: UInt64 = 0
@@ -75,6 +77,13 @@ public final class World {
         /// Holds run out, pools close, stores catch up.
         case closing
         case over
+        // Where closed rains leave memory: between `closing` and `over`.
+        /// What is closed is archived.
+        case archiving
+        /// Winners, and those who won nothing, ask what only the store knows.
+        case archived
+        /// Power is lost everywhere, and they ask once more.
+        case recalled
     }
 
     public init(
@@ -97,7 +106,10 @@ public final class World {
             let isAlone = !scenario.isCluster || node == 0
             nodes.append(
                 SimulatedNode(
-                    index: node, store: isAlone ? StoreModel(mutant: mutant) : nodes[0].store,
+                    index: node,
+                    store: isAlone
+                        ? StoreModel(mutant: mutant, keepsClaims: scenario.archiveAfterNs > 0)
+                        : nodes[0].store,
                     world: self))
             histories.append(isAlone ? NodeHistory(world: self, node: node) : histories[0])
             for _ in 0..<scenario.poolsPerNode {
@@ -217,6 +229,8 @@ public final class World {
         case .agent(let node, let boot): alive(node, boot)?.tickAgent()
         case .arbiterAsked(let node, let boot, let question): arbitrate(node, boot, question)
         case .arbiterAnswers(let node, let boot, let reply): alive(node, boot)?.hear(reply)
+        case .storeAsked(let node, let boot, let number):
+            alive(node, boot)?.findInStore(number)
         case .faultBegins(let index): begin(index)
         case .faultEnds(let index): end(index)
         case .faultStrikes(let index, let boot): strike(index, boot: boot)

@@ -1,0 +1,67 @@
+import EdgeMemory
+import EdgeTypes
+import Foundation
+import Testing
+
+@Suite("Tables are given back in pieces")
+struct ReleaseTests {
+    @Test("a log gives its chunks back and can be filled again", arguments: [0, 5, 9_000, 100_000])
+    func log(count: Int) {
+        var log = ChunkedLog<UInt64>()
+        for value in 0..<count { log.append(UInt64(value)) }
+        var calls = 0
+        while !log.release(bytes: 128 << 10) { calls += 1 }
+        #expect(calls <= count * 8 / (128 << 10))
+        #expect(log.count == 0 && log.heldBytes < 1_000)
+        for value in 0..<20_000 { log.append(UInt64(value * 3)) }
+        #expect(log[19_999] == 59_997 && log.count == 20_000)
+    }
+
+    @Test(
+        "an index gives its tables back and can be filled again",
+        arguments: [0, 100, 23_000, 300_000])
+    func index(count: Int) {
+        var index = ClaimIndex()
+        var isEver = false
+        for position in 0..<count {
+            index.insert(Hash64.keyed(UInt64(position), salt: 7), position: position)
+            isEver = isEver || index.isGrowing
+        }
+        #expect(isEver == (count > 22))
+        var calls = 0
+        while !index.release(bytes: 256 << 10) { calls += 1 }
+        #expect(calls <= 3 + count * 12 / (256 << 10))
+        #expect(index.count == 0 && index.heldBytes < 1_000 && !index.isGrowing)
+        for position in 0..<5_000 {
+            index.insert(Hash64.keyed(UInt64(position), salt: 9), position: position)
+        }
+        for position in 0..<5_000 {
+            let hash = Hash64.keyed(UInt64(position), salt: 9)
+            #expect(index.find(hash) { $0 == position } == position)
+        }
+    }
+
+    @Test("what a log gives back, the system has")
+    func resident() throws {
+        let before = try Self.residentBytes()
+        var logs = [0, 1].map { _ in LogBox() }
+        for value in 0..<4_000_000 { logs[value & 1].log.append(UInt64(value)) }
+        let full = try Self.residentBytes()
+        #expect(full - before > 24 << 20)
+        // The other goes on among the pieces of this one.
+        while !logs[0].log.release(bytes: 1 << 20) {}
+        let after = try Self.residentBytes()
+        #expect(full - after > 12 << 20, "\(before) \(full) \(after)")
+        #expect(logs[1].log[1_999_999] == 3_999_999)
+        logs = []
+    }
+
+    private final class LogBox {
+        var log = ChunkedLog<UInt64>()
+    }
+
+    private static func residentBytes() throws -> Int {
+        let text = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
+        return Int(text.split(separator: " ")[1]).map { $0 * 4_096 } ?? 0
+    }
+}
