@@ -1,6 +1,7 @@
 """Closed rains leave memory once the store has them, and everybody hears what they heard before."""
 
 import os
+import random
 import signal
 import time
 
@@ -167,6 +168,47 @@ def test_a_restored_store_is_not_believed_before_it_is_fed_again(make_node, mari
             assert failure.code == "TRYAGAIN", failure.text
             heard.add(failure.code)
     assert heard == {"TRYAGAIN", "repeat"} and answer[1:] == first[1:]
+
+
+def test_the_disk_lets_archived_claims_go_as_well(make_node):
+    """Snapshots after the archive hold no claims, and the segments before them go."""
+    node = make_node("--cores", "1", "--segment-bytes", 1 << 17,
+                     env={**ARCHIVE, "DOWNPOUR_RETENTION": "0s"}).start()
+    claims = 20_000
+    draw = random.Random(5)
+    # Ids that no compression makes smaller.
+    users = [draw.getrandbits(63) for _ in range(claims)]
+
+    def size(folder):
+        return sum(file.stat().st_size for file in (node.data / folder).rglob("*")
+                   if file.is_file())
+    connection = node.resp()
+    connection.call(f"RAIN.CREATE rain AMOUNT {claims * 100} COUNT {claims} SLICES 2")
+    for start in range(0, claims, 1_000):
+        connection.send(b"".join(
+            encode("RAIN.GRAB", "rain", user) for user in users[start:start + 1_000]))
+        assert all(connection.read()[0] == "granted" for _ in range(1_000))
+    before = connection.call("RAIN.GRAB", "rain", users[7])
+    assert node.stop() == 0
+    full = size("snapshots")
+    node.start()
+    node.resp().call("RAIN.CLOSE", "rain")
+    eventually(lambda: archived([node]) == 2, 30, "the archive")
+    # Two snapshots of each shard cover what is to go: two clean stops, with entries in between.
+    for number in range(2):
+        assert node.stop() == 0
+        node.start()
+        node.resp().call(f"RAIN.CREATE more-{number} AMOUNT 6400 COUNT 64 SLICES 64")
+    assert node.stop() == 0
+    node.start()
+    assert full > claims * 8 > 2 * size("snapshots"), (full, size("snapshots"))
+
+    def gone():
+        names = sorted(file.name for file in (node.data / "journal").iterdir())
+        return not any(name.startswith("0000000001-") for name in names) or None
+    eventually(gone, 30, "the first segments' end")
+    assert node.resp().call("RAIN.GRAB", "rain", users[7])[1:] == before[1:]
+    assert len(node.resp().call("RAIN.CLAIMS", "rain", users[-1])) == 1
 
 
 def test_any_node_of_a_cluster_answers_for_what_was_archived(directory, make_node, maria):
