@@ -94,7 +94,8 @@ extension EdgeNode {
             guard isReady(slot) else { continue }
             archived += 1
             _ = journal(
-                .sliceArchived(slices[slot].pool, slice: slices[slot].slice),
+                .sliceArchived(
+                    slices[slot].pool, slice: slices[slot].slice, first: slices[slot].openedAt),
                 slices[slot].shard, now: current, into: &effects)
             archiveSlice(slot)
         }

@@ -78,7 +78,7 @@ extension EdgeNode {
             }
             openSlice(definition, key, slice, control, header)
         case .sliceControlled(let key, let slice, _), .sliceQuarantined(let key, let slice),
-            .sliceArchived(let key, let slice):
+            .sliceArchived(let key, let slice, _):
             try replaySlice(entry, key, slice, local, header)
         case .sliceResolved(let key, let slice, _, _):
             try replaySlice(entry, key, slice, local, header)
@@ -249,8 +249,10 @@ extension EdgeNode {
                 throw ReplayError(header: header, reason: "a decision about nothing")
             }
             slices[slot].resolve(resolution)
-        case .sliceArchived:
-            guard slices[slot].canArchive || has(.archivedUnsealed) else {
+        case .sliceArchived(_, _, let first):
+            guard slices[slot].canArchive || has(.archivedUnsealed),
+                first == slices[slot].openedAt
+            else {
                 throw ReplayError(header: header, reason: "a slice is archived that is not closed")
             }
             if !has(.archivedReplicaKeeps) { archiveSlice(slot) }

@@ -213,8 +213,10 @@ public struct EntryBatch: Sendable {
         case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
             .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
             .poolSoldOut, .poolResolved, .poolMoved, .poolClosed, .sliceOpened, .sliceControlled,
-            .sliceQuarantined, .sliceResolved, .sliceArchived:
+            .sliceQuarantined, .sliceResolved:
             1
+        // A store may index all of its claims: one at a time.
+        case .sliceArchived: 65_536
         }
     }
 }

@@ -238,7 +238,7 @@ public struct LedgerFold: Sendable {
             slices[try sliceAt(header, key, slice)].books.quarantine()
         case .sliceResolved(let key, let slice, let resolution, _):
             slices[try sliceAt(header, key, slice)].books.resolve(resolution)
-        case .sliceArchived(let key, let slice):
+        case .sliceArchived(let key, let slice, _):
             let books = slices[try sliceAt(header, key, slice)].books
             if !books.sealed || books.held != 0 || books.quarantined != 0 {
                 let name = name(key)

@@ -116,7 +116,7 @@ public final class JournalSource: EntrySource {
                         preconditionFailure("\(error)")
                     }
                 }
-            } catch { throw Self.wrap(error) }
+            } catch { throw wrap(error, readingAt: reader.reader.cursor.index) }
             if let refusal { throw .refused(refusal) }
             if isWaiting { return false }
             switch status {
@@ -174,6 +174,15 @@ public final class JournalSource: EntrySource {
             return
         }
         overflow.append((header, try frame.entry()))
+    }
+
+    /// A segment that is gone by now was removed because snapshots and the store are past it: the
+    /// sources are opened anew, and whatever is missing all the same shows as a gap.
+    private func wrap(_ error: JournalError, readingAt segment: UInt32) -> SourceError {
+        if let left = try? directory.segments(of: journalLane), !left.contains(segment) {
+            return .io("segment \(segment) of lane \(lane) was removed while it was read")
+        }
+        return Self.wrap(error)
     }
 
     private static func wrap(_ error: JournalError) -> SourceError {

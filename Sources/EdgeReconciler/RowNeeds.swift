@@ -72,7 +72,7 @@ extension EntryBatch {
         }
         for other in others {
             switch other.entry {
-            case .claim, .sliceArchived: break
+            case .claim: break
             case .orderReserved(let reserved):
                 needs.slices.append(SliceKey(pool: reserved.pool, slice: reserved.slice))
                 if isUnknown(reserved.pool) { needs.names.append(reserved.pool) }
@@ -91,6 +91,7 @@ extension EntryBatch {
                 needs.slices.append(SliceKey(pool: key, slice: slice))
             case .sliceCredited(let transfer), .sliceReturned(let transfer):
                 needs.slices.append(SliceKey(pool: transfer.pool, slice: transfer.slice))
+            case .sliceArchived(let key, _, _): if isUnknown(key) { needs.names.append(key) }
             case .sliceQuarantined(let key, let slice), .sliceResolved(let key, let slice, _, _):
                 needs.slices.append(SliceKey(pool: key, slice: slice))
             case .orderPaid, .orderCancelled, .orderExpired, .orderRefunded, .paymentRefused:

@@ -54,8 +54,8 @@ public enum Entry: Hashable, Sendable {
     /// An operator has decided what becomes of what is quarantined there.
     case sliceResolved(PoolKey, slice: UInt32, Resolution, actor: Text64)
     /// A rain's slice that is closed for good, and that the store has: its claims leave memory, its
-    /// totals stay.
-    case sliceArchived(PoolKey, slice: UInt32)
+    /// totals stay. They are all between the shard's entry `first`, which opened it, and this one.
+    case sliceArchived(PoolKey, slice: UInt32, first: UInt64)
 }
 
 /// What becomes of quarantined units: nobody knows whether somebody was told that they are theirs.

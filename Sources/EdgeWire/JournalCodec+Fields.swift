@@ -58,7 +58,7 @@ extension JournalCodec {
             sink.integer(pool.rawValue)
             sink.integer(slice)
             write(control, to: &sink)
-        case .sliceQuarantined(let pool, let slice), .sliceArchived(let pool, let slice):
+        case .sliceQuarantined(let pool, let slice):
             sink.integer(pool.rawValue)
             sink.integer(slice)
         case .sliceResolved(let pool, let slice, let resolution, let actor):
@@ -66,6 +66,10 @@ extension JournalCodec {
             sink.integer(slice)
             sink.integer(resolution.rawValue)
             sink.text(actor)
+        case .sliceArchived(let pool, let slice, let first):
+            sink.integer(pool.rawValue)
+            sink.integer(slice)
+            sink.integer(first)
         }
     }
 
@@ -111,7 +115,9 @@ extension JournalCodec {
             .sliceResolved(
                 readPool(&reader), slice: reader.integer(), readResolution(&reader),
                 actor: reader.text())
-        case .sliceArchived: .sliceArchived(readPool(&reader), slice: reader.integer())
+        case .sliceArchived:
+            .sliceArchived(
+                readPool(&reader), slice: reader.integer(), first: reader.integer())
         }
     }
 

@@ -243,10 +243,10 @@ struct ArchiveNodeTests {
         var header = standing
         header.sequence += 1
         #expect(throws: ReplayError.self) {
-            try node.nodes[0].replay(.sliceArchived(Self.key, slice: 0), header)
+            try node.nodes[0].replay(.sliceArchived(Self.key, slice: 0, first: 1), header)
         }
         #expect(throws: ReplayError.self) {
-            try node.nodes[0].replay(.sliceArchived(Self.key, slice: 9), header)
+            try node.nodes[0].replay(.sliceArchived(Self.key, slice: 9, first: 1), header)
         }
     }
 

@@ -1,4 +1,5 @@
 import EdgeLedger
+import EdgeMemory
 import EdgeStores
 import EdgeTypes
 import Foundation
@@ -167,6 +168,64 @@ struct HistoryTests {
             #expect(try ask(own[0].grantID + 1, .max).first != expected[0])
             #expect(try ask(0, own[0].grantID - 1).isEmpty)
         }
+    }
+
+    @Test("Claims of an archived slice are indexed in its transaction, and found as before")
+    func indexed() throws {
+        let scratch = try Scratch()
+        let lanes = History(seed: 33).sources()
+        let store = try SQLStore(path: scratch.file())
+        try ship(lanes, to: store, seed: 5)
+        let entries = lanes.flatMap(\.entries)
+        let claims = entries.compactMap { item in
+            if case .claim(let claim) = item.entry { ClaimRecord(item.header, claim) } else { nil }
+        }
+        let some = try #require(claims.first { $0.user > UserID(Int64.max) })
+        let shard = EntryID.shard(of: some.grantID)
+        let opened = try #require(
+            entries.first { item in
+                guard case .sliceOpened(let definition, let slice, _) = item.entry else {
+                    return false
+                }
+                return slice == some.slice && item.header.shard == shard
+                    && PoolKey.of(.rain, definition.name) == some.pool
+            })
+        let own = claims.filter {
+            $0.pool == some.pool && $0.slice == some.slice
+                && EntryID.shard(of: $0.grantID) == shard
+        }
+        let history = try StoreHistory(.sqlite(path: scratch.file()))
+        let first = EntryID.of(shard: shard, sequence: opened.header.sequence)
+        let last = try #require(own.map(\.grantID).max())
+        guard case .sliceOpened(let definition, _, _) = opened.entry else { return }
+        func ask(_ user: UserID, _ last: Int64) throws -> [ArchivedClaim] {
+            try history.claims(of: user, pool: definition.name, from: first, through: last)
+        }
+        let users = Set(own.map(\.user)).sorted() + [0, 1 << 40]
+        let before = try users.map { try ask($0, last) }
+        #expect(before.map(\.count).reduce(0, +) == own.count)
+
+        let mark = try store.watermarks()[shard]
+        var batch = EntryBatch()
+        batch.restart(at: try store.watermarks())
+        let header = EntryHeader(
+            shard: shard, epoch: mark.epoch, sequence: mark.sequence + 1, timeMs: mark.timeMs)
+        let entry = Entry.sliceArchived(
+            some.pool, slice: some.slice, first: opened.header.sequence)
+        guard case .taken = try batch.append(header, entry) else {
+            Issue.record("an entry that follows is not taken")
+            return
+        }
+        #expect(batch.isFull)
+        try store.apply(batch, cursors: [])
+        store.close()
+        let rows = "SELECT count(*) FROM archived_claims WHERE first_id = \(first)"
+        #expect(try number(scratch.file(), rows) >= Int64(own.count))
+        #expect(try users.map { try ask($0, last) } == before)
+        // By the index alone: what it lacks is not found.
+        try tamper(scratch.file(), "DELETE FROM archived_claims")
+        #expect(try ask(some.user, last).isEmpty)
+        #expect(try ask(some.user, first).isEmpty)
     }
 
     @Test("Events are CloudEvents 1.0, each with its own id")

@@ -110,7 +110,7 @@ struct SampleRandom: RandomNumberGenerator {
             .sliceResolved(pool(), slice: any(), flag() ? .release : .retire, actor: text())
         case 21:
             .poolMoved(UnitMove(pool: pool(), from: any(), to: any(), ranges: transfer().ranges))
-        case 22: .sliceArchived(pool(), slice: any())
+        case 22: .sliceArchived(pool(), slice: any(), first: any())
         default: .sliceQuarantined(pool(), slice: any())
         }
     }

@@ -114,7 +114,8 @@ def test_exit_codes(directory):
     bad = directory / "bad.yaml"
     bad.write_text("rains: [\n")
     assert downpour("pool", "apply", bad, "--admin", "http://127.0.0.1:1").returncode == 65
-    for wrong in (["--http", "nonsense"], ["--durability", "paper"], ["--cores", "0"]):
+    for wrong in (["--http", "nonsense"], ["--durability", "paper"], ["--cores", "0"],
+                  ["--archive-after", "soon"]):
         result = downpour("node", "--data", directory / "x", "--check-config", *wrong)
         assert result.returncode in (64, 78), (wrong, result.stderr)
         assert result.stderr.strip()
@@ -131,6 +132,8 @@ def test_options_come_from_flag_environment_and_file(directory):
     environment = {"DOWNPOUR_DURABILITY": "nonsense"}
     assert downpour(*base, env=environment).returncode in (64, 78)
     assert downpour(*base, "--durability", "memory", env=environment).returncode == 0
+    for after in ("off", "0s", "500ms", "1h"):
+        assert downpour(*base, env={"DOWNPOUR_ARCHIVE_AFTER": after}).returncode == 0
     good.write_text("colour: red\n")
     refused = downpour(*base, "--config", good)
     assert refused.returncode == 78 and "colour" in refused.stderr

@@ -46,6 +46,7 @@ final class MySQLEngine: SQLEngine {
 
     /// Rows that a transaction reads in order to write them are locked from then on.
     var forUpdate: String { " FOR UPDATE" }
+    var indexesUsers: Bool { true }
 
     /// The server, as it was when it was connected to.
     var server: MySQLConnection.Server? { connection?.server }

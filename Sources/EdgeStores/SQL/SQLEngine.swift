@@ -42,6 +42,10 @@ protocol SQLEngine: AnyObject {
     /// key.
     var forUpdate: String { get }
 
+    /// Whether claims are found by their user at once. Where not, those of a slice are indexed when
+    /// they leave the nodes' memory (`archived_claims`).
+    var indexesUsers: Bool { get }
+
     /// Gives the connection back. Idempotent.
     func close()
 }

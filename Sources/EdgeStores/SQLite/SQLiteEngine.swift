@@ -65,6 +65,7 @@ final class SQLiteEngine: SQLEngine {
     }
 
     let forUpdate = ""
+    let indexesUsers = false
 
     private func statement(_ sql: String) throws(StoreError) -> SQLiteStatement {
         guard isOpen else { throw .cannotOpen("the connection is closed") }

@@ -23,7 +23,7 @@ public enum SQLiteSchema {
     public static let migrations = [
         SchemaMigration(number: 1, name: "tables", sql: pools + history + progress),
         SchemaMigration(number: 2, name: "views", sql: views),
-        SchemaMigration(number: 3, name: "request hashes", sql: requestHashes),
+        SchemaMigration(number: 3, name: "archive", sql: archive),
     ]
 
     private static let pools = """
@@ -181,7 +181,23 @@ public enum SQLiteSchema {
 
     // The keyed hash of the id that a claim's request bore; null where it bore none. By it whoever
     // asks again for what has left memory hears the result of that very request.
-    private static let requestHashes = "ALTER TABLE claims ADD COLUMN request_hash INTEGER;"
+    //
+    // Claims have no index over users while they are granted; those of a slice get one when they
+    // leave the nodes' memory, under the slice's first entry, sorted.
+    private static let archive = """
+        ALTER TABLE claims ADD COLUMN request_hash INTEGER;
+        CREATE TABLE archived_slices (
+            first_id INTEGER PRIMARY KEY,
+            last_id INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE archived_claims (
+            first_id INTEGER NOT NULL,
+            user ANY NOT NULL,
+            grant_id INTEGER NOT NULL,
+            PRIMARY KEY (first_id, user, grant_id)
+        ) STRICT, WITHOUT ROWID;
+
+        """
 
     private static let progress = """
         CREATE TABLE watermarks (

@@ -8,7 +8,7 @@ final class ArchiveOracle: Oracle {
     let name = "archive"
 
     func wrote(_ world: World, _ node: Int, _ header: EntryHeader, _ entry: Entry) {
-        guard case .sliceArchived(let pool, let slice) = entry else { return }
+        guard case .sliceArchived(let pool, let slice, let first) = entry else { return }
         world.probe(.archived)
         let history = world.histories[node]
         func fail(_ text: String) {
@@ -23,6 +23,7 @@ final class ArchiveOracle: Oracle {
         guard known.isSealed, known.totals.held == 0, known.totals.quarantined == 0 else {
             return fail("it is not closed for good: \(known)")
         }
+        if first != known.firstEntry { return fail("from \(first), not \(known.firstEntry)") }
         let stored = world.nodes[node].store.highest[header.shard].sequence
         if stored < known.lastEntry {
             return fail("entry \(known.lastEntry) is not in the store, which is at \(stored)")

@@ -35,7 +35,8 @@ struct NodeBooks {
         var isSealed = false
         var isQuarantined = false
         var quarantines: UInt32 = 0
-        /// The shard's entry that granted or returned last, and when it was sealed.
+        /// The shard's entries that opened it, and granted or returned last; when it was sealed.
+        var firstEntry: UInt64 = 0
         var lastEntry: UInt64 = 0
         var sealedMs: UnixMs = 0
         var isArchived = false
@@ -210,7 +211,9 @@ struct NodeBooks {
         switch entry {
         case .sliceOpened(let definition, let slice, let control):
             let key = SliceKey(pool: learn(definition), slice: slice)
-            if slices[key] == nil { slices[key] = Slice(control: control) }
+            if slices[key] == nil {
+                slices[key] = Slice(control: control, firstEntry: header.sequence)
+            }
             touched.slice = key
         case .sliceControlled(let pool, let slice, let control):
             change(SliceKey(pool: pool, slice: slice)) { $0.control = control }
@@ -246,7 +249,7 @@ struct NodeBooks {
             }
         case .sliceResolved(let pool, let slice, let resolution, _):
             change(SliceKey(pool: pool, slice: slice)) { $0.resolve(resolution) }
-        case .sliceArchived(let pool, let slice):
+        case .sliceArchived(let pool, let slice, _):
             change(SliceKey(pool: pool, slice: slice)) { $0.isArchived = true }
         default: preconditionFailure("not an entry of a slice")
         }
