@@ -123,6 +123,25 @@ struct MySQLSchemaTests {
         ) { try MySQLSchema.store.prepare(address) }
     }
 
+    @Test("A later release's steps that only add keep nobody from writing; one that does not, does")
+    func additive() throws {
+        let (server, database) = try database()
+        let address = try server.address(database)
+        try MySQLSchema.store.prepare(address)
+        try maria(server, database, "ALTER TABLE claims ADD COLUMN rating INT NULL")
+        try maria(
+            server, database,
+            "INSERT INTO schema_migrations VALUES (\(known + 1), '+ratings', 0)")
+        try MySQLSchema.store.prepare(address)
+        try maria(
+            server, database,
+            "INSERT INTO schema_migrations VALUES (\(known + 2), 'other claims', 0)")
+        #expect(
+            throws: StoreError.newerSchema(
+                found: known + 2, known: known, path: "\(address)")
+        ) { try MySQLSchema.store.prepare(address) }
+    }
+
     @Test("Other programs' tables stay; one of our names with other columns is refused")
     func foreign() throws {
         let (server, database) = try database()

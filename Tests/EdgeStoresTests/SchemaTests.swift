@@ -76,6 +76,25 @@ struct SchemaTests {
         }
     }
 
+    @Test("A later release's steps that only add keep nobody from writing; one that does not, does")
+    func additive() throws {
+        let scratch = try Scratch()
+        try SQLStore(path: scratch.file()).close()
+        let next = SQLiteSchema.migrations.count + 1
+        func step(_ number: Int, _ name: String) throws {
+            try tamper(
+                scratch.file(),
+                "INSERT INTO schema_migrations VALUES (\(number), '\(name)', 0); "
+                    + "PRAGMA user_version = \(number)")
+        }
+        try step(next, "+ratings")
+        try tamper(scratch.file(), "ALTER TABLE claims ADD COLUMN rating INTEGER")
+        try SQLStore(path: scratch.file()).close()
+        #expect(try number(scratch.file(), "PRAGMA user_version") == Int64(next))
+        try step(next + 1, "other claims")
+        #expect(throws: StoreError.self) { _ = try SQLStore(path: scratch.file()) }
+    }
+
     @Test("A database of another program is refused and left as it is")
     func foreign() throws {
         let scratch = try Scratch()

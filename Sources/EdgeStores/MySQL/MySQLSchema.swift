@@ -5,6 +5,8 @@ import EdgeReconciler
 struct MySQLMigration: Sendable {
     var number: Int
     var name: String
+    /// As of `SchemaMigration`.
+    var isAdditive = false
     var statements: [String] = []
     /// Columns that it adds to tables of earlier versions, where they are not there yet.
     var columns: [Column] = []
@@ -33,7 +35,7 @@ struct MySQLSchema: Sendable {
             MySQLMigration(number: 2, name: "views", statements: MySQLViews.statements),
             // The keyed hash of the id that a claim's request bore; null where it bore none.
             MySQLMigration(
-                number: 3, name: "request hashes",
+                number: 3, name: "request hashes", isAdditive: true,
                 columns: [
                     .init(table: "claims", name: "request_hash", definition: "BIGINT NULL")
                 ]),
@@ -65,7 +67,7 @@ struct MySQLSchema: Sendable {
     func check(_ connection: MySQLConnection, _ address: MySQLAddress) throws(StoreError) {
         do {
             let found = try reached(connection, address)
-            guard found == migrations.count else {
+            guard found >= migrations.count else {
                 throw StoreError.foreign(
                     path: "\(address) (its schema is \(found), not \(migrations.count))")
             }
@@ -79,16 +81,23 @@ struct MySQLSchema: Sendable {
         _ connection: MySQLConnection, _ address: MySQLAddress
     ) throws -> Int {
         // The number first: whoever makes the tables writes it last.
-        var found = 0
+        var (found, adding) = (0, 0)
         if let columns = try columns(of: [ledger], connection)[ledger] {
             guard columns.isSuperset(of: ["number", "name", "applied_at"]) else {
                 throw StoreError.foreign(path: "\(address) (table \(ledger))")
             }
-            try connection.query("SELECT coalesce(max(number), 0) FROM `\(ledger)`") { row in
-                found = Int(row.integer(0))
+            try connection.query(
+                """
+                SELECT coalesce(max(number), 0),
+                    coalesce(sum(number > \(migrations.count) AND name LIKE '+%'), 0)
+                FROM `\(ledger)`
+                """
+            ) { row in
+                (found, adding) = (Int(row.integer(0)), Int(row.integer(1)))
             }
         }
-        guard found <= migrations.count else {
+        // Steps of a later release that leave alone what this one writes.
+        guard found <= migrations.count || adding == found - migrations.count else {
             throw StoreError.newerSchema(
                 found: found, known: migrations.count, path: "\(address)")
         }
@@ -144,7 +153,7 @@ struct MySQLSchema: Sendable {
         }
         try connection.run(
             """
-            INSERT INTO `\(ledger)` VALUES (\(migration.number), '\(migration.name)',
+            INSERT INTO `\(ledger)` VALUES (\(migration.number), '\(migration.isAdditive ? "+" : "")\(migration.name)',
                 floor(unix_timestamp(now(3)) * 1000))
             """)
     }

@@ -152,9 +152,19 @@ enum SQLiteFile {
                 throw StoreError.foreign(path: path)
             }
         }
-        guard version <= known else {
+        guard try version <= known || onlyAdds(database, since: known, to: version) else {
             throw StoreError.newerSchema(found: version, known: known, path: path)
         }
+    }
+
+    /// Whether all steps after the last known one leave alone what this release writes.
+    private static func onlyAdds(
+        _ database: Database, since known: Int, to version: Int
+    ) throws -> Bool {
+        try Int.fetchOne(
+            database,
+            sql: "SELECT count(*) FROM schema_migrations WHERE number > ? AND name LIKE '+%'",
+            arguments: [known]) == version - known
     }
 
     /// Applies the migrations that are missing, each in its own transaction with its number.
@@ -185,7 +195,9 @@ enum SQLiteFile {
                         INSERT INTO schema_migrations VALUES
                             (?, ?, unixepoch() * 1000)
                         """,
-                    arguments: [migration.number, migration.name])
+                    arguments: [
+                        migration.number, (migration.isAdditive ? "+" : "") + migration.name,
+                    ])
                 try database.execute(sql: "PRAGMA user_version = \(migration.number)")
                 return .commit
             }

@@ -2,11 +2,15 @@
 public struct SchemaMigration: Sendable {
     public var number: Int
     public var name: String
+    /// It only adds what a release that does not know it may leave alone: nodes of the release before
+    /// go on writing until they are upgraded as well. Kept in the store as a "+" before its name.
+    public var isAdditive: Bool
     public var sql: String
 
-    public init(number: Int, name: String, sql: String) {
+    public init(number: Int, name: String, isAdditive: Bool = false, sql: String) {
         self.number = number
         self.name = name
+        self.isAdditive = isAdditive
         self.sql = sql
     }
 }
@@ -23,7 +27,7 @@ public enum SQLiteSchema {
     public static let migrations = [
         SchemaMigration(number: 1, name: "tables", sql: pools + history + progress),
         SchemaMigration(number: 2, name: "views", sql: views),
-        SchemaMigration(number: 3, name: "archive", sql: archive),
+        SchemaMigration(number: 3, name: "archive", isAdditive: true, sql: archive),
     ]
 
     private static let pools = """
