@@ -1,4 +1,5 @@
 import EdgeLedger
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 import Foundation
@@ -157,8 +158,8 @@ struct HistoryTests {
         }
         #expect(ids.count == events.count)
         let expected: Set<String> = [
-            "order.reserved", "order.paid", "order.cancelled", "order.expired", "refund.due",
-            "rain.closed",
+            "order.reserved", "order.paid", "order.cancelled", "order.expired", "order.refunded",
+            "refund.due", "rain.closed",
         ]
         #expect(types == expected)
         let shard = try #require(

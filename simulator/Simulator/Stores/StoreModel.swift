@@ -33,6 +33,11 @@ public final class StoreModel: LedgerStore {
     public private(set) var fault: HistoryFault?
     /// Payments that are to be given back, and payments that bought, as (order, payment).
     public private(set) var payments: [Payment] = []
+    /// What followers read; nil: nobody follows this store.
+    var rows: RowsModel?
+    private var books = BatchBooks()
+    /// Watches what is committed, whoever is told of it.
+    var committed: (StoreChanges) -> Void = { _ in }
 
     private struct Backup {
         var id: UInt64
@@ -40,6 +45,7 @@ public final class StoreModel: LedgerStore {
         var marks: WatermarkTable
         var cursors: [(lane: String, cursor: SourceCursor)]
         var payments: [Payment]
+        var rows: RowsModel?
     }
 
     private var backups: [Backup] = []
@@ -91,8 +97,9 @@ public final class StoreModel: LedgerStore {
             late = batch
             throw .io("the connection was lost")
         }
+        let changes: StoreChanges
         do throws(HistoryFault) {
-            try insert(batch)
+            changes = try insert(batch)
         } catch {
             fault = error
             throw .history(error)
@@ -106,7 +113,7 @@ public final class StoreModel: LedgerStore {
             lostAnswers += 1
             throw .io("the connection was lost while committing")
         }
-        return StoreChanges()
+        return changes
     }
 
     private func check(_ batch: EntryBatch) throws(StoreError) {
@@ -125,7 +132,7 @@ public final class StoreModel: LedgerStore {
         late = nil
         guard (try? check(batch)) != nil else { return }
         do throws(HistoryFault) {
-            try insert(batch)
+            _ = try insert(batch)
         } catch {
             fault = error
             return
@@ -142,7 +149,9 @@ public final class StoreModel: LedgerStore {
         }
     }
 
-    private func insert(_ batch: EntryBatch) throws(HistoryFault) {
+    private func insert(_ batch: EntryBatch) throws(HistoryFault) -> StoreChanges {
+        var changes = StoreChanges()
+        if let applied = try rows?.apply(batch, books) { changes = applied }
         var claim = 0
         for other in batch.others {
             while claim < other.claimsBefore {
@@ -169,6 +178,8 @@ public final class StoreModel: LedgerStore {
             try fold.apply(batch.claims[claim])
             claim += 1
         }
+        committed(changes)
+        return changes
     }
 
     public func close() {}
@@ -180,7 +191,7 @@ public final class StoreModel: LedgerStore {
         backups.append(
             Backup(
                 id: id, fold: fold, marks: marks, cursors: cursors,
-                payments: payments))
+                payments: payments, rows: rows))
     }
 
     /// Holds what it held when the backup was made.
@@ -195,6 +206,9 @@ public final class StoreModel: LedgerStore {
         marks = backup.marks
         cursors = backup.cursors
         payments = backup.payments
+        rows = backup.rows
+        // It knows pools by name that may be gone.
+        books = BatchBooks()
         return isLess
     }
 

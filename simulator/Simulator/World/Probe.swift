@@ -50,6 +50,16 @@ public enum Probe: String, Sendable, CaseIterable {
     case securedAlone
     case reopened
     case arbiterAnswerLost
+    case redisLost
+    case redisAnswerLost
+    case redisLate
+    case followerFailed
+    case shardRebuilt
+    case eventBuried
+    case eventReplayed
+    case eventTrimmed
+    case eventStreamFull
+    case outboxCleaned
     case allSettled
 
     private static let betweenNodes: [Probe] = [
@@ -60,6 +70,11 @@ public enum Probe: String, Sendable, CaseIterable {
         .shardCopied, .shardStopped, .tookOver, .securedAlone, .reopened, .arbiterAnswerLost,
     ]
 
+    private static let ofRedis: [Probe] = [
+        .redisLost, .redisAnswerLost, .redisLate, .followerFailed, .shardRebuilt, .eventBuried,
+        .eventReplayed, .eventTrimmed, .eventStreamFull, .outboxCleaned,
+    ]
+
     private static let ofDamage: [Probe] = [
         .startRefusedForDamage, .shippingRefusedForDamage, .compromised,
     ]
@@ -68,6 +83,7 @@ public enum Probe: String, Sendable, CaseIterable {
     public static func expected(in scenario: Scenario) -> [Probe] {
         allCases.filter { probe in
             if scenario.replicas == 1, ofReplicas.contains(probe) { return false }
+            if !scenario.hasRedis, ofRedis.contains(probe) { return false }
             // Once in some thousand seeds.
             if probe == .grantedAgain { return false }
             if probe == .shardMoved, scenario.topology?.move == nil { return false }
