@@ -114,21 +114,23 @@ class MariaDB(Server):
 
 
 class Redis(Server):
-    def __init__(self, directory, port, options=()):
+    """Keeps what it has in an append-only file; with `password`, asks for it."""
+
+    def __init__(self, directory, port, options=(), password=None):
         self.directory, self.port, self.options = Path(directory), port, options
-        self.url = f"redis://127.0.0.1:{port}"
+        self.password = password
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{port}/0"
+        self.client = redis.Redis(
+            port=port, password=password, decode_responses=True, socket_timeout=10)
 
     def start(self):
         self.directory.mkdir(parents=True, exist_ok=True)
         self.launch(
             program("redis-server"), "--port", self.port, "--bind", "127.0.0.1", "--dir",
-            self.directory, "--save", "", "--appendonly", "yes", *self.options)
+            self.directory, "--save", "", "--appendonly", "yes",
+            *(["--requirepass", self.password] if self.password else []), *self.options)
         eventually(lambda: self.alive() or self.answers(), 20, "redis-server")
         return self
-
-    @property
-    def client(self):
-        return redis.Redis(port=self.port, decode_responses=True, socket_timeout=10)
 
     def answers(self):
         try:
