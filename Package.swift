@@ -251,7 +251,7 @@ if !coreOnly {
             name: "EdgeStoresTests",
             dependencies: [
                 "EdgeStores", "EdgeReconciler", "EdgeJournal", "EdgeLedger", "EdgeWire",
-                "EdgeMemory", "EdgeTypes", "StoresTestSupport", "StoresTestChild",
+                "EdgeMemory", "EdgeTypes", "Simulator", "StoresTestSupport", "StoresTestChild",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: strict),

@@ -109,6 +109,7 @@ public struct LaneReader: ~Copyable {
     ) throws(JournalError) -> LaneStatus {
         let limit = committed ?? .max
         var start = cursor.position
+        var suspect: JournalCursor?
         while true {
             if cursor.position >= limit { return .caughtUp }
             let passed = cursor.position &- start
@@ -133,7 +134,14 @@ public struct LaneReader: ~Copyable {
                 guard committed == nil, error.isCorruption, !source.isCompressed else {
                     throw .damaged(damage)
                 }
-                return .tail(tornBytes: try judgeTail(source, damage))
+                do throws(JournalError) {
+                    return .tail(tornBytes: try judgeTail(source, damage))
+                } catch {
+                    // Where somebody writes still, it may have been written, and what proves that it
+                    // is durable after it, since it was read: what is there now tells.
+                    guard suspect != cursor else { throw error }
+                    suspect = cursor
+                }
             case .broken(let reason):
                 throw .damaged(JournalDamage(named(source), cursor.offset, reason))
             }

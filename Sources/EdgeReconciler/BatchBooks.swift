@@ -54,7 +54,10 @@ public final class BatchBooks {
     private var names: [PoolKey: PoolName] = [:]
     private var lastName: PoolName?
 
-    public init() {}
+    private let extraEvents: ExtraEvents
+
+    /// - Parameter extraEvents: which events are made beside the usual ones.
+    public init(extraEvents: ExtraEvents = []) { self.extraEvents = extraEvents }
 
     // MARK: What is needed
 
@@ -124,6 +127,17 @@ public final class BatchBooks {
         }
     }
 
+    /// What followers of the store are told once the batch is committed.
+    public func changes(of batch: EntryBatch) -> StoreChanges {
+        var changes = StoreChanges()
+        changes.ranges = batch.ranges
+        for pool in pools where pool.isChanged { changes.pools.append(pool.row) }
+        for slice in slices { changes.slices.append(slice.row) }
+        for order in orders { changes.orders.append(order.record) }
+        changes.events = events
+        return changes
+    }
+
     /// The name of a claim's pool: bytes that stay until the books go.
     @inline(__always)
     public func name(of record: ClaimRecord) throws(HistoryFault) -> UnsafeBufferPointer<CChar> {
@@ -142,6 +156,7 @@ public final class BatchBooks {
             slices[lastSlice].row.key.pool == record.pool
         {
             slices[lastSlice].row.books.claim(record.amountFen)
+            if extraEvents.contains(.rainClaimed) { try claimed(record) }
             return
         }
         let index = try sliceAt(record.header, record.pool, record.slice)
@@ -150,6 +165,17 @@ public final class BatchBooks {
         }
         slices[index].row.books.claim(record.amountFen)
         lastSlice = index
+        if extraEvents.contains(.rainClaimed) { try claimed(record) }
+    }
+
+    private func claimed(_ record: ClaimRecord) throws(HistoryFault) {
+        let rain = try named(record.header, record.pool).text
+        add(
+            record.header, "rain.claimed", rain,
+            [
+                ("rain", .text(rain)), ("user", .text(Text64(String(record.user)))),
+                ("packet", .integer(record.packet)), ("fen", .integer(record.amountFen)),
+            ])
     }
 
     private func apply(_ header: EntryHeader, _ entry: Entry) throws(HistoryFault) {
@@ -303,6 +329,13 @@ public final class BatchBooks {
         if refund.restock > 0 {
             move(header, change.after, .restocked, units: Int64(refund.restock))
         }
+        try event(
+            header, "order.refunded", change.after,
+            [
+                ("request", .text(refund.request)), ("fen", .integer(refund.amountFen)),
+                ("restocked", .integer(Int64(refund.restock))),
+                ("refundedFen", .integer(change.after.refundedFen)),
+            ])
     }
 
     private func payment(

@@ -131,6 +131,21 @@ enum EventValue {
     }
 }
 
+/// Events that are made only where a node is told to: there are many of them.
+public struct ExtraEvents: OptionSet, Sendable {
+    public let rawValue: UInt8
+
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// `rain.claimed`: one for each packet that is granted.
+    public static let rainClaimed = ExtraEvents(rawValue: 1)
+
+    /// By the type that events have.
+    public static let byName: [(name: String, events: ExtraEvents)] = [
+        ("rain.claimed", .rainClaimed)
+    ]
+}
+
 /// An event for other systems, made by one entry.
 public struct EventRow: Hashable, Sendable {
     /// `EntryID` of the entry: no entry makes two.

@@ -9,25 +9,31 @@ import EdgeTypes
 public final class SQLStore: LedgerStore {
     private let engine: any SQLEngine
     private var writer: LedgerWriter
+    private let extraEvents: ExtraEvents
     private var reader: LedgerReader { LedgerReader(engine: engine) }
 
-    init(_ engine: any SQLEngine) {
+    init(_ engine: any SQLEngine, extraEvents: ExtraEvents = []) {
         self.engine = engine
-        writer = LedgerWriter(engine)
+        self.extraEvents = extraEvents
+        writer = LedgerWriter(engine, extraEvents)
     }
 
     /// The embedded store: opens or makes one SQLite file, and brings its schema up to date.
     public convenience init(
         path: String, options: SQLiteOptions = SQLiteOptions(),
-        migrations: [SchemaMigration] = SQLiteSchema.migrations
+        migrations: [SchemaMigration] = SQLiteSchema.migrations, extraEvents: ExtraEvents = []
     ) throws(StoreError) {
-        try self.init(SQLiteEngine(writing: path, options: options, migrations: migrations))
+        try self.init(
+            SQLiteEngine(writing: path, options: options, migrations: migrations),
+            extraEvents: extraEvents)
     }
 
     /// A MySQL or MariaDB database: connects, and brings its schema up to date.
-    public convenience init(_ address: MySQLAddress) throws(StoreError) {
+    public convenience init(
+        _ address: MySQLAddress, extraEvents: ExtraEvents = []
+    ) throws(StoreError) {
         try MySQLSchema.store.prepare(address)
-        try self.init(MySQLEngine(address))
+        try self.init(MySQLEngine(address), extraEvents: extraEvents)
     }
 
     /// Settings of the server that break what a store promises, in words; none of SQLite.
@@ -63,7 +69,7 @@ public final class SQLStore: LedgerStore {
                 }
             } catch {
                 // What a failed batch has cached may not be in the store.
-                writer = LedgerWriter(engine)
+                writer = LedgerWriter(engine, extraEvents)
                 throw error
             }
         }

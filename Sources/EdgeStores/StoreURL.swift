@@ -44,10 +44,12 @@ public enum StoreURL: Hashable, Sendable {
 
 extension StoreURL {
     /// Opens a store, and makes what is missing of it.
-    public func open() throws(StoreError) -> SQLStore {
+    ///
+    /// - Parameter extraEvents: which events go to its outbox beside the usual ones.
+    public func open(extraEvents: ExtraEvents = []) throws(StoreError) -> SQLStore {
         switch self {
-        case .sqlite(let path): try SQLStore(path: path)
-        case .mysql(let address): try SQLStore(address)
+        case .sqlite(let path): try SQLStore(path: path, extraEvents: extraEvents)
+        case .mysql(let address): try SQLStore(address, extraEvents: extraEvents)
         }
     }
 

@@ -133,6 +133,17 @@ public enum Mutant: String, Sendable, CaseIterable {
     case archivedWinnerClosed
     case archivedReplicaKeeps
     case archivedMarkForgotten
+    // Redis: its scripts, and who uses them.
+    case scriptVersionIgnored
+    case scriptGapTaken
+    case damageForgotten
+    case publishedTwice
+    case publishedOverLimit
+    case trimmedUnacknowledged
+    case buriedUnasked
+    case replayIdentity
+    case mirrorNotRebuilt
+    case outboxNotFed
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -250,6 +261,17 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .archivedWinnerClosed: "an archived winner is answered `closed`"
         case .archivedReplicaKeeps: "whoever follows a slice keeps what its primary has archived"
         case .archivedMarkForgotten: "a snapshot forgets that a slice was archived"
+        case .scriptVersionIgnored: "a late write of totals takes the place of a newer one"
+        case .scriptGapTaken: "a run of changes is taken though those before it are missing"
+        case .damageForgotten: "only who finds a pool's keys damaged is told, if he hears of it"
+        case .publishedTwice: "events that are sent again are added again"
+        case .publishedOverLimit: "events that find the stream full are taken for published"
+        case .trimmedUnacknowledged:
+            "the stream is trimmed of what was delivered, acknowledged or not"
+        case .buriedUnasked: "an event becomes a dead letter though it was acknowledged meanwhile"
+        case .replayIdentity: "a dead letter comes back under another event id"
+        case .mirrorNotRebuilt: "totals that Redis has lost are not read from the store again"
+        case .outboxNotFed: "events that Redis has lost are not read from the outbox again"
         }
     }
 }

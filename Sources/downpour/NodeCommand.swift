@@ -49,6 +49,17 @@ struct NodeCommand: AsyncParsableCommand {
     var newestProtocol: String?
     @Option(help: "How long a closed rain stays in memory once the store has it (10m), or off.")
     var archiveAfter: String?
+    @Option(help: "Most entries of downpour:events; events beyond wait in the store (1000000).")
+    var eventStreamLimit: String?
+    @Option(help: "Most dead letters; events beyond stay with their group (100000).")
+    var deadLetterLimit: String?
+    @Option(help: "Deliveries before an event is a dead letter, up to 16 (3).")
+    var eventDeliveries: String?
+    @Option(help: "FIRST:LONGEST wait before an event is delivered again, doubled (1s:60s).")
+    var eventBackoff: String?
+    @Option(help: "From a cache's first invalidation to the second (1s).")
+    var invalidationDelay: String?
+    @Option(help: "Events beside the usual ones: rain.claimed.") var extraEvents: String?
     @Option(help: "A YAML file of settings.") var config: String?
     @Flag(help: "Listen on any address without secrets, and believe X-User.")
     var insecure = false
@@ -93,9 +104,11 @@ struct NodeCommand: AsyncParsableCommand {
             ("drain", drain), ("trusted-proxies", trustedProxies), ("log-level", logLevel),
             ("log-format", logFormat), ("ready-file", readyFile),
             ("segment-bytes", segmentBytes), ("max-connections", maxConnections),
-            ("cache-keys", cacheKeys), ("archive-after", archiveAfter),
-            ("protocol", newestProtocol),
-            ("insecure", insecure ? "true" : nil),
+            ("cache-keys", cacheKeys), ("event-stream-limit", eventStreamLimit),
+            ("dead-letter-limit", deadLetterLimit), ("event-deliveries", eventDeliveries),
+            ("event-backoff", eventBackoff), ("invalidation-delay", invalidationDelay),
+            ("extra-events", extraEvents), ("archive-after", archiveAfter),
+            ("protocol", newestProtocol), ("insecure", insecure ? "true" : nil),
         ]
         return Dictionary(
             uniqueKeysWithValues: given.compactMap { name, text in text.map { (name, $0) } })

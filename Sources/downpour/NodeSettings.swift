@@ -1,3 +1,4 @@
+import EdgeReconciler
 import EdgeServer
 import EdgeStores
 import EdgeTypes
@@ -12,12 +13,17 @@ struct SettingError: Error, CustomStringConvertible {
 /// A node's settings by name, from flags, environment and file, in this order of precedence.
 struct NodeSettings {
     /// Names as flags spell them, without the dashes.
-    static let names: Set<String> = [
+    static let names: Set<String> = redisNames.union([
         "name", "data", "cores", "shards", "http", "resp", "bus", "admin", "advertise", "join",
         "topology", "durability", "tls-cert", "tls-key", "drain", "trusted-proxies",
         "log-level", "log-format", "ready-file", "insecure", "cors-origins", "segment-bytes",
         "store-url", "store-read-url", "resp-rate", "http-rate", "resp-user-rate", "http-user-rate",
-        "max-connections", "retention", "archive-after", "cache-keys", "protocol",
+        "max-connections", "retention", "archive-after", "protocol", "extra-events",
+    ])
+    /// Of no use without a Redis.
+    private static let redisNames: Set<String> = [
+        "cache-keys", "event-stream-limit", "dead-letter-limit", "event-deliveries",
+        "event-backoff", "invalidation-delay",
     ]
     /// Never by flag and never in a file: `DOWNPOUR_…`, or the path of a file in `DOWNPOUR_…_FILE`.
     static let secrets: Set<String> = [
@@ -169,11 +175,56 @@ struct NodeSettings {
             }
         }
         options.redis = try redisAddress()
+        options.redisSettings = try redisSettings()
+        for name in Self.redisNames.sorted() where options.redis == nil {
+            if let origin = values[name]?.origin {
+                throw SettingError(description: "\(origin): needs DOWNPOUR_REDIS_URL")
+            }
+        }
+        try take("extra-events") { text in
+            for name in text.split(separator: ",") {
+                guard let known = ExtraEvents.byName.first(where: { $0.name == name }) else {
+                    let names = ExtraEvents.byName.map(\.name).joined(separator: ", ")
+                    throw Complaint("events beside the usual ones are: \(names)")
+                }
+                options.extraEvents.insert(known.events)
+            }
+        }
+    }
+
+    /// Limits and times of what follows the store in Redis.
+    func redisSettings() throws -> RedisSettings {
+        var settings = RedisSettings()
         try take("cache-keys") { text in
-            do { options.cacheKeys = try CacheKey.parse(text) } catch {
+            do { settings.cacheKeys = try CacheKey.parse(text) } catch {
                 throw Complaint("\(error)")
             }
         }
+        try take("event-stream-limit") {
+            settings.streamLimit = try Self.integer($0, 1_000...100_000_000)
+        }
+        try take("dead-letter-limit") {
+            settings.deadLimit = try Self.integer($0, 1...10_000_000)
+        }
+        try take("event-deliveries") {
+            settings.retries.deliveries = try Self.integer($0, 1...RetryRules.mostDeliveries)
+        }
+        try take("event-backoff") { text in
+            let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+            let complaint = Complaint("FIRST:LONGEST, such as 1s:60s, from 10ms to 1h")
+            guard parts.count == 2, let first = try? Self.durationMs(String(parts[0])),
+                let longest = try? Self.durationMs(String(parts[1])), first >= 10,
+                first <= longest, longest <= 3_600_000
+            else { throw complaint }
+            settings.retries.firstMs = Int(first)
+            settings.retries.longestMs = Int(longest)
+        }
+        try take("invalidation-delay") { text in
+            let delayMs = try Self.durationMs(text)
+            guard (1...60_000).contains(delayMs) else { throw Complaint("1ms to 60s") }
+            settings.invalidationDelayMs = Int(delayMs)
+        }
+        return settings
     }
 
     /// Of `DOWNPOUR_REDIS_URL`; nil where it is not set.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 import Foundation
@@ -77,21 +78,16 @@ struct OutboxCommand: ParsableCommand {
         }
 
         func run() throws {
-            let limit = RedisSettings().streamLimit
-            let (found, outcome) = try OutboxCommand.connected { connection in
+            let (found, replayed) = try OutboxCommand.connected { connection in
                 let found = try DeadLetters.list(connection).filter { letter in
                     (all || ids.contains(letter.id)) && (group.map { letter.group == $0 } ?? true)
                 }
-                return (found, try DeadLetters.replay(connection, found, streamLimit: limit))
+                return (found, try DeadLetters.replay(connection, found))
             }
             for id in ids where !found.contains(where: { $0.id == id }) {
                 Console.note("\(id) is no dead letter")
             }
-            Console.say("\(outcome.replayed) replayed")
-            if outcome.isFull {
-                Console.note("the stream has no room for more: try again once consumers are on")
-                throw Exit.tryLater
-            }
+            Console.say("\(replayed) replayed")
         }
     }
 
@@ -111,19 +107,19 @@ struct OutboxCommand: ParsableCommand {
     }
 
     private static func address() throws -> RedisAddress {
-        let options: RedisAddress?
+        let address: RedisAddress?
         do {
-            options = try NodeSettings(
+            address = try NodeSettings(
                 flags: [:], environment: ProcessInfo.processInfo.environment, file: nil
             ).redisAddress()
         } catch let error as SettingError {
             Console.note("downpour outbox: \(error)")
             throw Exit.configuration
         }
-        guard let options else {
+        guard let address else {
             Console.note("downpour outbox: DOWNPOUR_REDIS_URL is not set")
             throw Exit.configuration
         }
-        return options
+        return address
     }
 }

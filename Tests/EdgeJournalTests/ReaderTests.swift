@@ -35,6 +35,55 @@ struct ReaderTests {
         return collected
     }
 
+    /// Something happens once, after the first read of entries.
+    private final class InterruptedReads: LiveFileSystem, @unchecked Sendable {
+        // SAFETY: used from one thread.
+        private var interruption: (() -> Void)?
+
+        init(_ interruption: @escaping () -> Void) { self.interruption = interruption }
+
+        override func read(
+            _ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer, at offset: Int
+        ) -> Int {
+            let count = super.read(descriptor, into: buffer, at: offset)
+            if offset >= SegmentHeader.bytes, buffer.count > 4_096, let happens = interruption {
+                interruption = nil
+                happens()
+            }
+            return count
+        }
+    }
+
+    @Test("what is written after it was read, and proved durable, is no damage")
+    func readsWhileWritten() throws {
+        let scratch = Scratch()
+        let directory = try WriterTests.open(scratch)
+        let gate = CommitGate()
+        let writer = try WriterTests.writer(directory, gate)
+        func write(_ numbers: Range<UInt64>) {
+            var sink = ByteSink()
+            Sample.append(numbers, to: &sink)
+            gate.wait(for: writer.submit(&sink, needsSync: true))
+        }
+        write(0..<50)
+        let system = InterruptedReads {
+            // The later ones say that those before them are durable.
+            for start in stride(from: UInt64(50), to: 200, by: 50) { write(start..<(start + 50)) }
+        }
+        let audited = try JournalDirectory(reading: scratch.data, system: system)
+        guard var reader = try audited.reader(of: JournalLane(boot: 1, core: 0)) else {
+            Issue.record("no lane")
+            return
+        }
+        var collected = Collected()
+        let status = try reader.read(upTo: nil) { (frame) throws(JournalError) in
+            collected.take(frame)
+        }
+        #expect(status == .tail(tornBytes: 0))
+        #expect(collected.count == 200 && collected.wrong == 0)
+        #expect(writer.stop())
+    }
+
     @Test("compressed segments read the same, and less of the disk is used")
     func compression() throws {
         let scratch = Scratch()

@@ -1,5 +1,6 @@
 import EdgeLedger
 import EdgeMemory
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 import Foundation
@@ -257,8 +258,8 @@ struct HistoryTests {
         }
         #expect(ids.count == events.count)
         let expected: Set<String> = [
-            "order.reserved", "order.paid", "order.cancelled", "order.expired", "refund.due",
-            "rain.closed",
+            "order.reserved", "order.paid", "order.cancelled", "order.expired", "order.refunded",
+            "refund.due", "rain.closed",
         ]
         #expect(types == expected)
         let shard = try #require(

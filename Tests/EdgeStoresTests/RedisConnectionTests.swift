@@ -1,3 +1,4 @@
+import EdgeReconciler
 import EdgeStores
 import Foundation
 import Glibc
@@ -87,7 +88,7 @@ struct RedisConnectionTests {
     func loadsScripts() throws {
         let server = try RedisServer()
         let connection = try server.connect()
-        let script = RedisScript("return {ARGV[1], #ARGV}")
+        let script = LuaScript("return {ARGV[1], #ARGV}")
         let wanted = RedisValue.array([.text("a"), .integer(2)])
         #expect(try connection.run(script, RedisCommand("a", "b")) == wanted)
         #expect(try connection.run(script, RedisCommand("a", "b")) == wanted)
@@ -155,7 +156,7 @@ struct RedisConnectionTests {
         let connection = try server.connect()
         guard case .outOfMemory = failure({ try connection.call("SET", "a", "1") }),
             case .outOfMemory = failure({
-                _ = try connection.run(RedisScript("return redis.call('SET', 'a', '1')"))
+                _ = try connection.run(LuaScript("return redis.call('SET', 'a', '1')"))
             })
         else {
             Issue.record("there was room")

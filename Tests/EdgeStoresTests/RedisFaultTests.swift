@@ -16,9 +16,7 @@ struct RedisFaultTests {
         let server = try RedisServer()
         let connection = try server.connect()
         let rows = MemoryRows()
-        let follower = RedisFollower(
-            try server.address, settings: quickSettings(), openSource: { rows.source() })
-        follower.start()
+        let follower = try server.follow(rows)
         follower.take(rows.create("r", .rain, units: 1_000, amountFen: 99_999, slices: 8))
         for slice in 0..<UInt32(8) {
             follower.take(rows.claim("r", slice: slice, packets: 5, fen: 55))
@@ -41,9 +39,7 @@ struct RedisFaultTests {
     func survivesKill(_ seed: UInt64) throws {
         let server = try RedisServer()
         let rows = MemoryRows()
-        let follower = RedisFollower(
-            try server.address, settings: quickSettings(), openSource: { rows.source() })
-        follower.start()
+        let follower = try server.follow(rows)
         follower.take(rows.create("r", .rain, units: 1_000_000, amountFen: 1 << 40, slices: 16))
         var random = SplitMix(seed: seed)
         for kill in 0..<4 {
@@ -71,9 +67,7 @@ struct RedisFaultTests {
         let spare = try replica.connect()
         let rows = MemoryRows()
         var port = primary.port
-        let first = RedisFollower(
-            try primary.address, settings: quickSettings(), openSource: { rows.source() })
-        first.start()
+        let first = try primary.follow(rows)
         first.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 4))
         first.take(rows.claim("r", slice: 0, packets: 10, fen: 100))
         try awaitRain(rows, "r", spare)
@@ -105,9 +99,7 @@ struct RedisFaultTests {
         let server = try RedisServer()
         let connection = try server.connect()
         let rows = MemoryRows()
-        let follower = RedisFollower(
-            try server.address, settings: quickSettings(), openSource: { rows.source() })
-        follower.start()
+        let follower = try server.follow(rows)
         follower.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 2))
         let old = rows.content.withLock { $0 }
         for _ in 0..<5 { follower.take(rows.claim("r", slice: 0, packets: 2, fen: 20)) }
@@ -151,9 +143,7 @@ struct RedisFaultTests {
         let server = try RedisServer("--maxmemory-policy", "noeviction")
         let connection = try server.connect()
         let rows = MemoryRows()
-        let follower = RedisFollower(
-            try server.address, settings: quickSettings(), openSource: { rows.source() })
-        follower.start()
+        let follower = try server.follow(rows)
         follower.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 4))
         try awaitRain(rows, "r", connection)
         try connection.call("CONFIG", "SET", "maxmemory", "1")
@@ -176,9 +166,7 @@ struct RedisFaultTests {
         let server = try RedisServer()
         let connection = try server.connect()
         let rows = MemoryRows()
-        let follower = RedisFollower(
-            try server.address, settings: quickSettings(), openSource: { rows.source() })
-        follower.start()
+        let follower = try server.follow(rows)
         follower.take(rows.create("r", .rain, units: 1_000, amountFen: 1 << 40, slices: 8))
         for slice in 0..<UInt32(8) {
             follower.take(rows.claim("r", slice: slice, packets: 5, fen: 55))
@@ -200,11 +188,7 @@ struct RedisFaultTests {
         let connection = try server.connect()
         let rows = MemoryRows()
         var random = SplitMix(seed: seed)
-        var nodes = try (0..<3).map { _ in
-            RedisFollower(
-                try server.address, settings: quickSettings(), openSource: { rows.source() })
-        }
-        for node in nodes { node.start() }
+        var nodes = try (0..<3).map { _ in try server.follow(rows) }
         nodes[0].take(rows.create("r", .rain, units: 1 << 20, amountFen: 1 << 40, slices: 12))
         nodes[0].take(rows.create("s", .stock, units: 1 << 20, amountFen: 5, slices: 12))
         for step in 0..<3_000 {

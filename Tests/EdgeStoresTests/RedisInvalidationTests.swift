@@ -102,9 +102,7 @@ struct RedisInvalidationTests {
         var settings = quickSettings()
         settings.invalidationDelayMs = 300
         settings.cacheKeys = try CacheKey.parse("rain=cache:{id}:rain,stock=s{id}")
-        let first = RedisFollower(
-            try server.address, settings: settings, openSource: { rows.source() })
-        first.start()
+        let first = try server.follow(rows, settings)
         first.take(rows.create("r", .rain, units: 100, amountFen: 10_000, slices: 1))
         first.take(rows.create("s", .stock, units: 100, amountFen: 10, slices: 1))
         try eventually("both") { try keys(connection).count == 2 }
@@ -114,9 +112,7 @@ struct RedisInvalidationTests {
         #expect(first.stop())
         #expect(try keys(connection).filter { $0.hasSuffix(" 2") } == [])
         try connection.call("SET", "cache:r:rain", "old again")
-        let second = RedisFollower(
-            try server.address, settings: settings, openSource: { rows.source() })
-        second.start()
+        let second = try server.follow(rows, settings)
         try eventually("again") { try connection.call("GET", "cache:r:rain") == .null }
         try eventually("twice") { try keys(connection).filter { $0.hasSuffix(" 2") }.count == 2 }
         #expect(try connection.integer("ZCARD", RedisKeys.delayed) == 0)

@@ -41,9 +41,7 @@ struct RedisMirrorTests {
         let server = try RedisServer()
         let connection = try server.connect()
         let rows = MemoryRows()
-        let follower = RedisFollower(
-            try server.address, settings: quickSettings(), openSource: { rows.source() })
-        follower.start()
+        let follower = try server.follow(rows)
         follower.take(rows.create("r", .rain, units: 100, amountFen: 10_000, slices: 3))
         follower.take(rows.create("s", .stock, units: 50, amountFen: 990, slices: 2))
         follower.take(rows.claim("r", slice: 2, packets: 7, fen: 1_234))
@@ -198,9 +196,7 @@ struct RedisMirrorTests {
         let server = try RedisServer(
             "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
         let rows = MemoryRows()
-        let follower = RedisFollower(
-            try server.address, settings: quickSettings(), openSource: { rows.source() })
-        follower.start()
+        let follower = try server.follow(rows)
         try eventually("it says so") { follower.status.lastError?.contains("evicts") == true }
         _ = follower.stop(withinMs: 0)
     }

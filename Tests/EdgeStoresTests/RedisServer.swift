@@ -1,3 +1,4 @@
+import EdgeReconciler
 import EdgeStores
 import Foundation
 import Glibc
@@ -119,5 +120,17 @@ extension RedisConnection {
         var command = RedisCommand()
         for word in words { command.append(word) }
         return try call(command).integer ?? -1
+    }
+}
+
+extension RedisServer {
+    /// A follower of some rows, which has begun.
+    func follow(
+        _ rows: MemoryRows, _ settings: RedisSettings = quickSettings()
+    ) throws -> RedisFollower {
+        let follower = RedisFollower(
+            try address, settings: settings, openSource: { rows.source() })
+        follower.start()
+        return follower
     }
 }

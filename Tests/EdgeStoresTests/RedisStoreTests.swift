@@ -56,6 +56,26 @@ struct RedisStoreTests {
         return !rains.isEmpty && !stock.isEmpty
     }
 
+    /// The audit names whatever is not as it should be, of a rain and of a SKU.
+    private func injure(
+        _ connection: RedisConnection, _ audit: () throws -> AuditReport
+    ) throws {
+        for family in ["rain", "stock"] {
+            let key = try connection.call("KEYS", "downpour:\(family):*").array[0].text ?? ""
+            let fields = try connection.hash(key)
+            #expect(fields.count > 15)
+            for (field, value) in fields {
+                try connection.call("HSET", key, field, value == "7" ? "8" : "7")
+                let report = try audit()
+                #expect(
+                    report.findings.contains { $0.subject == key && $0.field == field },
+                    "\(key), \(field): \(report)")
+                try connection.call("HSET", key, field, value)
+            }
+        }
+        #expect(try audit().isClean)
+    }
+
     @Test(
         "random histories: the mirror shows the views, and each event is there once",
         arguments: zip([21, 22, 23, 24] as [UInt64], [false, false, true, true]))
@@ -112,7 +132,7 @@ struct RedisStoreTests {
         #expect(found.sorted() == wanted.sorted() && !wanted.isEmpty)
 
         func audit() throws -> AuditReport {
-            try MirrorAudit.run(store: url, redis: server.address)
+            try MirrorAudit.run(store: url, redis: server.address, differsForMs: 0)
         }
         var report = try audit()
         #expect(report.isClean && report.mirroredPools == 5 && report.mirroredSlices > 0)
@@ -120,6 +140,8 @@ struct RedisStoreTests {
         try connection.call("HINCRBY", rain, "granted_fen", "1")
         report = try audit()
         #expect(report.findings.count == 1 && report[.mirrorTotal]?.field == "granted_fen")
+        try connection.call("HINCRBY", rain, "granted_fen", "-1")
+        try injure(connection, audit)
         try connection.call("DEL", rain)
         #expect(try audit()[.mirrorMissing] != nil)
 

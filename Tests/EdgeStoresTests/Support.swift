@@ -81,7 +81,8 @@ func events(_ lanes: [MemoryLane]) -> Int64 {
     lanes.reduce(into: 0) { count, lane in
         for item in lane.entries {
             switch item.entry {
-            case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .paymentRefused:
+            case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
+                .paymentRefused:
                 count += 1
             case .poolClosed(let key) where History.isRain(key): count += 1
             default: break

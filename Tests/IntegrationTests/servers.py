@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import cached_property
 from pathlib import Path
 
 
@@ -113,22 +114,27 @@ class MariaDB(Server):
 
 
 class Redis(Server):
-    def __init__(self, directory, port, options=()):
+    """Keeps what it has in an append-only file; with `password`, asks for it."""
+
+    def __init__(self, directory, port, options=(), password=None):
         self.directory, self.port, self.options = Path(directory), port, options
-        self.url = f"redis://127.0.0.1:{port}"
+        self.password = password
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{port}/0"
 
     def start(self):
         self.directory.mkdir(parents=True, exist_ok=True)
         self.launch(
             program("redis-server"), "--port", self.port, "--bind", "127.0.0.1", "--dir",
-            self.directory, "--save", "", "--appendonly", "yes", *self.options)
+            self.directory, "--save", "", "--appendonly", "yes",
+            *(["--requirepass", self.password] if self.password else []), *self.options)
         eventually(lambda: self.alive() or self.answers(), 20, "redis-server")
         return self
 
-    @property
+    @cached_property
     def client(self):
         import redis  # measurements start servers without it
-        return redis.Redis(port=self.port, decode_responses=True, socket_timeout=10)
+        return redis.Redis(
+            port=self.port, password=self.password, decode_responses=True, socket_timeout=10)
 
     def answers(self):
         from redis.exceptions import ConnectionError

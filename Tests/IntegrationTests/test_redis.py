@@ -2,58 +2,25 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
-import redis
 
+from cluster import free_ports
 from node import ROOT, clean_environment, downpour, eventually
+from servers import Redis
 
 CONSUMER = ROOT / "topology/deploy/redis/consumer.py"
 
 
-class Server:
-    """A redis-server on a free loopback port, ended by its process."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.process = None
-
-    def start(self):
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--requirepass", "s3cret", "--dir", str(self.directory)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.client = redis.Redis(
-            port=self.port, password="s3cret", decode_responses=True)
-        eventually(self.answers, what="redis-server")
-        return self
-
-    def answers(self):
-        try:
-            return self.client.ping()
-        except redis.ConnectionError:
-            return False
-
-    @property
-    def url(self):
-        return f"redis://:s3cret@127.0.0.1:{self.port}/0"
-
-    def kill(self):
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-
-
 @pytest.fixture
 def server(directory):
-    made = Server(directory).start()
+    """What it had is gone once it was killed."""
+    made = Redis(
+        directory / "redis", free_ports(1)[0], options=["--appendonly", "no"],
+        password="s3cret").start()
     yield made
     made.kill()
 
@@ -214,8 +181,51 @@ def test_the_command_line_says_what_is_wrong(server, directory):
     {"DOWNPOUR_REDIS_URL": "redis://127.0.0.1", "DOWNPOUR_STORE_URL": "none"},
     {"DOWNPOUR_REDIS_URL": "redis://127.0.0.1", "DOWNPOUR_CACHE_KEYS": "nonsense"},
     {"DOWNPOUR_CACHE_KEYS": "stock=c:{id}"},
+    {"DOWNPOUR_EVENT_DELIVERIES": "4"},
+    {"DOWNPOUR_REDIS_URL": "redis://127.0.0.1", "DOWNPOUR_EVENT_DELIVERIES": "17"},
+    {"DOWNPOUR_REDIS_URL": "redis://127.0.0.1", "DOWNPOUR_EVENT_STREAM_LIMIT": "999"},
+    {"DOWNPOUR_REDIS_URL": "redis://127.0.0.1", "DOWNPOUR_EVENT_BACKOFF": "2s:1s"},
+    {"DOWNPOUR_REDIS_URL": "redis://127.0.0.1", "DOWNPOUR_INVALIDATION_DELAY": "61s"},
+    {"DOWNPOUR_REDIS_URL": "redis://127.0.0.1", "DOWNPOUR_DEAD_LETTER_LIMIT": "none"},
+    {"DOWNPOUR_EXTRA_EVENTS": "rain.claimed,rain.opened"},
 ])
 def test_settings_that_make_no_sense_are_refused(environment):
     result = downpour("node", "--check-config", env=environment)
     assert result.returncode == 78 and "s3cret" not in result.stderr
-    assert "REDIS" in result.stderr or "CACHE_KEYS" in result.stderr
+    assert any(name in result.stderr for name in environment), result.stderr
+
+
+def test_limits_and_events_are_settings(server, start_node, consume):
+    assert downpour("node", "--check-config", "--event-deliveries", "16", env={
+        "DOWNPOUR_REDIS_URL": server.url}).returncode == 0
+    node = start_node("--event-deliveries", "2", env={
+        "DOWNPOUR_REDIS_URL": server.url, "DOWNPOUR_EVENT_BACKOFF": "50ms:100ms",
+        "DOWNPOUR_EXTRA_EVENTS": "rain.claimed"})
+    with node.resp() as resp:
+        resp.call("RAIN.CREATE", "r", "AMOUNT", 100, "COUNT", 10)
+        _, fen, packet, _ = resp.call("RAIN.GRAB", "r", 9)
+        resp.call("STOCK.CREATE", "s", "UNITS", 5, "PRICE", 100)
+        order = resp.call("STOCK.RESERVE", "s", 7, 1, "a")[1]
+        resp.call("ORDER.PAY", order, "p1", 100)
+        resp.call("ORDER.REFUND", order, "back-1", 50, "RESTOCK", 1)
+
+    def events():
+        found = [json.loads(fields["event"]) for _, fields in
+                 server.client.xrange("downpour:events")]
+        return {event["type"]: event for event in found}
+
+    eventually(lambda: len(events()) == 4, what="four events")
+    claimed = events()["rain.claimed"]
+    assert claimed["subject"] == "r"
+    assert claimed["data"] == {"rain": "r", "user": "9", "packet": packet, "fen": fen}
+    refunded = events()["order.refunded"]
+    assert refunded["subject"] == order and refunded["data"]["sku"] == "s"
+    assert {name: refunded["data"][name] for name in (
+        "request", "fen", "restocked", "refundedFen", "user")} == {
+        "request": "back-1", "fen": 50, "restocked": 1, "refundedFen": 50, "user": "7"}
+    billing = consume("billing", FAIL_TYPE="rain.claimed", FIRST_MS="50", LONGEST_MS="100",
+                      DELIVERIES="2")
+    eventually(lambda: server.client.xlen("downpour:dead") == 1, what="a dead letter")
+    assert len(lines(billing)) == 3
+    letter, = json.loads(outbox(server, "list", "--json").stdout)["letters"]
+    assert letter["deliveries"] == 2 and letter["event"] == claimed

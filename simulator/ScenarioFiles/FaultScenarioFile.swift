@@ -10,6 +10,7 @@ public import StrictYAML
 ///     nodes: 1
 ///     cluster: false    # whether the nodes are one
 ///     replicas: 1       # copies of each shard of a cluster
+///     redis: false      # whether each store has a Redis behind it
 ///     cores: 3          # most event loops of a node
 ///     shards: 16
 ///     users: 60
@@ -105,6 +106,13 @@ public enum FaultScenarioFile {
                 throw cluster.error("true or false is needed")
             }
             scenario.isCluster = text == "true"
+        }
+        if let redis = map.optional("redis") {
+            let text = try redis.text()
+            guard text == "true" || text == "false" else {
+                throw redis.error("true or false is needed")
+            }
+            scenario.hasRedis = text == "true"
         }
         if let replicas = map.optional("replicas") {
             scenario.replicas = try replicas.count(in: 1...min(scenario.nodes, Limits.replicas))

@@ -1,3 +1,4 @@
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 

@@ -1,3 +1,4 @@
+public import EdgeReconciler
 public import EdgeStores
 public import EdgeTypes
 
@@ -34,10 +35,12 @@ public struct NodeOptions: Sendable {
     public var storeReadURLs: [StoreURL] = []
     /// nil: no Redis behind the store.
     public var redis: RedisAddress?
-    /// Caches in that Redis that are deleted from when a pool or an order changes.
-    public var cacheKeys: [CacheKey] = []
     /// No newer version of the protocol is spoken or written (`ProtocolVersion`).
     public var newestProtocol = ProtocolVersion.newest
+    /// Limits and times of what follows the store there, and which caches it deletes from.
+    public var redisSettings = RedisSettings()
+    /// Events in the store's outbox beside the usual ones.
+    public var extraEvents: ExtraEvents = []
     public var corsOrigins: [String] = []
     public var segmentBytes = 64 << 20
     /// Journal segments younger than this are kept whoever has them.
@@ -67,9 +70,6 @@ public struct NodeOptions: Sendable {
         }
         if redis != nil, storeURL == "none" {
             found.append("DOWNPOUR_REDIS_URL needs a store: what Redis shows comes from there")
-        }
-        if redis == nil, !cacheKeys.isEmpty {
-            found.append("--cache-keys needs DOWNPOUR_REDIS_URL")
         }
         if cluster != nil, clusterKeys == nil {
             found.append("--topology needs DOWNPOUR_CLUSTER_KEY: 64 hexadecimal digits")

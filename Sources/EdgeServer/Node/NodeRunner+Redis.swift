@@ -1,4 +1,5 @@
 import EdgeCluster
+import EdgeReconciler
 import EdgeStores
 import EdgeTypes
 import Logging
@@ -9,13 +10,12 @@ extension NodeRunner {
     static func follower(_ options: NodeOptions, _ log: Logger) throws -> RedisFollower? {
         guard let address = options.redis, let store = try storeURL(options) else { return nil }
         let placement = Placement(shards: options.shards, cores: 1)
-        var settings = RedisSettings()
+        var settings = options.redisSettings
         // Names of nodes may hold more than a client's name.
         settings.clientName =
             "downpour-"
             + String(options.name.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" })
         settings.home = { placement.home(of: $0) }
-        settings.cacheKeys = options.cacheKeys
         settings.report = { problem in
             if let problem {
                 log.warning("Redis does not follow the store", metadata: ["error": "\(problem)"])

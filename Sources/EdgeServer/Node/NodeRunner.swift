@@ -186,7 +186,7 @@ public final class NodeRunner: Sendable {
         return Reconciler(
             openSources: { try sources(directory, writers, shipping) },
             openStore: {
-                let opened = try store.open()
+                let opened = try store.open(extraEvents: options.extraEvents)
                 for weakness in try opened.weaknesses() {
                     log.warning(
                         "after a crash the store may lack what it has acknowledged",

@@ -7,37 +7,49 @@ import Foundation
 ///
 /// The store is read as of one moment. Once Redis has come as far, a slice whose part there is not
 /// of a later change than that moment must be the same; and a pool's totals must be the sums of its
-/// parts, which are read together.
+/// parts, which are read together. What is not of slices (terms, state, what was funded, times) must
+/// come to be what the store has: where it differs, both are read again for some seconds.
 public enum MirrorAudit {
     /// Longest wait for Redis to come as far as the store was.
     private static let patience = Duration.seconds(20)
 
+    /// - Parameter differsForMs: longest time for which a pool may differ, as both go on.
     /// - Returns: what does not agree.
     /// - Throws: `StoreError`, `RedisError`.
-    public static func run(store: StoreURL, redis: RedisAddress) throws -> AuditReport {
+    public static func run(
+        store: StoreURL, redis: RedisAddress, differsForMs: Int = 5_000
+    ) throws -> AuditReport {
         let engine = try store.openForReading()
         defer { engine.close() }
         let connection = try RedisConnection(redis, name: "downpour-audit")
         defer { connection.close() }
-        var audit = try engine.transaction(.snapshot) { try Pass(engine, connection) }
+        var audit = try engine.transaction(.snapshot) {
+            try Pass(engine, connection, .milliseconds(differsForMs))
+        }
         try audit.waitUntilReached()
         try audit.compare()
         return audit.report
     }
 
     private struct Pass {
+        let engine: any SQLEngine
         let connection: RedisConnection
+        let differsFor: Duration
         let marks: WatermarkTable
-        var pools: [PoolRow] = []
+        var pools: [MirroredPool] = []
         /// By pool, in order of slices.
         var slices: [PoolKey: [SliceRow]] = [:]
         var report = AuditReport()
 
-        init(_ engine: any SQLEngine, _ connection: RedisConnection) throws {
+        init(
+            _ engine: any SQLEngine, _ connection: RedisConnection, _ differsFor: Duration
+        ) throws {
+            self.differsFor = differsFor
+            self.engine = engine
             self.connection = connection
             marks = try LedgerReader(engine: engine).watermarks()
-            try engine.read(LedgerTables.selectPools + " ORDER BY family, name", []) { row in
-                pools.append(try LedgerTables.pool(row))
+            try engine.read(SQLRowsSource.selectPools + " ORDER BY family, name", []) { row in
+                pools.append(try SQLRowsSource.pool(row))
             }
             try engine.read(LedgerTables.selectSlices + " ORDER BY pool_key, slice", []) { row in
                 let slice = try LedgerTables.slice(row)
@@ -68,10 +80,11 @@ public enum MirrorAudit {
         }
 
         mutating func compare() throws {
-            for pool in pools where pool.created { try compare(pool) }
+            for pool in pools where pool.row.created { try compare(pool) }
         }
 
-        private mutating func compare(_ pool: PoolRow) throws {
+        private mutating func compare(_ mirrored: MirroredPool) throws {
+            let pool = mirrored.row
             let key = RedisKeys.pool(pool.family, pool.name)
             let answers = try connection.send([
                 RedisCommand("MULTI"), RedisCommand("HGETALL", key),
@@ -89,7 +102,6 @@ public enum MirrorAudit {
                 report.add(.mirrorMissing, key, "hash", expected: "totals", found: "none")
                 return
             }
-            compare(pool, key, totals)
             var sums: [Int64] = [0, 0, 0, 0]
             var known: [String: Part] = [:]
             for (number, value) in parts {
@@ -108,9 +120,71 @@ public enum MirrorAudit {
                     .mirrorTotal, key, field, expected: "\(sums[index]), the parts' sum",
                     found: totals[field]?.text ?? "none")
             }
+            if totals["parts"]?.integer != Int64(parts.count) {
+                report.add(
+                    .mirrorTotal, key, "parts", expected: "\(parts.count)",
+                    found: totals["parts"]?.text ?? "none")
+            }
+            compareRest(pool.family, key, totals)
+            try compareFacts(mirrored, key, totals)
             for slice in slices[pool.key] ?? [] {
                 compare(slice, pool, key, known["\(slice.key.slice)"])
             }
+        }
+
+        /// What is left of the total: the script that moves one moves the other.
+        private mutating func compareRest(
+            _ family: PoolFamily, _ key: String, _ totals: [String: RedisValue]
+        ) {
+            func number(_ name: String) -> Int64 { totals[name]?.integer ?? 0 }
+            let taken = family == .rain ? ["granted"] : ["pending", "sold"]
+            let left = (taken + ["quarantined", "retired"]).reduce(
+                number(family == .rain ? "count" : "units")
+            ) { $0 &- number($1) }
+            let field = family == .rain ? "remaining" : "available"
+            if totals[field]?.integer != left {
+                report.add(
+                    .mirrorTotal, key, field, expected: "\(left), the total without the rest",
+                    found: totals[field]?.text ?? "none")
+            }
+        }
+
+        /// What is the pool's own.
+        private mutating func compareFacts(
+            _ pool: MirroredPool, _ key: String, _ totals: [String: RedisValue]
+        ) throws {
+            let deadline = ContinuousClock.now + differsFor
+            var (facts, totals) = (Self.facts(pool), totals)
+            while let first = facts.first(where: { totals[$0.field]?.text != $0.value }) {
+                guard ContinuousClock.now < deadline else {
+                    return report.add(
+                        .mirrorDiffers, key, first.field, expected: first.value,
+                        found: totals[first.field]?.text ?? "none")
+                }
+                Thread.sleep(forTimeInterval: 0.1)
+                try engine.read(
+                    SQLRowsSource.selectPools + " WHERE `key` = ?",
+                    [.integer(Int64(bitPattern: pool.row.key.rawValue))]
+                ) { row in facts = Self.facts(try SQLRowsSource.pool(row)) }
+                totals = try connection.call("HGETALL", key).pairs
+            }
+        }
+
+        private static func facts(_ pool: MirroredPool) -> [(field: String, value: String)] {
+            let (row, control) = (pool.row, pool.row.standing.control)
+            let isRain = row.family == .rain
+            return [
+                ("state", row.standing.word),
+                (isRain ? "count" : "units", "\(row.treasury.funded)"),
+                (isRain ? "amount" : "price", "\(pool.amountFen)"),
+                ("slices", "\(pool.slices)"), ("version", "\(control.version)"),
+                ("opens", "\(control.terms.opensMs)"), ("closes", "\(control.terms.closesMs)"),
+                ("limit", "\(control.terms.limit)"), ("paused", control.paused ? "1" : "0"),
+                ("closing", control.closing ? "1" : "0"),
+                ("created_at", "\(row.standing.createdMs)"),
+                ("closed", row.standing.closed ? "1" : "0"),
+                ("closed_at", "\(row.standing.closedMs)"),
+            ]
         }
 
         private mutating func compare(
@@ -134,22 +208,6 @@ public enum MirrorAudit {
                 found: "\(part.counts)")
         }
 
-        private mutating func compare(
-            _ pool: PoolRow, _ key: String, _ totals: [String: RedisValue]
-        ) {
-            let control = pool.standing.control
-            guard totals["version"]?.integer == Int64(control.version) else { return }
-            let terms: [(String, Int64)] = [
-                ("opens", control.terms.opensMs), ("closes", control.terms.closesMs),
-                ("limit", Int64(control.terms.limit)), ("paused", control.paused ? 1 : 0),
-                ("closing", control.closing ? 1 : 0),
-            ]
-            for (field, value) in terms where totals[field]?.integer != value {
-                report.add(
-                    .mirrorDiffers, key, field, expected: "\(value)",
-                    found: totals[field]?.text ?? "none")
-            }
-        }
     }
 
     /// `epoch sequence` and four counts.

@@ -1,3 +1,5 @@
+public import EdgeReconciler
+
 /// Where a Redis is, and who asks: `redis://user:password@host:port/db?name=value…`, `rediss://` for
 /// TLS.
 ///

@@ -1,7 +1,8 @@
 import COpenSSL
+import EdgeReconciler
 
 /// A Lua script, known to Redis by the SHA-1 of its text.
-package struct RedisScript: Sendable {
+package struct LuaScript: Sendable {
     package let source: String
     package let sha1: String
 
@@ -21,7 +22,7 @@ package struct RedisScript: Sendable {
 /// A connection to a Redis, on which every call blocks: for a thread of its own.
 ///
 /// Once a call has failed as `unreachable` or `malformed` the connection is of no more use.
-package final class RedisConnection {
+package final class RedisConnection: RedisLink {
     /// Commands that are sent before answers are read: neither side's buffers grow beyond it.
     private static let inFlightBytes = 1 << 20
     private static let readBytes = 64 << 10
@@ -90,25 +91,20 @@ package final class RedisConnection {
         try Self.exchange(commands, transport, reader, &buffer)
     }
 
-    /// - Throws: also what Redis answers as an error.
-    @discardableResult
-    package func call(_ command: RedisCommand) throws(RedisError) -> RedisValue {
-        let answers = try send([command])
-        guard let answer = answers.first else { throw .malformed("no answer") }
-        if case .error(let text) = answer { throw RedisError(answer: text) }
-        return answer
-    }
+    /// Each by its text, read once.
+    private static let scripts: [RedisScript: LuaScript] = Dictionary(
+        uniqueKeysWithValues: RedisScript.allCases.map { ($0, LuaScript($0.source)) })
 
-    @discardableResult
-    package func call(_ words: String...) throws(RedisError) -> RedisValue {
-        var command = RedisCommand()
-        for word in words { command.append(word) }
-        return try call(command)
+    package func run(
+        _ script: RedisScript, _ arguments: RedisCommand
+    ) throws(RedisError) -> RedisValue {
+        guard let text = Self.scripts[script] else { preconditionFailure("all are there") }
+        return try run(text, arguments)
     }
 
     /// Runs a script, which Redis is given where it does not know it.
     package func run(
-        _ script: RedisScript, _ arguments: RedisCommand = RedisCommand()
+        _ script: LuaScript, _ arguments: RedisCommand = RedisCommand()
     ) throws(RedisError) -> RedisValue {
         var command = RedisCommand("EVALSHA", script.sha1, "0")
         command.append(contentsOf: arguments)

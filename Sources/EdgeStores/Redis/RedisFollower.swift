@@ -78,8 +78,10 @@ public final class RedisFollower: Sendable {
     }
 
     private func run() {
+        let (address, settings) = (address, settings)
         var cycle = RedisCycle(
-            address: address, settings: settings, openSource: openSource, publish: publish)
+            settings: settings, openRedis: { try Self.open(address, settings) },
+            openSource: openSource, publish: publish)
         let pollMs = min(
             Self.pollMs, settings.lookMs, settings.sweepMs, max(1, settings.invalidationDelayMs))
         running: while true {
@@ -113,6 +115,19 @@ public final class RedisFollower: Sendable {
             status.state = .stopped
             status.connected = false
         }
+    }
+
+    private static func open(
+        _ address: RedisAddress, _ settings: RedisSettings
+    ) throws(RedisError) -> RedisConnection {
+        let made = try RedisConnection(address, name: settings.clientName)
+        guard !made.evictsAnything else {
+            made.close()
+            throw .unsupported(
+                "this Redis evicts any key once its memory is full (maxmemory-policy allkeys-…): "
+                    + "what is to be relied on needs noeviction, or volatile-…")
+        }
+        return made
     }
 
     private func publish(_ change: (inout RedisStatus) -> Void) {

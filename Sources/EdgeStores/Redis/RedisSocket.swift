@@ -1,3 +1,4 @@
+import EdgeReconciler
 import Glibc
 
 /// Bytes to and from a Redis. Every call blocks for its timeout at most.

@@ -1,4 +1,5 @@
 import COpenSSL
+import EdgeReconciler
 import Glibc
 
 /// TLS over a socket: 1.2 or later, and only with a certificate of a known authority and of the

@@ -53,7 +53,7 @@ final class SQLRowsSource: RowsSource {
     func watermarks() throws(StoreError) -> WatermarkTable { try run { try reader.watermarks() } }
 
     /// A pool's row, and behind it its units, its amount and its slices.
-    private static let selectPools =
+    static let selectPools =
         LedgerTables.selectPools.replacing(
             " FROM pools",
             with: """
@@ -68,7 +68,8 @@ final class SQLRowsSource: RowsSource {
     private static let factColumn = 20
     private static let keysAtOnce = 32
 
-    private static func pool(_ row: any SQLRow) throws -> MirroredPool {
+    /// A pool of `selectPools`.
+    static func pool(_ row: any SQLRow) throws -> MirroredPool {
         guard let slices = UInt32(exactly: row.integer(factColumn + 2)) else {
             throw StoreError.badRow("slices of \(row.text(2))")
         }

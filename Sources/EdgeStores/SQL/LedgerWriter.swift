@@ -12,12 +12,15 @@ import EdgeTypes
 /// of orders to come. Claims go in as they are, each shard's run in key order.
 final class LedgerWriter {
     private let engine: any SQLEngine
-    private let books = BatchBooks()
+    private let books: BatchBooks
     /// Claims of the batch in key order; kept for its storage.
     private var sorted: [ClaimRecord] = []
     private var starts: [Int] = []
 
-    init(_ engine: any SQLEngine) { self.engine = engine }
+    init(_ engine: any SQLEngine, _ extraEvents: ExtraEvents = []) {
+        self.engine = engine
+        books = BatchBooks(extraEvents: extraEvents)
+    }
 
     /// - Returns: what is in the store once the transaction is committed.
     func apply(_ batch: EntryBatch) throws -> StoreChanges {
@@ -36,7 +39,7 @@ final class LedgerWriter {
         try writePools()
         try writeSlices()
         try move(batch)
-        return changes(batch)
+        return books.changes(of: batch)
     }
 
     func keep(_ cursors: [(lane: String, cursor: SourceCursor)]) throws {
@@ -45,16 +48,6 @@ final class LedgerWriter {
             sink.put(Int64(bitPattern: cursors[index].cursor.segment))
             sink.put(Int64(bitPattern: cursors[index].cursor.offset))
         }
-    }
-
-    private func changes(_ batch: EntryBatch) -> StoreChanges {
-        var changes = StoreChanges()
-        changes.ranges = batch.ranges
-        for pool in books.pools where pool.isChanged { changes.pools.append(pool.row) }
-        for slice in books.slices { changes.slices.append(slice.row) }
-        for order in books.orders { changes.orders.append(order.record) }
-        changes.events = books.events
-        return changes
     }
 
     // MARK: Watermarks

@@ -30,6 +30,8 @@ public enum RandomStream: UInt64, Sendable {
     case regions
     /// What nodes draw for pools.
     case seeds
+    /// What becomes of commands to a Redis, and what its consumers do.
+    case redis
 }
 
 /// Random numbers without state: `hash(seed, stream, entity, counter)`.

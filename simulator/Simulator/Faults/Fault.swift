@@ -84,6 +84,20 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     /// At its end the store is what it was at its beginning: a backup was restored, or a replica
     /// that lagged was promoted.
     case storeRestored
+    // Redis.
+    case redisDown
+    /// It takes `magnitude` times as long.
+    case redisSlow
+    /// Connections break before a command is done or after it, or it is done some seconds later.
+    case redisAnswerLost
+    /// Commands are done twice, the second time some seconds later.
+    case redisRepeats
+    /// FLUSHALL, at the beginning.
+    case redisFlushed
+    /// One of the keys that pools have is deleted, at the beginning.
+    case redisKeyDeleted
+    /// At its end a replica takes over that has what there was at the beginning.
+    case redisFailover
     // Operators and clients.
     /// A pool is altered and altered back.
     case configRollback
@@ -102,6 +116,16 @@ extension FaultKind {
     var isBetweenNodes: Bool { self == .busCut || self == .busBroken || self == .busSlow }
 
     var isOfArbiter: Bool { self == .arbiterDown || self == .arbiterAnswerLost }
+
+    /// Only where there is a Redis.
+    var isOfRedis: Bool {
+        switch self {
+        case .redisDown, .redisSlow, .redisAnswerLost, .redisRepeats, .redisFlushed,
+            .redisKeyDeleted, .redisFailover:
+            true
+        default: false
+        }
+    }
 
     /// Whether it comes only where a scenario names it: journals must reach back as far.
     var isNamed: Bool { self == .storeRestored }

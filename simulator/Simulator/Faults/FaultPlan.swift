@@ -76,7 +76,7 @@ public struct FaultPlan: Sendable, Hashable, Codable {
     private static func magnitude(_ kind: FaultKind, _ unit: Double) -> Double {
         switch kind {
         case .slowCPU, .slowLink, .diskStall, .busSlow: 2 + 98 * unit * unit
-        case .storeSlow: 10 + 990 * unit
+        case .storeSlow, .redisSlow: 10 + 990 * unit
         case .clockForward, .clockBack: 1 + 5_000 * unit * unit
         case .clockDrift: -500 + 1_000 * unit
         case .requestLoss, .replyLoss, .duplication: 0.02 + 0.4 * unit * unit
@@ -89,7 +89,8 @@ public struct FaultPlan: Sendable, Hashable, Codable {
             .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,
             .storeDown,
             .storeCommitLost, .storeDeadlock, .storeRestored, .configRollback, .busCut, .busBroken,
-            .arbiterDown, .arbiterAnswerLost:
+            .arbiterDown, .arbiterAnswerLost, .redisDown, .redisAnswerLost, .redisRepeats,
+            .redisFlushed, .redisKeyDeleted, .redisFailover:
             1
         }
     }

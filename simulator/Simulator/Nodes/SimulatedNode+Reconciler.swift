@@ -28,6 +28,7 @@ extension SimulatedNode {
                 }
             }, openStore: { [store] in store },
             publish: { [unowned self] change in change(&status) },
+            follow: { [unowned self] changes in followerTakes(changes) },
             trustsStore: world.mutant == .storeTrusted)
     }
 
@@ -39,12 +40,7 @@ extension SimulatedNode {
 
     func reconcile() {
         isReconcileScheduled = false
-        guard isRunning else { return }
-        let before = status.appliedEntries
-        guard let turn = reconciler?.step(nowMs: now.wallMs) else { return }
-        world.progressed(status.appliedEntries - before)
-        tellStored()
-        for oracle in world.oracles { oracle.reconciled(world, self) }
+        guard let turn = reconcilerTurn() else { return }
         let latency = world.storeLatencyNs(self)
         switch turn {
         case .more: scheduleReconciler(afterNs: latency)
@@ -53,5 +49,16 @@ extension SimulatedNode {
             world.probe(.storeFailed)
             scheduleReconciler(afterNs: latency + UInt64(waitMs) * 1_000_000)
         }
+    }
+
+    /// - Returns: nil where there is nothing that could take one.
+    func reconcilerTurn() -> ReconcilerCycle.Turn? {
+        guard isRunning else { return nil }
+        let before = status.appliedEntries
+        guard let turn = reconciler?.step(nowMs: now.wallMs) else { return nil }
+        world.progressed(status.appliedEntries - before)
+        tellStored()
+        for oracle in world.oracles { oracle.reconciled(world, self) }
+        return turn
     }
 }

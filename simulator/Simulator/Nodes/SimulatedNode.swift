@@ -41,6 +41,8 @@ final class SimulatedNode {
     unowned let world: World
     private(set) var disk: VirtualDisk
     let store: StoreModel
+    /// Behind the store; nil: there is none.
+    let redis: RedisModel?
     var clock: SimulatedClock
     var state = State.down(nil)
     /// Counts the starts of the process.
@@ -58,6 +60,7 @@ final class SimulatedNode {
     var reconciler: ReconcilerCycle?
     var status = ReconcilerStatus()
     var isReconcileScheduled = false
+    var follower = SimulatedFollower()
 
     var connections: [Connection?] = []
     var freeConnections: [Int] = []
@@ -94,12 +97,13 @@ final class SimulatedNode {
     static let mostBacklog = 1_024
     static let supervisorNs: UInt64 = 300_000_000
 
-    init(index: Int, store: StoreModel, world: World) {
+    init(index: Int, store: StoreModel, redis: RedisModel?, world: World) {
         self.index = index
         self.world = world
         let id = UInt64(index)
         disk = VirtualDisk(number: id, nowMs: World.startMs)
         self.store = store
+        self.redis = redis
         clock = SimulatedClock(
             baseMs: World.startMs, startsNs: 1 + world.random.below(1 << 40, .clocks, id))
         let draw = Int(world.random.below(3, .plan, 2_000 + id))
@@ -154,6 +158,7 @@ final class SimulatedNode {
         speak()
         world.startsLinks(of: index)
         scheduleReconciler(afterNs: 0)
+        scheduleFollower(afterNs: 0)
         scheduleMaintenance(afterNs: world.scenario.maintenanceNs)
     }
 
@@ -202,6 +207,7 @@ final class SimulatedNode {
         cores = made.reversed()
         snapshotted = try directory.snapshots.coveredSequences(keeping: 1)
         openReconciler(directory, number)
+        openFollower()
         if world.scenario.replicas > 1 {
             try beginAgent(directory, lost: recovery.lost, cleanBoot: cleanBoot)
         }
@@ -247,6 +253,7 @@ final class SimulatedNode {
         cores = []
         directory = nil
         reconciler = nil
+        follower = SimulatedFollower()
         replicas = nil
         backlog = []
         maintenance = Maintenance()
@@ -280,6 +287,7 @@ final class SimulatedNode {
         for happening in waiting { world.schedule(world.nowNs, happening) }
         for core in cores.indices { scheduleTick(core) }
         scheduleReconciler(afterNs: 0)
+        scheduleFollower(afterNs: 0)
     }
 
     func breakConnections() {

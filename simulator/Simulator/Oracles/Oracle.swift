@@ -1,3 +1,4 @@
+import EdgeReconciler
 import EdgeTypes
 
 /// Watches a world from outside and says what does not hold: it sees what clients ask and hear,
@@ -22,6 +23,17 @@ protocol Oracle: AnyObject {
     func restarted(_ world: World, _ node: SimulatedNode)
     /// A node's reconciler has had a turn.
     func reconciled(_ world: World, _ node: SimulatedNode)
+    /// A store has committed a batch.
+    func stored(_ world: World, _ store: StoreModel, _ changes: StoreChanges)
+    /// A Redis has done something.
+    ///
+    /// - Parameter before: what it held.
+    func executed(
+        _ world: World, _ redis: RedisModel, _ work: RedisWork, before: RedisKeyspace)
+    /// A Redis has lost something.
+    ///
+    /// - Parameter pool: somebody has deleted the pool's hash, or its parts; nil: all kinds of keys.
+    func lost(_ world: World, _ redis: RedisModel, pool: String?)
     /// Everything has settled.
     func ended(_ world: World)
 }
@@ -36,6 +48,11 @@ extension Oracle {
     func committed(_ world: World, _ node: Int, _ entry: Entry) {}
     func restarted(_ world: World, _ node: SimulatedNode) {}
     func reconciled(_ world: World, _ node: SimulatedNode) {}
+    func stored(_ world: World, _ store: StoreModel, _ changes: StoreChanges) {}
+    func executed(
+        _ world: World, _ redis: RedisModel, _ work: RedisWork, before: RedisKeyspace
+    ) {}
+    func lost(_ world: World, _ redis: RedisModel, pool: String?) {}
     func ended(_ world: World) {}
 }
 
@@ -47,7 +64,8 @@ enum Oracles {
             TermsOracle(operators), OrdersOracle(), HoldsOracle(), PaymentsOracle(),
             DurabilityOracle(), SingleHistoryOracle(), ConvergenceOracle(), ConservationOracle(),
             BooksOracle(), OperatorsOracle(), ReadsOracle(), RefusalsOracle(operators),
-            DoorsOracle(), BoundsOracle(), StrandedOracle(), ArchiveOracle(),
+            DoorsOracle(), BoundsOracle(), StrandedOracle(), ArchiveOracle(), MirrorOracle(),
+            EventsOracle(),
         ]
     }
 }

@@ -34,6 +34,11 @@ public final class StoreModel: LedgerStore {
     public private(set) var fault: HistoryFault?
     /// Payments that are to be given back, and payments that bought, as (order, payment).
     public private(set) var payments: [Payment] = []
+    /// What followers read; nil: nobody follows this store.
+    var rows: RowsModel?
+    private var books = BatchBooks()
+    /// Watches what is committed, whoever is told of it.
+    var committed: (StoreChanges) -> Void = { _ in }
 
     /// Claims by their user, where they are asked for.
     private var claims: [ClaimKey: [ClaimRecord]] = [:]
@@ -53,6 +58,7 @@ public final class StoreModel: LedgerStore {
         var marks: WatermarkTable
         var cursors: [(lane: String, cursor: SourceCursor)]
         var payments: [Payment]
+        var rows: RowsModel?
     }
 
     private var backups: [Backup] = []
@@ -130,8 +136,9 @@ public final class StoreModel: LedgerStore {
             late = batch
             throw .io("the connection was lost")
         }
+        let changes: StoreChanges
         do throws(HistoryFault) {
-            try insert(batch)
+            changes = try insert(batch)
         } catch {
             fault = error
             throw .history(error)
@@ -145,7 +152,7 @@ public final class StoreModel: LedgerStore {
             lostAnswers += 1
             throw .io("the connection was lost while committing")
         }
-        return StoreChanges()
+        return changes
     }
 
     private func check(_ batch: EntryBatch) throws(StoreError) {
@@ -164,7 +171,7 @@ public final class StoreModel: LedgerStore {
         late = nil
         guard (try? check(batch)) != nil else { return }
         do throws(HistoryFault) {
-            try insert(batch)
+            _ = try insert(batch)
         } catch {
             fault = error
             return
@@ -181,7 +188,9 @@ public final class StoreModel: LedgerStore {
         }
     }
 
-    private func insert(_ batch: EntryBatch) throws(HistoryFault) {
+    private func insert(_ batch: EntryBatch) throws(HistoryFault) -> StoreChanges {
+        var changes = StoreChanges()
+        if let applied = try rows?.apply(batch, books) { changes = applied }
         var claim = 0
         for other in batch.others {
             while claim < other.claimsBefore {
@@ -210,6 +219,8 @@ public final class StoreModel: LedgerStore {
             note(batch.claims[claim])
             claim += 1
         }
+        committed(changes)
+        return changes
     }
 
     public func close() {}
@@ -221,7 +232,7 @@ public final class StoreModel: LedgerStore {
         backups.append(
             Backup(
                 id: id, claims: claims, fold: fold, marks: marks, cursors: cursors,
-                payments: payments))
+                payments: payments, rows: rows))
     }
 
     /// Holds what it held when the backup was made.
@@ -237,6 +248,9 @@ public final class StoreModel: LedgerStore {
         marks = backup.marks
         cursors = backup.cursors
         payments = backup.payments
+        rows = backup.rows
+        // It knows pools by name that may be gone.
+        books = BatchBooks()
         return isLess
     }
 

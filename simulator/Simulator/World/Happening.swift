@@ -47,6 +47,12 @@ enum Happening {
     case progress
     /// An operator applies another topology.
     case decideMove
+    /// A node's follower has its turn.
+    case follow(node: Int, boot: Int)
+    /// A command to a Redis, long given up, arrives.
+    case redisCommand(server: Int, number: Int)
+    /// Consumers of events, and operators, come to a Redis.
+    case consume(server: Int)
 
     /// A core in one life of its process.
     struct Place {
@@ -92,8 +98,11 @@ enum Happening {
         case .arbiterAsked(let node, let boot, _): return pack(25, node, boot)
         case .arbiterAnswers(let node, let boot, _): return pack(26, node, boot)
         case .decideMove: return pack(27, 0)
+        case .follow(let node, let boot): return pack(28, node, boot)
+        case .redisCommand(let server, let number): return pack(29, server, number)
+        case .consume(let server): return pack(30, server)
         case .storeAsked(let node, let boot, let number):
-            return pack(28, node, boot, Int(truncatingIfNeeded: number))
+            return pack(31, node, boot, Int(truncatingIfNeeded: number))
         case .resend(let place): return pack(20, place.node, place.boot, place.core)
         }
     }
@@ -132,6 +141,9 @@ enum Happening {
         case .restart(let node, _): "restart of \(node)"
         case .progress: "progress?"
         case .decideMove: "another topology is applied"
+        case .follow(let node, _): "follower of \(node)"
+        case .redisCommand(let server, let number): "late command \(number) to Redis \(server)"
+        case .consume(let server): "consumers of Redis \(server)"
         }
     }
 }

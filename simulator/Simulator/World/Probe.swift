@@ -55,6 +55,16 @@ public enum Probe: String, Sendable, CaseIterable {
     case archiveUnanswered
     case archiveAheadOfStore
     case snapshotBroken
+    case redisLost
+    case redisAnswerLost
+    case redisLate
+    case followerFailed
+    case shardRebuilt
+    case eventBuried
+    case eventReplayed
+    case eventTrimmed
+    case eventStreamFull
+    case outboxCleaned
     case allSettled
 
     private static let betweenNodes: [Probe] = [
@@ -69,6 +79,10 @@ public enum Probe: String, Sendable, CaseIterable {
         .archived, .archivedWinnerAnswered, .archiveUnanswered, .archiveAheadOfStore,
         .snapshotBroken,
     ]
+    private static let ofRedis: [Probe] = [
+        .redisLost, .redisAnswerLost, .redisLate, .followerFailed, .shardRebuilt, .eventBuried,
+        .eventReplayed, .eventTrimmed, .eventStreamFull, .outboxCleaned,
+    ]
 
     private static let ofDamage: [Probe] = [
         .startRefusedForDamage, .shippingRefusedForDamage, .compromised,
@@ -80,6 +94,7 @@ public enum Probe: String, Sendable, CaseIterable {
             if scenario.replicas == 1, ofReplicas.contains(probe) { return false }
             if scenario.archiveAfterNs == 0, ofArchive.contains(probe) { return false }
             if probe == .archiveAheadOfStore, !scenario.allows(.storeRestored) { return false }
+            if !scenario.hasRedis, ofRedis.contains(probe) { return false }
             // Once in some thousand seeds.
             if probe == .grantedAgain { return false }
             if probe == .shardMoved, scenario.topology?.move == nil { return false }

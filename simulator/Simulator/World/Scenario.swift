@@ -40,6 +40,8 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var isUpgraded = false
     /// Bytes of a journal segment; 0: each node draws its own.
     public var segmentBytes = 0
+    /// Whether each store has a Redis behind it, with consumers of its events.
+    public var hasRedis = false
     /// How far clients are from nodes; nil: all of it is drawn.
     public var links: ScenarioLinks?
     /// Where the nodes of a cluster stand and who should hold which shard; nil: all is alike.
@@ -51,6 +53,7 @@ public struct Scenario: Sendable, Hashable, Codable {
     public func allows(_ kind: FaultKind) -> Bool {
         if kind.isBetweenNodes, !isCluster { return false }
         if kind.isOfArbiter, replicas == 1 { return false }
+        if kind.isOfRedis, !hasRedis { return false }
         // What a node cannot recover from by itself would end the whole cluster's run.
         if kind.isFatalAlone, isCluster { return false }
         if kind.isNamed, replicas > 1 { return false }

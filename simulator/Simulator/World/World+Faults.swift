@@ -44,6 +44,10 @@ extension World {
         case .storeCommitLost: node.store.faults.losesAnswers = true
         case .storeDeadlock: node.store.faults.deadlocks = true
         case .storeRestored: node.store.backUp(fault.id)
+        case .redisDown, .redisSlow, .redisAnswerLost, .redisRepeats: adjust(node.redis)
+        case .redisFlushed: node.redis?.lose()
+        case .redisKeyDeleted: node.redis?.loseKey(random.word(.faultTargets, fault.id, 4))
+        case .redisFailover: node.redis?.lag(fault.id)
         case .diskFull: node.disk.faults.spaceBytes = node.disk.usedBytes
         case .syncError: node.disk.faults.failsSync = true
         case .configRollback: clients.rollBackConfiguration(fault)
@@ -77,7 +81,7 @@ extension World {
                 node.disk.faults.misdirectsBy = nil
             }
         case .clockForward, .clockBack, .brokenConnections, .configRollback, .retryStorm,
-            .busBroken:
+            .busBroken, .redisFlushed, .redisKeyDeleted:
             break
         case .arbiterDown: arbiter.isDown = isActive(.arbiterDown)
         case .arbiterAnswerLost: arbiter.losesAnswers = isActive(.arbiterAnswerLost)
@@ -89,6 +93,8 @@ extension World {
             node.store.faults.losesAnswers = isActive(.storeCommitLost, node)
         case .storeDeadlock: node.store.faults.deadlocks = isActive(.storeDeadlock, node)
         case .storeRestored: if node.store.restore(fault.id) { probe(.storeRestored) }
+        case .redisDown, .redisSlow, .redisAnswerLost, .redisRepeats: adjust(node.redis)
+        case .redisFailover: node.redis?.failOver(fault.id)
         case .diskFull: if !isActive(.diskFull, node) { node.disk.faults.spaceBytes = .max }
         case .syncError: node.disk.faults.failsSync = isActive(.syncError, node)
         case .requestLoss, .replyLoss, .duplication, .slowLink, .reordering, .bandwidth,
@@ -191,12 +197,31 @@ extension World {
                 .diskLoss, .storeDown,
                 .storeCommitLost, .storeDeadlock, .storeRestored, .configRollback, .retryStorm,
                 .busCut,
-                .busBroken, .busSlow, .arbiterDown, .arbiterAnswerLost:
+                .busBroken, .busSlow, .arbiterDown, .arbiterAnswerLost, .redisDown, .redisSlow,
+                .redisAnswerLost, .redisRepeats, .redisFlushed, .redisKeyDeleted, .redisFailover:
                 break
             }
         }
         network.links[fault.node] = link
         if link.clogs == 0, !link.clogged.isEmpty { swizzle(fault) }
+    }
+
+    /// What ails a Redis, whichever of its nodes the faults are of.
+    private func adjust(_ redis: RedisModel?) {
+        guard let redis else { return }
+        var faults = RedisModel.Faults()
+        for index in plan.faults.indices
+        where active[index] && nodes[plan.faults[index].node].redis === redis {
+            switch plan.faults[index].kind {
+            case .redisDown: faults.isDown = true
+            case .redisAnswerLost: faults.losesAnswers = true
+            case .redisRepeats: faults.repeats = true
+            case .redisSlow:
+                faults.slowness = max(faults.slowness, plan.faults[index].magnitude)
+            default: break
+            }
+        }
+        redis.faults = faults
     }
 
     /// What was clogged arrives, in another order than it was sent.

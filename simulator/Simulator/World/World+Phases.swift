@@ -125,7 +125,7 @@ extension World {
         where node.store.marks[ShardID(shard)].sequence != history.sequence(ShardID(shard)) {
             return false
         }
-        return true
+        return isFollowed(node)
     }
 
     private var stuck: String {
@@ -135,6 +135,19 @@ extension World {
                 + "\(nodes[operation.node].state)"
         }
         for node in nodes where !isSettled(node) {
+            if let redis = node.redis, node.isRunning, let shard = behind(redis, node.store) {
+                let mark = node.store.marks[shard]
+                let told = redis.keyspace.field(RedisKeys.marks, "\(shard)") ?? "none"
+                let published = redis.keyspace.field(RedisKeys.published, "\(shard)") ?? "none"
+                return "the Redis of node \(node.index) does not catch up with shard \(shard), at "
+                    + "\(RedisMirror.text(mark)): mark \(told), published \(published), "
+                    + "\(redis.keyspace.events.entries.count) events; "
+                    + nodes.map { $0.follower.status.lastError ?? "no error" }
+                    .joined(separator: "; ")
+            }
+            if let consumers = node.redis.flatMap({ consumers(of: $0.index) }), !consumers.isIdle {
+                return "events of node \(node.index) wait: \(consumers)"
+            }
             let behind = (0..<scenario.shards).first { shard in
                 node.store.marks[ShardID(shard)].sequence
                     != histories[node.index].sequence(ShardID(shard))

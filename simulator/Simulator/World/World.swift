@@ -20,6 +20,10 @@ public final class World {
     var nodes: [SimulatedNode] = []
     var pools: [PoolPlan] = []
     var clients: Clients!
+    /// Of the events of each Redis.
+    var consumers: [EventConsumers] = []
+    /// Something has its turn within that of another: not deeper.
+    var isInOthersTurn = false
     var histories: [NodeHistory] = []
     let oracles: [any Oracle]
     var network: Network
@@ -110,7 +114,8 @@ public final class World {
                     store: isAlone
                         ? StoreModel(mutant: mutant, keepsClaims: scenario.archiveAfterNs > 0)
                         : nodes[0].store,
-                    world: self))
+                    redis: isAlone ? makeRedis(node) : nodes[0].redis, world: self))
+            if isAlone { followStore(of: nodes[node]) }
             histories.append(isAlone ? NodeHistory(world: self, node: node) : histories[0])
             for _ in 0..<scenario.poolsPerNode {
                 pools.append(
@@ -145,6 +150,7 @@ public final class World {
             schedule(fault.endNs, .faultEnds(index))
         }
         clients.start()
+        for consumer in consumers { consumer.start() }
         if let wanted = scenario.topology?.move { schedule(wanted.atNs, .decideMove) }
         schedule(scenario.crowdEndNs, .progress)
         while failure == nil, phase != .over, events &+ 1 < lastEvent, let event = queue.pop() {
@@ -237,6 +243,10 @@ public final class World {
         case .restart(let node, let stops): restart(nodes[node], stops)
         case .progress: advance()
         case .decideMove: decideMove()
+        case .follow(let node, let boot): alive(node, boot)?.follow()
+        case .redisCommand(let server, let number):
+            nodes[server].redis?.executeLate(number)
+        case .consume(let server): consumers(of: server)?.turn()
         }
     }
 

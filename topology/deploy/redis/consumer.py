@@ -24,7 +24,10 @@ import sys
 import redis
 
 STREAM, REASONS = "downpour:events", "downpour:reasons"
-FIRST_MS, LONGEST_MS, DELIVERIES = 1_000, 60_000, 3
+# As Downpour is told by DOWNPOUR_EVENT_BACKOFF and DOWNPOUR_EVENT_DELIVERIES.
+FIRST_MS = int(os.environ.get("FIRST_MS", 1_000))
+LONGEST_MS = int(os.environ.get("LONGEST_MS", 60_000))
+DELIVERIES = int(os.environ.get("DELIVERIES", 3))
 REMEMBERED_SECONDS = 7 * 24 * 3600
 
 
@@ -42,8 +45,11 @@ def idle_ms(deliveries):
 class Consumer:
     def __init__(self, client, group, name):
         self.client, self.group, self.name = client, group, name
+        self.join()
+
+    def join(self):
         try:
-            client.xgroup_create(STREAM, group, id="0", mkstream=True)
+            self.client.xgroup_create(STREAM, self.group, id="0", mkstream=True)
         except redis.ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
@@ -95,6 +101,11 @@ def main():
     while True:
         try:
             consumer.run_once()
+        except redis.ResponseError as error:
+            # Redis was emptied: what is not acknowledged comes again, to a group like the one before.
+            if not str(error).startswith("NOGROUP"):
+                raise
+            consumer.join()
         except (redis.ConnectionError, redis.TimeoutError) as error:
             print(f"consumer: {error}", file=sys.stderr, flush=True)
             signal.sigtimedwait([], 1)

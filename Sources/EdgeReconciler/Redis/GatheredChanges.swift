@@ -1,29 +1,39 @@
 import EdgeLedger
-import EdgeReconciler
 import EdgeTypes
 
 /// Changes of some batches as one: of each row the last, of each shard one run.
-struct GatheredChanges {
+package struct GatheredChanges {
     private(set) var runs: [ShardID: ShardRange] = [:]
-    private(set) var pools: [PoolKey: PoolRow] = [:]
-    private(set) var slices: [SliceKey: SliceRow] = [:]
+    private var poolsByKey: [PoolKey: PoolRow] = [:]
+    private var slicesByKey: [SliceKey: SliceRow] = [:]
     private(set) var orders: Set<OrderID> = []
     private(set) var events: [ShardID: [EventRow]] = [:]
     /// Shards of which something is not here.
     private(set) var broken: Set<ShardID> = []
     private(set) var rows = 0
     /// When the first of them came, by the clock that its owner goes by; nil: nothing is here.
-    private(set) var sinceMs: Int64?
+    package private(set) var sinceMs: Int64?
 
-    var isEmpty: Bool { sinceMs == nil }
+    package init() {}
+
+    package var isEmpty: Bool { sinceMs == nil }
+
+    /// Rows of pools and of slices, and runs, in the order of their keys. O(n log n).
+    var pools: [PoolRow] { poolsByKey.values.sorted { $0.key.rawValue < $1.key.rawValue } }
+    var slices: [SliceRow] {
+        slicesByKey.values.sorted {
+            ($0.key.pool.rawValue, $0.key.slice) < ($1.key.pool.rawValue, $1.key.slice)
+        }
+    }
+    var ranges: [ShardRange] { runs.values.sorted { $0.shard < $1.shard } }
 
     /// Entries that they stand for.
-    var entries: UInt64 {
+    package var entries: UInt64 {
         runs.values.reduce(0) { $0 &+ ($1.to.sequence &- $1.from.sequence) }
     }
 
     /// O(rows). Over the limit, all rows go, and their shards are broken.
-    mutating func add(_ changes: StoreChanges, nowMs: Int64, limit: Int) {
+    package mutating func add(_ changes: StoreChanges, nowMs: Int64, limit: Int) {
         guard !changes.ranges.isEmpty else { return }
         sinceMs = sinceMs ?? nowMs
         for range in changes.ranges { take(range) }
@@ -32,15 +42,17 @@ struct GatheredChanges {
             + changes.events.count
         guard rows + coming <= limit else {
             broken.formUnion(runs.keys)
-            pools = [:]
-            slices = [:]
+            poolsByKey = [:]
+            slicesByKey = [:]
             orders = []
             events = [:]
             rows = 0
             return
         }
-        for row in changes.pools { pools[row.key] = row }
-        for row in changes.slices where !broken.contains(row.shard) { slices[row.key] = row }
+        for row in changes.pools { poolsByKey[row.key] = row }
+        for row in changes.slices where !broken.contains(row.shard) {
+            slicesByKey[row.key] = row
+        }
         for record in changes.orders { orders.insert(record.order) }
         for event in changes.events {
             let shard = EntryID.shard(of: event.id)

@@ -1,5 +1,4 @@
 import EdgeLedger
-import EdgeReconciler
 import EdgeTypes
 
 /// Totals of rains and stock for services that read Redis.
@@ -41,8 +40,8 @@ package struct RedisMirror {
     package struct Outcome {
         /// Shards of which something is missing: their rows have to come from the store.
         package var lagging: [ShardID] = []
-        /// A pool's keys did not fit together, or were not there; they are gone now. All rows have to
-        /// come again.
+        /// A pool's keys did not fit together, or were not there; they are gone now, and so are all
+        /// shards' marks. All rows have to come again.
         package var isDamaged = false
     }
 
@@ -57,7 +56,7 @@ package struct RedisMirror {
         }
     }
 
-    private let connection: RedisConnection
+    private let connection: any RedisLink
     private let rowsAtOnce: Int
     private let name: (PoolKey) -> PoolName?
 
@@ -72,7 +71,7 @@ package struct RedisMirror {
     ///   - rowsAtOnce: about how many rows one script takes: Redis does nothing else meanwhile.
     ///   - name: of every pool whose slices come.
     package init(
-        _ connection: RedisConnection, rowsAtOnce: Int = 500,
+        _ connection: any RedisLink, rowsAtOnce: Int = 500,
         name: @escaping (PoolKey) -> PoolName?
     ) {
         self.connection = connection
@@ -165,7 +164,7 @@ package struct RedisMirror {
         pools = RedisCommand()
         shards = RedisCommand()
         (poolCount, shardCount, rowCount) = (0, 0, 0)
-        let answer = try connection.run(Self.script, arguments).array
+        let answer = try connection.run(.mirror, arguments).array
         guard answer.count == 2 else { throw .malformed("an answer of \(answer.count) parts") }
         outcome.lagging += answer[0].array.compactMap {
             $0.integer.flatMap { ShardID(exactly: $0) }
@@ -186,8 +185,7 @@ package struct RedisMirror {
 
     /// Amounts may be beyond 2^53, where Lua's numbers are not exact: totals move by HINCRBY, long
     /// ones by their texts. Sequences are below 2^48.
-    package static let script = RedisScript(
-        """
+    static let script = """
         local position = 0
         local function take()
           position = position + 1
@@ -228,6 +226,7 @@ package struct RedisMirror {
           redis.call('HINCRBY', key, field, new)
         end
 
+        local damaged = 0
         local function pool()
           local key = take()
           local units, amount, slices = take(), take(), take()
@@ -238,7 +237,8 @@ package struct RedisMirror {
           local total = isRain and 'count' or 'units'
           touch(key)
           if redis.call('HEXISTS', key, 'slices') == 0 then
-            redis.call('DEL', parts(key))
+            -- Somebody has deleted the hash: what it was the sum of has to come again.
+            if redis.call('DEL', parts(key)) == 1 then damaged = 1 end
             redis.call('HSET', key, isRain and 'amount' or 'price', amount, total, units,
               'slices', slices, 'parts', '0', 'created_at', '0', 'closed', '0', 'closed_at', '0')
             for _, field in ipairs(fields[family(key)]) do
@@ -257,7 +257,6 @@ package struct RedisMirror {
           end
         end
 
-        local damaged = 0
         local function slice(epoch, sequence, applies)
           local key, number = take(), take()
           local new = {take(), take(), take(), take()}
@@ -339,6 +338,8 @@ package struct RedisMirror {
               string.format('%.0f', left), 'state', state)
           end
         end
+        -- Whoever asked may never hear of it: all shards are to be read again, by anybody.
+        if damaged == 1 then redis.call('DEL', 'downpour:marks') end
         return {lagging, damaged}
-        """)
+        """
 }

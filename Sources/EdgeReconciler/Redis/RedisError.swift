@@ -39,7 +39,7 @@ public enum RedisError: Error, Hashable, Sendable {
         }
     }
 
-    static let noCluster =
+    package static let noCluster =
         "this is a Redis Cluster: its slots would part what belongs together; name a server with "
         + "one primary (alone, with replicas, or behind Sentinel)"
 }

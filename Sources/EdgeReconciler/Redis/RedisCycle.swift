@@ -1,14 +1,13 @@
 import EdgeLedger
-import EdgeReconciler
 import EdgeTypes
 
 /// What a follower does, apart from waiting: brings changes to Redis, and reads from the store again
 /// whatever Redis has lost. Owned by one thread.
 ///
 /// Everything may be sent twice: after a failure the same changes are sent again, and the scripts
-/// take what is new in them.
-struct RedisCycle {
-    enum Turn {
+/// take what is new in them. Time and waits are its shell's: a thread's, or a simulator's.
+package struct RedisCycle {
+    package enum Turn: Sendable {
         /// There is more to do.
         case more
         case idle
@@ -16,12 +15,12 @@ struct RedisCycle {
         case failed(waitMs: Int)
     }
 
-    let address: RedisAddress
     let settings: RedisSettings
+    let openRedis: () throws -> any RedisLink
     let openSource: () throws -> any RowsSource
     let publish: ((inout RedisStatus) -> Void) -> Void
 
-    var connection: RedisConnection?
+    var connection: (any RedisLink)?
     var source: (any RowsSource)?
     /// What is being sent.
     var changes = GatheredChanges()
@@ -42,6 +41,8 @@ struct RedisCycle {
     private var lookedMs: Int64?
     private var sweptMs: Int64?
     private var cleanedMs: Int64?
+    /// A built-in bug.
+    let mutant: Mutant
 
     /// Marks as of the last look.
     struct Seen {
@@ -57,23 +58,30 @@ struct RedisCycle {
         var slices: UInt32
     }
 
-    init(
-        address: RedisAddress, settings: RedisSettings,
+    /// - Parameters:
+    ///   - openRedis: called at first, and again after a connection has failed.
+    ///   - openSource: likewise for the store.
+    ///   - publish: is given what changes in the status.
+    package init(
+        settings: RedisSettings,
+        openRedis: @escaping () throws -> any RedisLink,
         openSource: @escaping () throws -> any RowsSource,
-        publish: @escaping ((inout RedisStatus) -> Void) -> Void
+        publish: @escaping ((inout RedisStatus) -> Void) -> Void, mutant: Mutant = .none
     ) {
-        self.address = address
+        self.mutant = mutant
         self.settings = settings
+        self.openRedis = openRedis
         self.openSource = openSource
         self.publish = publish
     }
 
-    var isEmpty: Bool { changes.isEmpty && stale.isEmpty && unpublished.isEmpty }
+    /// Nothing waits to be sent.
+    package var isEmpty: Bool { changes.isEmpty && stale.isEmpty && unpublished.isEmpty }
 
     /// - Parameters:
     ///   - nowMs: Unix time.
     ///   - take: gives the changes that have come since.
-    mutating func step(nowMs: Int64, take: () -> GatheredChanges) -> Turn {
+    package mutating func step(nowMs: Int64, take: () -> GatheredChanges) -> Turn {
         do {
             let isMore = try round(nowMs: nowMs, take: take)
             if failures > 0 { settings.report(nil) }
@@ -94,7 +102,8 @@ struct RedisCycle {
         }
     }
 
-    mutating func close() {
+    /// Gives the connections back, at the end.
+    package mutating func close() {
         connection?.close()
         connection = nil
         source?.close()
@@ -120,14 +129,9 @@ struct RedisCycle {
         return true
     }
 
-    private mutating func connected() throws -> RedisConnection {
+    private mutating func connected() throws -> any RedisLink {
         if let connection { return connection }
-        let made = try RedisConnection(address, name: settings.clientName)
-        guard !made.evictsAnything else {
-            throw RedisError.unsupported(
-                "this Redis evicts any key once its memory is full (maxmemory-policy allkeys-…): "
-                    + "what is to be relied on needs noeviction, or volatile-…")
-        }
+        let made = try openRedis()
         try claim(made)
         connection = made
         // Another server, or the same one after a crash: what it has is looked at at once.
@@ -136,7 +140,7 @@ struct RedisCycle {
     }
 
     /// What another store has made there would keep out what this one has.
-    mutating func claim(_ connection: RedisConnection) throws {
+    mutating func claim(_ connection: any RedisLink) throws {
         let identity = try opened().identity()
         let answers = try connection.send([
             RedisCommand("SET", RedisKeys.store, identity, "NX"),

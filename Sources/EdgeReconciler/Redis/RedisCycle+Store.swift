@@ -1,5 +1,4 @@
 import EdgeLedger
-import EdgeReconciler
 import EdgeTypes
 
 /// What Redis lacks is read from the store; what nobody needs any more goes from both.
@@ -13,7 +12,7 @@ extension RedisCycle {
 
     /// Compares marks. A shard that Redis knows nothing of, or whose mark has stood still below the
     /// store's since the last look, has lost something: nobody is about to send it.
-    mutating func look(_ connection: RedisConnection) throws {
+    mutating func look(_ connection: any RedisLink) throws {
         try claim(connection)
         let store = try opened().watermarks()
         let answers = try connection.send([
@@ -34,10 +33,11 @@ extension RedisCycle {
             if Self.isLater(mark, wanted) { ahead += 1 }
             guard Self.isLater(wanted, mark) else { continue }
             lagging[shard] = wanted.sequence &- min(mark.sequence, wanted.sequence)
-            if let seen, seen.redis[shard] ?? .origin == mark, Self.isLater(seen.store[shard], mark)
-            {
-                stale.insert(shard)
-            } else if redis[shard] == nil {
+            let stoodStill =
+                seen.map { seen in
+                    seen.redis[shard] ?? .origin == mark && Self.isLater(seen.store[shard], mark)
+                } ?? false
+            if redis[shard] == nil || stoodStill, mutant != .mirrorNotRebuilt {
                 stale.insert(shard)
             }
         }
@@ -62,7 +62,7 @@ extension RedisCycle {
             seen.map { seen in
                 seen.published[shard] ?? 0 == reached && seen.store[shard].sequence > reached
             } ?? false
-        if published == nil || stoodStill { unpublished.insert(shard) }
+        if published == nil || stoodStill, mutant != .outboxNotFed { unpublished.insert(shard) }
     }
 
     private static func sequences(_ answer: RedisValue) -> [ShardID: UInt64] {
@@ -94,7 +94,7 @@ extension RedisCycle {
 
     /// Sends what the store has of some shards: pools first, as they are no earlier than the marks
     /// that are set afterwards.
-    mutating func rebuild(_ connection: RedisConnection) throws {
+    mutating func rebuild(_ connection: any RedisLink) throws {
         guard !stale.isEmpty else { return }
         let source = try opened()
         try connection.call("SET", RedisKeys.rebuilding, "1", "PX", "\(Self.rebuildingMs)")
@@ -119,29 +119,25 @@ extension RedisCycle {
     }
 
     private mutating func sendPools(
-        _ connection: RedisConnection, _ source: any RowsSource
+        _ connection: any RedisLink, _ source: any RowsSource
     ) throws {
-        var mirror = RedisMirror(connection, rowsAtOnce: settings.rowsAtOnce) { _ in nil }
         var last: PoolKey?
         while true {
             let page = try source.pools(after: last, limit: Self.poolsAtOnce)
-            for pool in page {
-                remember(pool)
-                try mirror.add(pool)
-            }
+            for pool in page { remember(pool) }
+            _ = try mirror(connection, page, [])
             guard page.count == Self.poolsAtOnce else { break }
             last = page.last?.row.key
         }
-        _ = try mirror.finish()
     }
 
     /// - Returns: false where keys of a pool had to go, and all rows have to come again.
     private mutating func sendSlices(
-        _ connection: RedisConnection, _ source: any RowsSource, _ shards: [ShardID],
+        _ connection: any RedisLink, _ source: any RowsSource, _ shards: [ShardID],
         _ marks: WatermarkTable
     ) throws -> Bool {
         let found = try source.slices(ofShards: shards)
-        try learn(Set(found.rows.map(\.key.pool)))
+        try learn(found.rows.map(\.key.pool))
         // Nobody knows what has changed: what caches hold of these shards may be old.
         try invalidate(
             connection,
@@ -151,33 +147,20 @@ extension RedisCycle {
             })
         var rows: [ShardID: [SliceRow]] = [:]
         for row in found.rows { rows[row.shard, default: []].append(row) }
-        let facts = facts
-        var mirror = RedisMirror(connection, rowsAtOnce: settings.rowsAtOnce) { facts[$0]?.name }
-        for pool in introduced { try mirror.add(pool) }
-        for shard in shards {
-            try mirror.add(
+        let outcome = try mirror(
+            connection, [],
+            shards.map { shard in
                 RedisMirror.Shard(
-                    shard: shard, from: nil, to: found.watermarks[shard], mark: marks[shard],
-                    rows: rows[shard] ?? []))
-        }
-        let outcome = try mirror.finish()
-        introduced = []
-        try check(outcome)
-        let count = UInt64(found.rows.count)
-        publish { $0.mirroredRows += count }
+                    shard: shard, from: nil, to: found.watermarks[shard],
+                    mark: marks[shard], rows: rows[shard] ?? [])
+            })
         return !outcome.isDamaged
-    }
-
-    /// Adds what has to be read again.
-    mutating func check(_ outcome: RedisMirror.Outcome) throws {
-        stale.formUnion(outcome.lagging)
-        if outcome.isDamaged { stale.formUnion(try opened().watermarks().shards) }
     }
 
     // MARK: Events
 
     /// Publishes from the outbox what is after each shard's mark, some shards a turn.
-    mutating func feed(_ connection: RedisConnection) throws {
+    mutating func feed(_ connection: any RedisLink) throws {
         guard !unpublished.isEmpty, !streamIsFull else { return }
         let source = try opened()
         let shards = Array(unpublished.sorted().prefix(Self.shardsAtOnce))
@@ -216,7 +199,7 @@ extension RedisCycle {
     /// Events that come from the outbox tell of orders whose changes may never have come from the
     /// store.
     private func invalidateOrders(
-        _ connection: RedisConnection, _ runs: [EventPublisher.Run], _ store: WatermarkTable
+        _ connection: any RedisLink, _ runs: [EventPublisher.Run], _ store: WatermarkTable
     ) throws {
         var items: [String: Invalidations.Item] = [:]
         for run in runs {
@@ -227,12 +210,12 @@ extension RedisCycle {
                     key: key, versions: [(shard: run.shard, mark: store[run.shard])])
             }
         }
-        try invalidate(connection, Array(items.values))
+        try invalidate(connection, items.values.sorted { $0.key < $1.key })
     }
 
     // MARK: What goes
 
-    mutating func sweep(_ connection: RedisConnection) throws {
+    mutating func sweep(_ connection: any RedisLink) throws {
         let buried = try DeadLetters.sweep(
             connection, settings.retries, limit: settings.deadLimit)
         var trimmed = 0
@@ -253,12 +236,13 @@ extension RedisCycle {
 
     /// Deletes from the outbox what all groups have acknowledged, once it is old enough that a
     /// Redis which lost it need not get it again.
-    mutating func clean(_ connection: RedisConnection, _ nowMs: Int64) throws {
+    mutating func clean(_ connection: any RedisLink, _ nowMs: Int64) throws {
         let source = try opened()
         for (shard, sequence) in try EventTrimmer.trimmed(connection) {
-            _ = try source.deleteEvents(
+            let count = try source.deleteEvents(
                 ofShard: shard, upTo: EntryID.of(shard: shard, sequence: sequence),
                 olderThanMs: nowMs - settings.retentionMs)
+            publish { $0.deletedEvents += UInt64(count) }
         }
     }
 }

@@ -7,15 +7,15 @@ import EdgeTypes
 package enum EventTrimmer {
     /// - Returns: how many entries went, at most `limit`.
     package static func trim(
-        _ connection: RedisConnection, limit: Int = 1_000
+        _ connection: any RedisLink, limit: Int = 1_000
     ) throws(RedisError) -> Int {
-        let answer = try connection.run(script, RedisCommand("\(limit)"))
+        let answer = try connection.run(.trim, RedisCommand("\(limit)"))
         return Int(answer.integer ?? 0)
     }
 
     /// By shard, the sequence up to which all events are acknowledged.
     package static func trimmed(
-        _ connection: RedisConnection
+        _ connection: any RedisLink
     ) throws(RedisError) -> [(shard: ShardID, sequence: UInt64)] {
         let pairs = try connection.call("HGETALL", RedisKeys.trimmed).pairs
         var found: [(shard: ShardID, sequence: UInt64)] = []
@@ -30,8 +30,7 @@ package enum EventTrimmer {
 
     /// Where a group has something pending, its first pending entry stays; else what it was
     /// delivered last is the last to go.
-    package static let script = RedisScript(
-        """
+    static let script = """
         local stream = 'downpour:events'
         if redis.call('EXISTS', stream) == 0 then return 0 end
         local function parts(id)
@@ -81,5 +80,5 @@ package enum EventTrimmer {
         end
         redis.call('XTRIM', stream, 'MINID', after(gone[#gone][1]))
         return #gone
-        """)
+        """
 }

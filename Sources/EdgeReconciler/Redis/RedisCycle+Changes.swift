@@ -1,13 +1,12 @@
 import EdgeLedger
-import EdgeReconciler
 import EdgeTypes
 
 /// What the store has told of its last batches.
 extension RedisCycle {
     /// Invalidations go first: once a mark has moved, whoever fills a cache may rely on it.
-    mutating func send(_ connection: RedisConnection) throws {
+    mutating func send(_ connection: any RedisLink) throws {
         guard !changes.isEmpty else { return }
-        try learn(Set(changes.slices.keys.map(\.pool)).union(changes.pools.keys))
+        try learn(changes.slices.map(\.key.pool) + changes.pools.map(\.key))
         try invalidate(connection)
         try mirror(connection)
         try publishEvents(connection)
@@ -17,10 +16,10 @@ extension RedisCycle {
     }
 
     /// Gets the facts of pools that were not seen before.
-    mutating func learn(_ keys: Set<PoolKey>) throws {
-        let unknown = keys.filter { facts[$0] == nil }
+    mutating func learn(_ keys: [PoolKey]) throws {
+        let unknown = Set(keys.filter { facts[$0] == nil }).sorted { $0.rawValue < $1.rawValue }
         guard !unknown.isEmpty else { return }
-        for pool in try opened().pools(Array(unknown)) {
+        for pool in try opened().pools(unknown) {
             remember(pool)
             introduced.append(pool)
         }
@@ -36,42 +35,47 @@ extension RedisCycle {
             units: pool.units, amountFen: pool.amountFen, slices: pool.slices)
     }
 
-    private func mirroring(_ connection: RedisConnection) -> RedisMirror {
-        let facts = facts
-        return RedisMirror(connection, rowsAtOnce: settings.rowsAtOnce) { facts[$0]?.name }
-    }
-
-    private mutating func mirror(_ connection: RedisConnection) throws {
-        var mirror = mirroring(connection)
-        // The node that made a pool may not have told of it yet.
-        for pool in introduced { try mirror.add(pool) }
-        for row in changes.pools.values {
-            guard let known = facts[row.key] else { continue }
-            try mirror.add(
+    private mutating func mirror(_ connection: any RedisLink) throws {
+        let pools = changes.pools.compactMap { row in
+            facts[row.key].map { known in
                 MirroredPool(
                     row: row, units: known.units, amountFen: known.amountFen,
-                    slices: known.slices))
+                    slices: known.slices)
+            }
         }
         var rows: [ShardID: [SliceRow]] = [:]
-        for row in changes.slices.values { rows[row.shard, default: []].append(row) }
-        for (shard, run) in changes.runs where !changes.broken.contains(shard) {
-            try mirror.add(
-                RedisMirror.Shard(
-                    shard: shard, from: run.from, to: run.to, mark: run.to,
-                    rows: rows[shard] ?? []))
+        for row in changes.slices { rows[row.shard, default: []].append(row) }
+        let shards = changes.ranges.filter { !changes.broken.contains($0.shard) }.map { run in
+            RedisMirror.Shard(
+                shard: run.shard, from: run.from, to: run.to, mark: run.to,
+                rows: rows[run.shard] ?? [])
         }
-        let outcome = try mirror.finish()
-        introduced = []
+        _ = try mirror(connection, pools, shards)
         for shard in changes.runs.keys { lagging[shard] = nil }
-        try check(outcome)
-        let count = UInt64(changes.slices.count)
-        publish { $0.mirroredRows += count }
     }
 
-    private mutating func publishEvents(_ connection: RedisConnection) throws {
+    /// Sends rows, and with them pools that Redis may not know: the node that made one may not have
+    /// told of it yet.
+    mutating func mirror(
+        _ connection: any RedisLink, _ pools: [MirroredPool], _ shards: [RedisMirror.Shard]
+    ) throws -> RedisMirror.Outcome {
+        let facts = facts
+        var mirror = RedisMirror(connection, rowsAtOnce: settings.rowsAtOnce) { facts[$0]?.name }
+        for pool in introduced + pools { try mirror.add(pool) }
+        for shard in shards { try mirror.add(shard) }
+        let outcome = try mirror.finish()
+        introduced = []
+        stale.formUnion(outcome.lagging)
+        if outcome.isDamaged { stale.formUnion(try opened().watermarks().shards) }
+        let count = shards.reduce(0) { $0 + $1.rows.count }
+        publish { $0.mirroredRows += UInt64(count) }
+        return outcome
+    }
+
+    private mutating func publishEvents(_ connection: any RedisLink) throws {
         for shard in changes.runs.keys { eventLag[shard] = nil }
         let publisher = EventPublisher(connection, streamLimit: settings.streamLimit)
-        let runs = changes.runs.values.filter { !changes.broken.contains($0.shard) }.map { run in
+        let runs = changes.ranges.filter { !changes.broken.contains($0.shard) }.map { run in
             EventPublisher.Run(
                 shard: run.shard, from: run.from.sequence, to: run.to.sequence,
                 events: changes.events[run.shard] ?? [])
@@ -87,15 +91,15 @@ extension RedisCycle {
 
     // MARK: Invalidations
 
-    private func invalidate(_ connection: RedisConnection) throws {
+    private func invalidate(_ connection: any RedisLink) throws {
         var items: [String: [ShardID: Watermark]] = [:]
-        for row in changes.slices.values {
+        for row in changes.slices {
             guard let pool = facts[row.key.pool]?.name, let run = changes.runs[row.shard] else {
                 continue
             }
             items[RedisKeys.subject(pool.family, pool.name), default: [:]][row.shard] = run.to
         }
-        for row in changes.pools.values {
+        for row in changes.pools {
             let key = RedisKeys.subject(row.family, row.name)
             let home = settings.home(row.key)
             if let run = changes.runs[home] {
@@ -111,7 +115,7 @@ extension RedisCycle {
         }
         try invalidate(
             connection,
-            items.map { key, versions in
+            items.sorted { $0.key < $1.key }.map { key, versions in
                 Invalidations.Item(
                     key: key,
                     versions: versions.sorted { $0.key < $1.key }
@@ -119,7 +123,7 @@ extension RedisCycle {
             })
     }
 
-    func invalidate(_ connection: RedisConnection, _ items: [Invalidations.Item]) throws {
+    func invalidate(_ connection: any RedisLink, _ items: [Invalidations.Item]) throws {
         guard !items.isEmpty else { return }
         try Invalidations(
             connection, delayMs: settings.invalidationDelayMs, cacheKeys: settings.cacheKeys
@@ -127,7 +131,7 @@ extension RedisCycle {
         publish { $0.invalidations += UInt64(items.count) }
     }
 
-    func invalidateAgain(_ connection: RedisConnection) throws {
+    func invalidateAgain(_ connection: any RedisLink) throws {
         let count = try Invalidations(
             connection, delayMs: settings.invalidationDelayMs, cacheKeys: settings.cacheKeys
         ).sendDue()

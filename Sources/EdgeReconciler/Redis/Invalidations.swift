@@ -1,5 +1,4 @@
 import EdgeLedger
-import EdgeReconciler
 import EdgeTypes
 
 /// Keys of caches that Downpour deletes itself, in the same Redis: `stock=cache:stock:{id}`.
@@ -52,14 +51,14 @@ package struct Invalidations {
         }
     }
 
-    private let connection: RedisConnection
+    private let connection: any RedisLink
     private let delayMs: Int
     private let cacheKeys: [CacheKey]
     private static let kept = 100_000
     private static let rememberedMs = 60_000
     private static let itemsAtOnce = 500
 
-    package init(_ connection: RedisConnection, delayMs: Int, cacheKeys: [CacheKey] = []) {
+    package init(_ connection: any RedisLink, delayMs: Int, cacheKeys: [CacheKey] = []) {
         self.connection = connection
         self.delayMs = delayMs
         self.cacheKeys = cacheKeys
@@ -92,7 +91,7 @@ package struct Invalidations {
                     arguments.append(mark.sequence)
                 }
             }
-            _ = try connection.run(Self.script, arguments)
+            _ = try connection.run(.invalidate, arguments)
         }
     }
 
@@ -103,11 +102,10 @@ package struct Invalidations {
         var arguments = head
         arguments.append("2")
         arguments.append(Self.itemsAtOnce)
-        return Int(try connection.run(Self.script, arguments).integer ?? 0)
+        return Int(try connection.run(.invalidate, arguments).integer ?? 0)
     }
 
-    package static let script = RedisScript(
-        """
+    static let script = """
         local position = 0
         local function take()
           position = position + 1
@@ -172,5 +170,5 @@ package struct Invalidations {
           redis.call('ZADD', 'downpour:delayed', 'GT', text(now + delay), key)
         end
         return count
-        """)
+        """
 }

@@ -1,5 +1,4 @@
 import EdgeLedger
-import EdgeReconciler
 import EdgeTypes
 
 /// Events on their way from the store's outbox to the stream `downpour:events`.
@@ -36,11 +35,11 @@ package struct EventPublisher {
         package init() {}
     }
 
-    private let connection: RedisConnection
+    private let connection: any RedisLink
     private let streamLimit: Int
     private let eventsAtOnce: Int
 
-    package init(_ connection: RedisConnection, streamLimit: Int, eventsAtOnce: Int = 500) {
+    package init(_ connection: any RedisLink, streamLimit: Int, eventsAtOnce: Int = 500) {
         precondition(streamLimit > 0 && eventsAtOnce > 0)
         self.connection = connection
         self.streamLimit = streamLimit
@@ -95,7 +94,7 @@ package struct EventPublisher {
     ) throws(RedisError) {
         var all = RedisCommand("\(streamLimit)", "\(shards)")
         all.append(contentsOf: arguments)
-        let answer = try connection.run(Self.script, all).array
+        let answer = try connection.run(.publish, all).array
         guard answer.count == 3 else { throw .malformed("an answer of \(answer.count) parts") }
         outcome.published += Int(answer[0].integer ?? 0)
         if answer[1].integer == 1 { outcome.isFull = true }
@@ -104,8 +103,7 @@ package struct EventPublisher {
         }
     }
 
-    package static let script = RedisScript(
-        """
+    static let script = """
         local position = 0
         local function take()
           position = position + 1
@@ -140,5 +138,5 @@ package struct EventPublisher {
           end
         end
         return {added, full, lagging}
-        """)
+        """
 }

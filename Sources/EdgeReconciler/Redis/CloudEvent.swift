@@ -1,5 +1,4 @@
 import EdgeLedger
-import EdgeReconciler
 import EdgeTypes
 
 /// An event as other systems read it: CloudEvents 1.0 in JSON, the same as the store's `v1_events`.

@@ -63,6 +63,8 @@ public struct RedisStatus: Sendable {
     public var publishedEvents: UInt64 = 0
     public var trimmedEvents: UInt64 = 0
     public var buriedEvents: UInt64 = 0
+    /// Rows of the outbox that were deleted.
+    public var deletedEvents: UInt64 = 0
     public var invalidations: UInt64 = 0
     /// Entries of `downpour:events` and of `downpour:dead`.
     public var streamLength: Int64 = 0

@@ -20,7 +20,7 @@ public struct RetryRules: Hashable, Sendable {
     }
 
     /// Whether it is a dead letter.
-    func isDead(deliveries: Int, idleMs: Int64) -> Bool {
+    package func isDead(deliveries: Int, idleMs: Int64) -> Bool {
         if deliveries > self.deliveries { return idleMs >= Int64(firstMs) }
         return deliveries == self.deliveries
             && idleMs >= Int64(self.idleMs(deliveries: deliveries))
@@ -48,7 +48,7 @@ public enum DeadLetters {
     /// - Parameter limit: with so many dead letters, entries stay pending.
     /// - Returns: how many were moved.
     package static func sweep(
-        _ connection: RedisConnection, _ rules: RetryRules, limit: Int
+        _ connection: any RedisLink, _ rules: RetryRules, limit: Int
     ) throws(RedisError) -> Int {
         let answer = try connection.send([RedisCommand("XINFO", "GROUPS", RedisKeys.events)])[0]
         if case .error(let text) = answer {
@@ -70,7 +70,7 @@ public enum DeadLetters {
     private static let pages = 100
 
     private static func sweep(
-        _ connection: RedisConnection, _ rules: RetryRules, limit: Int, group: String
+        _ connection: any RedisLink, _ rules: RetryRules, limit: Int, group: String
     ) throws(RedisError) -> Int {
         var moved = 0
         var start = "-"
@@ -100,7 +100,7 @@ public enum DeadLetters {
                     group, "\(limit)", "\(rules.deliveries)", "\(rules.firstMs)",
                     "\(rules.longestMs)")
                 arguments.append(contentsOf: due)
-                moved += Int(try connection.run(bury, arguments).integer ?? 0)
+                moved += Int(try connection.run(.bury, arguments).integer ?? 0)
             }
             guard pending.count == page else { break }
             start = "(" + last
@@ -110,7 +110,7 @@ public enum DeadLetters {
 
     /// What is dead, oldest first.
     package static func list(
-        _ connection: RedisConnection, limit: Int = .max
+        _ connection: any RedisLink, limit: Int = .max
     ) throws(RedisError) -> [DeadLetter] {
         var letters: [DeadLetter] = []
         var start = "-"
@@ -138,26 +138,27 @@ public enum DeadLetters {
     /// Puts dead letters back into the stream, under the same event ids; those that are no longer
     /// there are passed over. Consumers of other groups see the event again, and tell it by its id.
     ///
-    /// - Returns: how many were put back, and whether the stream had no room for more.
+    /// They find room where events that are new do not: a stream that is full of what waits behind
+    /// events which nobody takes, and which cannot be buried as there are as many dead letters as
+    /// may be, would stay so for good.
+    ///
+    /// - Returns: how many were put back.
     package static func replay(
-        _ connection: RedisConnection, _ letters: [DeadLetter], streamLimit: Int
-    ) throws(RedisError) -> (replayed: Int, isFull: Bool) {
+        _ connection: any RedisLink, _ letters: [DeadLetter]
+    ) throws(RedisError) -> Int {
         var replayed = 0
         for start in stride(from: 0, to: letters.count, by: page) {
-            var arguments = RedisCommand("\(streamLimit)")
+            var arguments = RedisCommand()
             for letter in letters[start..<min(start + page, letters.count)] {
                 arguments.append(letter.entry)
             }
-            let answer = try connection.run(revive, arguments).array
-            replayed += Int(answer.first?.integer ?? 0)
-            if answer.last?.integer == 1 { return (replayed, true) }
+            replayed += Int(try connection.run(.revive, arguments).integer ?? 0)
         }
-        return (replayed, false)
+        return replayed
     }
 
     /// What is asked before was asked of another moment: the script looks again.
-    package static let bury = RedisScript(
-        """
+    static let bury = """
         local stream = 'downpour:events'
         local group, limit, retries = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
         local first, longest = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -188,16 +189,13 @@ public enum DeadLetters {
           end
         end
         return moved
-        """)
-
-    package static let revive = RedisScript(
         """
-        local room = tonumber(ARGV[1]) - redis.call('XLEN', 'downpour:events')
+
+    static let revive = """
         local replayed = 0
-        for index = 2, #ARGV do
+        for index = 1, #ARGV do
           local found = redis.call('XRANGE', 'downpour:dead', ARGV[index], ARGV[index])[1]
           if found then
-            if replayed >= room then return {replayed, 1} end
             local fields = {}
             for at = 1, #found[2], 2 do fields[found[2][at]] = found[2][at + 1] end
             redis.call('XADD', 'downpour:events', '*', 'id', fields['id'], 'event',
@@ -206,6 +204,6 @@ public enum DeadLetters {
             replayed = replayed + 1
           end
         end
-        return {replayed, 0}
-        """)
+        return replayed
+        """
 }

@@ -1,5 +1,4 @@
 public import EdgeLedger
-public import EdgeReconciler
 public import EdgeTypes
 
 /// A pool's row with what never changes in it.

@@ -1,4 +1,3 @@
-import EdgeReconciler
 import EdgeTypes
 
 /// What Downpour's keys in a Redis are called. All begin with `downpour:`.
