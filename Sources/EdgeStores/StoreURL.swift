@@ -64,10 +64,13 @@ extension StoreURL {
     }
 
     /// The arbiter of a cluster is with its store.
-    public func openArbiter() throws(StoreError) -> any Arbiter {
+    ///
+    /// - Parameter mustBeAccepted: false: also a server that no operator has accepted, which answers
+    ///   and changes nothing.
+    public func openArbiter(mustBeAccepted: Bool = true) throws(StoreError) -> any Arbiter {
         switch self {
         case .sqlite(let path): try SQLiteArbiter(path: path + ".arbiter")
-        case .mysql(let address): try MySQLArbiter(address)
+        case .mysql(let address): try MySQLArbiter(address, mustBeAccepted: mustBeAccepted)
         }
     }
 

@@ -39,6 +39,7 @@ final class ReplicaService: @unchecked Sendable {
     private var arbiterIsSilent = false
     private var hasRead = false
     private let onReady: @Sendable () -> Void
+    private let registers: ReplicaParts.Registration?
 
     /// What operators have decided last.
     private var decided: PlacementTarget
@@ -60,6 +61,7 @@ final class ReplicaService: @unchecked Sendable {
         loop = loops[0]
         arbiter = parts.arbiter
         disk = parts.disk
+        registers = parts.registers
         shipping = parts.shipping
         self.saved = saved
         self.reconciler = reconciler
@@ -497,6 +499,19 @@ final class ReplicaService: @unchecked Sendable {
                 "the arbiter knows nothing of a shard that this disk holds: it was lost or replaced",
                 metadata: ["shard": "\(forgotten)"])
             exit(1)
+        }
+        if let registers {
+            // Its addresses may be others than the copy says.
+            ask { arbiter in
+                do {
+                    _ = try arbiter.register(registers.own, founding: registers.founding)
+                    return ""
+                } catch {
+                    return "\(error)"
+                }
+            } _: { service, problem in
+                service.heardArbiter(problem)
+            }
         }
         onReady()
     }

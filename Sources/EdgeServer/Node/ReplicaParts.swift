@@ -2,6 +2,7 @@ import EdgeCluster
 import EdgeCore
 import EdgeJournal
 import EdgeMemory
+import EdgeReconciler
 import EdgeRecovery
 import EdgeStores
 import EdgeTypes
@@ -15,6 +16,13 @@ struct ReplicaParts: Sendable {
     let shipping: ShippingTable
     /// With the numbers that the arbiter has given.
     let cluster: ClusterPlan
+    /// Who it registers as once an operator has accepted the server that answers; nil: it has.
+    let registers: Registration?
+
+    struct Registration: Sendable {
+        var own: ClusterNode
+        var founding: ClusterFounding
+    }
 
     /// nil: a node with one copy of each shard.
     ///
@@ -30,12 +38,16 @@ struct ReplicaParts: Sendable {
         // Later than any before, also where the disk is new; and no other node's.
         let nowMs = UInt64(clamping: SystemClock.now().wallMs)
         let life = max(sole.boot + 1, nowMs << 16 | UInt64.random(in: 0..<1 << 16))
-        arbiter = try store.openArbiter()
         let own = cluster.nodes[cluster.own]
-        cluster.nodes = try arbiter.register(own, founding: cluster.founding(plan))
-        guard let number = cluster.nodes.firstIndex(where: { $0.name == own.name }),
-            let target = try arbiter.target(after: 0)
-        else { preconditionFailure("an arbiter that forgets") }
+        let founding = cluster.founding(plan)
+        let (asked, known, isCopy) = try Self.join(store, own, founding, log)
+        arbiter = asked
+        cluster.nodes = known.nodes
+        let target = known.target
+        registers = isCopy ? Registration(own: own, founding: founding) : nil
+        guard let number = cluster.nodes.firstIndex(where: { $0.name == own.name }) else {
+            preconditionFailure("an arbiter that forgets")
+        }
         cluster.own = number
         self.cluster = cluster
         disk = DiskThread(directory, sole, log)
@@ -44,6 +56,28 @@ struct ReplicaParts: Sendable {
             me: ReplicaID(node: UInt64(number), boot: life), target: target,
             nodes: cluster.nodes.count, records: sole.records, held: [], lost: [],
             cleanBoot: sole.cleanBoot == sole.boot && sole.boot > 0 ? sole.boot : nil)
+    }
+
+    /// Registers with the arbiter; where that is a server that nobody has accepted, only reads.
+    private static func join(
+        _ store: StoreURL, _ own: ClusterNode, _ founding: ClusterFounding, _ log: Logger
+    ) throws(StoreError) -> (arbiter: any Arbiter, known: ArbiterCopy, isCopy: Bool) {
+        do throws(StoreError) {
+            let arbiter = try store.openArbiter()
+            let nodes = try arbiter.register(own, founding: founding)
+            guard let target = try arbiter.target(after: 0) else {
+                preconditionFailure("an arbiter that forgets")
+            }
+            return (arbiter, ArbiterCopy(nodes: nodes, target: target), false)
+        } catch {
+            guard case .otherIdentity = error else { throw error }
+            let arbiter = try store.openArbiter(mustBeAccepted: false)
+            guard let copy = try arbiter.attend(own) else { throw error }
+            log.warning(
+                "this node serves nothing until an operator has accepted the arbiter's server",
+                metadata: ["error": "\(error)"])
+            return (arbiter, copy, true)
+        }
     }
 
     /// What the disk holds is known.

@@ -19,6 +19,13 @@ public protocol Arbiter: AnyObject, Sendable {
         _ own: ClusterNode, founding: ClusterFounding
     ) throws(StoreError) -> [ClusterNode]
 
+    /// A node begins where another server answers than the accepted one: it learns from that
+    /// server's copy who the nodes are and who should hold what, and changes nothing. Like the
+    /// others it is awaited once an operator has accepted the server, and registers then.
+    ///
+    /// - Returns: nil where the copy does not know this node.
+    func attend(_ own: ClusterNode) throws(StoreError) -> ArbiterCopy?
+
     /// Makes first configurations, of shards that have none. What is held stays.
     func insert(_ configurations: [ShardConfiguration]) throws(StoreError)
 
@@ -52,6 +59,18 @@ public protocol Arbiter: AnyObject, Sendable {
     ///
     /// - Parameter absent: names of nodes that will not come back to tell what they know.
     func accept(without absent: [String]) throws(StoreError) -> ArbiterAcceptance
+}
+
+/// What the copy of an arbiter that was not accepted says.
+public struct ArbiterCopy: Sendable {
+    /// By number.
+    public var nodes: [ClusterNode]
+    public var target: PlacementTarget
+
+    public init(nodes: [ClusterNode], target: PlacementTarget) {
+        self.nodes = nodes
+        self.target = target
+    }
 }
 
 /// What became of an operator's acceptance.

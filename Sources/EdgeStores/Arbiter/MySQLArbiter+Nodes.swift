@@ -9,6 +9,10 @@ extension MySQLArbiter {
         try use { session in try session.register(own, founding) }
     }
 
+    public func attend(_ own: ClusterNode) throws(StoreError) -> ArbiterCopy? {
+        try use { session in try session.attend(own) }
+    }
+
     public func target(after version: Int64) throws(StoreError) -> PlacementTarget? {
         try use { session in
             let engine = session.engine
@@ -55,6 +59,21 @@ extension MySQLArbiter.Session {
         }
         self.own = own.name
         return nodes
+    }
+
+    mutating func attend(_ own: ClusterNode) throws -> ArbiterCopy? {
+        let engine = engine
+        let (state, nodes, target) = try engine.transaction(.snapshot) {
+            (
+                try self.state(""), try Self.nodes(after: -1, engine).inOrder(),
+                try Self.target(after: -1, engine)
+            )
+        }
+        guard let target, nodes.contains(where: { $0.name == own.name }) else { return nil }
+        // What is accepted next is later than this: then the node tells that it is there.
+        generation = state.generation
+        self.own = own.name
+        return ArbiterCopy(nodes: nodes, target: target)
     }
 
     /// Whoever comes first says what the cluster is.

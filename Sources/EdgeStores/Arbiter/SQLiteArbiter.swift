@@ -90,6 +90,9 @@ public final class SQLiteArbiter: Arbiter, @unchecked Sendable {
         }
     }
 
+    /// A file is the arbiter that it always was.
+    public func attend(_ own: ClusterNode) throws(StoreError) -> ArbiterCopy? { nil }
+
     public func target(after version: Int64) throws(StoreError) -> PlacementTarget? {
         try run { database in
             let row = try Row.fetchOne(
