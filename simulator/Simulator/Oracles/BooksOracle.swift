@@ -110,7 +110,14 @@ final class BooksOracle: Oracle {
         _ sentNs: UInt64
     ) {
         let home = world.histories[operation.node].homeNode(of: world.pools[operation.pool].key)
-        let wall = world.nodes[home].clock.wallMs(from: sentNs, to: world.nowNs)
+        // With replicas the pool's home may be another node since: whoever answered went by its own
+        // clock.
+        let clocks =
+            world.scenario.replicas > 1 ? world.nodes.map(\.clock) : [world.nodes[home].clock]
+        let walls = clocks.map { $0.wallMs(from: sentNs, to: world.nowNs) }
+        let wall = walls.reduce(walls[0]) { both, one in
+            min(both.lowerBound, one.lowerBound)...max(both.upperBound, one.upperBound)
+        }
         let states = homes.flatMap { home -> [String] in
             if home.isClosed { return ["closed"] }
             let terms = home.control.terms
