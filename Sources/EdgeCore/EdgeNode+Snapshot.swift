@@ -8,6 +8,8 @@ import EdgeWire
 public struct SnapshotError: Error, Sendable, CustomStringConvertible {
     public let shard: ShardID
     public let reason: String
+    /// Nothing is wrong with it: another release wrote it.
+    public var isOfOtherRelease = false
 
     public var description: String { "the snapshot of shard \(shard): \(reason)" }
 }
@@ -131,7 +133,8 @@ extension EdgeNode {
             throw SnapshotError(shard: shard, reason: "not an empty shard of this core")
         }
         guard try reader.integer(UInt32.self) == Self.snapshotVersion else {
-            throw SnapshotError(shard: shard, reason: "written by another version")
+            throw SnapshotError(
+                shard: shard, reason: "written by another release", isOfOtherRelease: true)
         }
         let shardCount: UInt32 = try reader.integer()
         guard shardCount == UInt32(placement.shards) else {

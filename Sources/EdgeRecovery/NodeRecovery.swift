@@ -104,7 +104,8 @@ public final class NodeRecovery {
             do {
                 try cores[core].loadSnapshot(shard, snapshot.content.bytes)
             } catch {
-                guard isReplicated else { throw error }
+                // What another release can read is not given up: this one does not start.
+                guard isReplicated, !error.isOfOtherRelease else { throw error }
                 lose(shard)
                 continue
             }

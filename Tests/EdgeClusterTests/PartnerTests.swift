@@ -23,6 +23,8 @@ struct PartnerTests {
         var beacons = Array(repeating: 0, count: nodes)
         /// Who answers beacons, and sends its own.
         var answering: Set<Int> = []
+        /// Who sends beacons, as long as it answers them.
+        var sending: Set<Int> = [1, 4, 19]
 
         init() {
             let candidates = (0..<nodes).map { shard in
@@ -54,6 +56,11 @@ struct PartnerTests {
                     agent.beaconAnswered(number, from: other, nowNs: nowNs, into: &outputs)
                 }
                 outputs += latest
+                for other in answering.intersection(sending).sorted() {
+                    agent.beacon(
+                        nowNs, from: ReplicaID(node: UInt64(other), boot: 1), nowNs: nowNs,
+                        into: &outputs)
+                }
             }
         }
 
@@ -106,6 +113,7 @@ struct PartnerTests {
         }
         #expect(Set(invited) == [id(5)])
         // Once it has what it needs it asks nobody.
+        node.sending.insert(5)
         node.read([row(0, 4, [0, 5])])
         node.run(1)
         #expect(node.agent.partners == [1, 5, 19])
@@ -126,6 +134,16 @@ struct PartnerTests {
         node.answering = []
         node.run(3)
         #expect(!node.agent.hasHeirs(nowNs: node.nowNs))
+    }
+
+    @Test("a primary whose beacons do not come is taken for dead, though it answers")
+    func answersOnly() {
+        var node = Node()
+        node.answering = [1]
+        node.sending = []
+        node.read([row(0, 2, [1, 0])])
+        node.run(2)
+        #expect(node.outputs.contains(.graceIsOver(id(1))))
     }
 
     @Test("whoever becomes a partner long after it was linked is not taken for dead at once")

@@ -91,6 +91,7 @@ struct SchemaTests {
         try tamper(scratch.file(), "ALTER TABLE claims ADD COLUMN rating INTEGER")
         try SQLStore(path: scratch.file()).close()
         #expect(try number(scratch.file(), "PRAGMA user_version") == Int64(next))
+        _ = try StoreHistory(StoreURL("sqlite:\(scratch.file())"))
         try step(next + 1, "other claims")
         #expect(throws: StoreError.self) { _ = try SQLStore(path: scratch.file()) }
     }

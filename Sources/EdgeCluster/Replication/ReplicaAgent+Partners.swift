@@ -4,8 +4,8 @@ import EdgeTypes
 /// or are to, at most `Topology.partnerLimit` by what is planned, however many nodes the cluster has;
 /// and, while it has too few copies of something, a few that could stand in.
 ///
-/// A beacon is answered whoever sends it, so one side alone comes to know whether the other is there
-/// and gets its lease: that is how those are asked who have no reason yet to send beacons themselves.
+/// A beacon is answered whoever sends it, so one side alone gets the other's lease, and an answer shows
+/// that it is there: that is how those are asked who have no reason yet to send beacons themselves.
 extension ReplicaAgent {
     /// How many are asked at once whether they could stand in, for a shard that is short of copies.
     static let courtedAtOnce = 2

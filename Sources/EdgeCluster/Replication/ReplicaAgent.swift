@@ -167,6 +167,17 @@ public struct ReplicaAgent: Sendable {
         Int(node) < leaving.count && leaving[Int(node)]
     }
 
+    /// By node number: whether some shard's configuration names it. O(shards).
+    public var members: [Bool] {
+        var isMember = Array(repeating: false, count: pairs.count)
+        for case let row? in rows {
+            for member in row.members where Int(member.node) < isMember.count {
+                isMember[Int(member.node)] = true
+            }
+        }
+        return isMember
+    }
+
     /// Shards that this process is a member of. Whoever goes while it is one holds the others up:
     /// they wait for its word until it has been silent for long.
     public var heldShards: Int { rows.count { $0?.has(me) == true } }
@@ -348,8 +359,10 @@ public struct ReplicaAgent: Sendable {
     ) {
         guard let place = know(other, nowNs) else { return }
         pairs[place]?.lease.answered(number, nowNs: nowNs)
-        // It sends none of its own to whom it does not need.
-        pairs[place]?.lease.heard(nowNs: nowNs)
+        // Who is only asked sends no beacons itself. Of anybody else an answer is not enough: a link
+        // that carries answers to this side, and no beacons, would leave a shard without a lease and
+        // without an heir.
+        if pairs[place]?.courtedNs != 0 { pairs[place]?.lease.heard(nowNs: nowNs) }
         guard let lease = pairs[place]?.lease else { return }
         outputs.append(.lease(other, untilNs: lease.leaseUntilNs))
     }

@@ -21,6 +21,8 @@ final class ClusterView: GossipOwner {
         /// By shard: who holds it, whoever serves it first.
         var holders: [[Int]]
         var versions: SpokenVersions
+        /// By node: whether it holds something, or should; empty: not known yet.
+        var isMember: [Bool] = []
     }
 
     private let log: Logger
@@ -58,8 +60,13 @@ final class ClusterView: GossipOwner {
     var owners: [Int?] { copies.map(\.first) }
 
     /// Of nodes that this one exchanges no beacons with, gossip knows whether they are there.
-    func hold(_ copies: [[Int]]) {
+    ///
+    /// - Parameters:
+    ///   - copies: by shard, who holds it and is heard.
+    ///   - isMember: by node, whether a shard's configuration names it, heard or not.
+    func hold(_ copies: [[Int]], isMember: [Bool]) {
         known.withLock { known in
+            known.isMember = isMember
             let isGone = known.plan.nodes.map { node in
                 known.states[node.name] == .dead || known.states[node.name] == .left
             }
@@ -70,8 +77,16 @@ final class ClusterView: GossipOwner {
         }
     }
 
-    /// The version that every node of the cluster speaks, as far as this one has heard.
-    var spoken: UInt16 { known.withLock { $0.versions.common(without: $0.retired) } }
+    /// The version that every node of the cluster speaks, as far as this one has heard. One that the
+    /// cluster is to do without counts until it has given away all it holds.
+    var spoken: UInt16 {
+        known.withLock { known in
+            known.versions.common(
+                without: known.retired.filter { number in
+                    known.isMember.indices.contains(Int(number)) && !known.isMember[Int(number)]
+                })
+        }
+    }
 
     /// A node says what it speaks.
     func hear(_ number: Int, _ versions: ProtocolRange) {

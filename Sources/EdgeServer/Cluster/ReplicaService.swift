@@ -36,6 +36,7 @@ final class ReplicaService: @unchecked Sendable {
     private var timer: RepeatedTask?
     private var told = ShardSequences()
     private var turns = 0
+    private var spoken: UInt16 = 0
     private var arbiterIsSilent = false
     private var hasRead = false
     private let onReady: @Sendable () -> Void
@@ -119,8 +120,19 @@ final class ReplicaService: @unchecked Sendable {
         if turns % 4 == 0 {
             tellStored()
             let now = nowNs
-            view.hold(agent.plan.candidates.indices.map { agent.holders(ShardID($0), nowNs: now) })
+            view.hold(
+                agent.plan.candidates.indices.map { agent.holders(ShardID($0), nowNs: now) },
+                isMember: agent.members)
+            speak()
         }
+    }
+
+    /// What all nodes speak may be another version: one of them has nothing left.
+    private func speak() {
+        let version = view.spoken
+        guard version != spoken else { return }
+        spoken = version
+        for loop in loops { loop.eventLoop.execute { loop.bus?.speak() } }
     }
 
     /// Who cannot keep anything plays dead until it can.
@@ -202,7 +214,6 @@ final class ReplicaService: @unchecked Sendable {
         decided = target
         followDecided()
         view.want(target)
-        for loop in loops { loop.eventLoop.execute { loop.bus?.speak() } }
         setCopyRate()
         log.info(
             "shards have another target",

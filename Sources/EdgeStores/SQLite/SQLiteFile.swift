@@ -95,7 +95,7 @@ enum SQLiteFile {
                 try identify(
                     database, path, SQLiteSchema.migrations, SQLiteSchema.applicationID)
                 let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
-                guard version == SQLiteSchema.migrations.count else {
+                guard version >= SQLiteSchema.migrations.count else {
                     throw StoreError.foreign(path: path)
                 }
             }
