@@ -1,5 +1,6 @@
-/// Versions of what nodes say to each other and write for each other: gossip, messages on the bus,
-/// journal entries and snapshots.
+/// Versions of what nodes say to each other and write for each other: gossip, messages on the bus and
+/// journal entries. Snapshots, and so copies of shards, have a format of their own that is the same in
+/// all versions so far.
 ///
 /// A node reads all versions that it knows. It writes what came with a version only once every node of
 /// its cluster has said that it knows that version: until then any of them may go back to the
