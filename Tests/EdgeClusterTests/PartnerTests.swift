@@ -13,20 +13,21 @@ struct PartnerTests {
         ReplicaID(node: UInt64(node), boot: boot)
     }
 
-    /// Node 0 of twenty, linked to all others. Shard s should be held by nodes s and s + 1, and the
+    /// Node 0 of many, linked to all others. Shard s should be held by nodes s and s + 1, and the
     /// nodes after those stand in.
     private struct Node {
         var agent: ReplicaAgent
         var nowNs = secondNs
         var outputs: [AgentOutput] = []
         /// Beacons sent so far, by node.
-        var beacons = Array(repeating: 0, count: nodes)
+        var beacons: [Int]
         /// Who answers beacons, and sends its own.
         var answering: Set<Int> = []
         /// Who sends beacons, as long as it answers them.
         var sending: Set<Int> = [1, 4, 19]
 
-        init() {
+        init(nodes: Int = PartnerTests.nodes) {
+            beacons = Array(repeating: 0, count: nodes)
             let candidates = (0..<nodes).map { shard in
                 (0..<nodes).map { UInt16((shard + $0) % nodes) }
             }
@@ -117,6 +118,78 @@ struct PartnerTests {
         node.read([row(0, 4, [0, 5])])
         node.run(1)
         #expect(node.agent.partners == [1, 5, 19])
+    }
+
+    @Test("whoever stands in for one that is not there stays until that is back and has learned")
+    func substitutes() {
+        var node = Node()
+        node.sending = [1, 5]
+        node.answering = [5]
+        node.read([row(0, 4, [0, 5])])
+        node.run(10)
+        func dropped() -> Bool { node.outputs.contains(.drop(0, id(5))) }
+        #expect(!dropped())
+        // Back, and about to learn.
+        node.answering.insert(1)
+        node.run(2)
+        #expect(node.outputs.contains(.invite(0, id(1))))
+        #expect(!dropped())
+        // It has learned, and is silent again before it was found so.
+        node.read([row(0, 5, [0, 5, 1])])
+        node.answering.remove(1)
+        node.run(10)
+        #expect(!dropped())
+        node.answering.insert(1)
+        node.run(2)
+        #expect(dropped())
+    }
+
+    @Test("however many of those who come first are dead, the first who is not is found")
+    func deadCandidates() {
+        var node = Node(nodes: 60)
+        node.sending = []
+        node.answering = [58]
+        node.read([row(0, 4, [0])])
+        func isInvited() -> Bool { node.outputs.contains(.invite(0, id(58))) }
+        node.run(12)
+        #expect(!isInvited())
+        // Those who come first are asked anew all the while, ever less often.
+        node.run(108)
+        #expect(isInvited())
+        #expect(node.agent.partners.count <= 4)
+    }
+
+    @Test("a later life that only a configuration tells of is lost when it is silent")
+    func untoldLife() {
+        var node = Node()
+        node.answering = [19]
+        // Node 1 was linked in its first life, and node 2 leads with its second.
+        let again = id(1, 2)
+        func isLost() -> Bool { node.outputs.contains(.lost(again)) }
+        func isGone() -> Bool { node.outputs.contains(.graceIsOver(again)) }
+        node.read([
+            ShardConfiguration(shard: 0, epoch: 7, primary: id(0), members: [id(0), again]),
+            ShardConfiguration(shard: 19, epoch: 7, primary: again, members: [again, id(0)]),
+        ])
+        node.run(0.5)
+        #expect(!isLost() && !isGone())
+        node.run(1)
+        #expect(isLost() && isGone())
+    }
+
+    @Test("whoever goes waits for a partner that it has just met")
+    func leavingEarly() {
+        var node = Node()
+        node.read([row(0, 2, [0, 1])])
+        node.run(0.2)
+        node.agent.setLeaving(0, true)
+        node.agent.linked(id(1, 2), nowNs: node.nowNs)
+        node.agent.setLeaving(1, false)
+        for other in 2..<Self.nodes { node.agent.setLeaving(other, true) }
+        node.run(0.3)
+        #expect(node.agent.hasHeirs(nowNs: node.nowNs))
+        node.run(1)
+        #expect(!node.agent.hasHeirs(nowNs: node.nowNs))
     }
 
     @Test("whoever goes asks everybody, and waits for their answers and no longer")

@@ -11,16 +11,20 @@ extension ReplicaAgent {
     static let courtedAtOnce = 2
     /// So long is waited for an answer before others are asked.
     static let courtNs: UInt64 = 1_000_000_000
-    /// Whoever did not answer is not asked again for so long.
+    /// Whoever did not answer is not asked again for so long, for twice as long when that happens
+    /// again, and so on: however many of those who come first are dead, the others get their turn.
     static let deafNs: UInt64 = 10_000_000_000
+    static let mostDoublings = 6
 
     /// The nodes that are sent beacons.
     public var partners: [Int] { pairs.indices.filter { pairs[$0]?.isPartner == true } }
 
     /// Whether a node was asked a moment ago whether it is there, and may still answer.
     func isUndecided(_ node: Int, _ nowNs: UInt64) -> Bool {
-        guard let pair = pairs[node], pair.courtedNs != 0 else { return false }
-        return nowNs < pair.courtedNs + Self.courtNs
+        guard let pair = pairs[node], !leaving[node], pair.isPartner else { return false }
+        if pair.courtedNs != 0 { return nowNs < pair.courtedNs + Self.courtNs }
+        // A partner by what it holds that was met just now.
+        return pair.lease.leaseUntilNs == 0 && nowNs < pair.sinceNs + Self.courtNs
     }
 
     /// Complexity: O(shards · replicas), where something may have changed.
@@ -84,7 +88,9 @@ extension ReplicaAgent {
             if pair.courtedNs != 0, nowNs >= pair.courtedNs + Self.courtNs,
                 !pair.lease.holdsLease(nowNs: nowNs)
             {
-                pairs[node]?.deafUntilNs = nowNs + Self.deafNs
+                let doublings = UInt64(min(pair.failures, Self.mostDoublings))
+                pairs[node]?.deafUntilNs = nowNs + (Self.deafNs << doublings)
+                pairs[node]?.failures += 1
                 continue
             }
             isAsked[node] = true

@@ -73,6 +73,14 @@ extension ReplicaAgent {
         if let first, first != me, alive(Int(first.node), nowNs) == first {
             return .handOver(row.shard, to: first)
         }
+        // Whoever stands in stays until those who should hold the shard do, and answer.
+        let isWhole = wanted.allSatisfy { node in
+            row.members.contains { member in
+                member.node == UInt64(node)
+                    && (member == me || taker(Int(node), nowNs) == member)
+            }
+        }
+        guard isWhole else { return nil }
         let extra = row.members.first { member in
             member != me && !wanted.contains { UInt64($0) == member.node }
         }

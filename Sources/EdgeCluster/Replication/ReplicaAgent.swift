@@ -54,7 +54,9 @@ public struct ReplicaAgent: Sendable {
         var isPartner = false
         /// Since when it is asked whether it could hold something; 0: it is not.
         var courtedNs: UInt64 = 0
-        /// It did not answer when it was asked so: it is not asked again before.
+        /// It did not answer when it was asked so, these many times in a row: it is not asked
+        /// again before.
+        var failures = 0
         var deafUntilNs: UInt64 = 0
         /// Its shards are being taken over: it gets no lease.
         var isTaking = false
@@ -359,6 +361,7 @@ public struct ReplicaAgent: Sendable {
     ) {
         guard let place = know(other, nowNs) else { return }
         pairs[place]?.lease.answered(number, nowNs: nowNs)
+        pairs[place]?.failures = 0
         // Who is only asked sends no beacons itself. Of anybody else an answer is not enough: a link
         // that carries answers to this side, and no beacons, would leave a shard without a lease and
         // without an heir.
@@ -368,7 +371,12 @@ public struct ReplicaAgent: Sendable {
     }
 
     /// Another process can be reached.
-    public mutating func linked(_ other: ReplicaID, nowNs: UInt64) { _ = know(other, nowNs) }
+    public mutating func linked(_ other: ReplicaID, nowNs: UInt64) {
+        guard let place = know(other, nowNs) else { return }
+        // Whatever it did not answer before: it may be asked again.
+        pairs[place]?.failures = 0
+        pairs[place]?.deafUntilNs = 0
+    }
 
     /// - Returns: its node's number; nil: a later life of it is known.
     private mutating func know(_ other: ReplicaID, _ nowNs: UInt64) -> Int? {
@@ -463,9 +471,11 @@ public struct ReplicaAgent: Sendable {
     private mutating func lease(of other: ReplicaID, _ nowNs: UInt64) -> PairLease? {
         let place = Int(other.node)
         guard place < pairs.count else { return nil }
-        // One of which nothing was heard since this process began: from then on.
-        if pairs[place] == nil {
-            _ = know(other, beganNs)
+        // A life that only a configuration tells of: its silence counts from when this process
+        // began, or, where an earlier life was known here, from now.
+        let known = pairs[place]?.id.boot
+        if known.map({ $0 < other.boot }) ?? true {
+            _ = know(other, known == nil ? beganNs : nowNs)
             pairs[place]?.isPartner = true
         }
         guard let pair = pairs[place], pair.id == other else { return nil }
