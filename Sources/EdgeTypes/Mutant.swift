@@ -102,6 +102,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case soleWithoutFlush
     case learnerTooEarly
     case learnersBelowStore
+    case standInDropped
     case servesUnleased
     case refusalsUncommitted
     case framesOfOneCoreEarly
@@ -228,7 +229,7 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .acksBeforeBackups, .localShrink,
             .compareWithoutMembers, .leaseLongerThanGrace,
             .soleWithoutFlush, .learnerTooEarly,
-            .learnersBelowStore:
+            .learnersBelowStore, .standInDropped:
             ReplicationMutant(rawValue: rawValue)?.summary ?? rawValue
         case .servesUnleased: "a primary whose lease is over goes on answering"
         case .refusalsUncommitted: "refusals leave before what they have read is committed"

@@ -23,6 +23,7 @@ public enum ReplicationMutant: String, Sendable, CaseIterable {
     case divergedFollows
     case gapAccepted
     case learnersBelowStore
+    case standInDropped
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -51,6 +52,8 @@ public enum ReplicationMutant: String, Sendable, CaseIterable {
         case .divergedFollows: "a backup that holds more than its new primary follows it"
         case .learnersBelowStore:
             "a learner becomes a member without entries that the store still lacks"
+        case .standInDropped:
+            "whoever stands in for a dead member is dropped before that one is back"
         case .gapAccepted: "a backup takes entries that do not follow its last"
         }
     }

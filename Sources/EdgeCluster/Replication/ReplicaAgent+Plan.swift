@@ -80,7 +80,7 @@ extension ReplicaAgent {
                     && (member == me || taker(Int(node), nowNs) == member)
             }
         }
-        guard isWhole else { return nil }
+        guard isWhole || mutant == .standInDropped else { return nil }
         let extra = row.members.first { member in
             member != me && !wanted.contains { UInt64($0) == member.node }
         }

@@ -35,6 +35,8 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var maintenanceNs: UInt64 = 2_500_000_000
     /// For so long closed rains stay in memory once the store has them; 0: for good.
     public var archiveAfterNs: UInt64 = 0
+    /// For so long one node is away while nothing else happens; 0: it is not. Of replicas only.
+    public var absenceNs: UInt64 = 0
     /// Each node begins as an executable that knows the oldest protocol only; every start after its
     /// first is that of today's.
     public var isUpgraded = false

@@ -29,13 +29,10 @@ extension World {
             clients.askAgain()
         case .again:
             guard clients.isIdle else { return }
-            enter(.afterwards)
-            if scenario.replicas > 1 { return }
-            for node in nodes where node.isRunning {
-                node.losePower(UInt64(node.index) | 1 << 40)
-                node.start()
-            }
-            clients.askAgain()
+            if scenario.absenceNs > 0 { return beginAbsence() }
+            losePower()
+        case .absence:
+            if isAbsenceOver { losePower() }
         case .afterwards:
             guard clients.isIdle else { return }
             if scenario.replicas > 1, killed < nodes.count {
@@ -82,6 +79,17 @@ extension World {
         }
     }
 
+    /// Power is lost everywhere, at one node after the other where others go on.
+    private func losePower() {
+        enter(.afterwards)
+        if scenario.replicas > 1 { return }
+        for node in nodes where node.isRunning {
+            node.losePower(UInt64(node.index) | 1 << 40)
+            node.start()
+        }
+        clients.askAgain()
+    }
+
     private func finish() {
         enter(.over)
         probe(.allSettled)
@@ -104,7 +112,7 @@ extension World {
         return nil
     }
 
-    private func enter(_ next: Phase) {
+    func enter(_ next: Phase) {
         phase = next
         phaseSinceNs = nowNs
         note("phase \(next)")

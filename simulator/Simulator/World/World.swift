@@ -76,6 +76,8 @@ public final class World {
         case demand
         /// Winners ask again.
         case again
+        /// One node is away, and others stand in: where the scenario wants that.
+        case absence
         /// Power is lost everywhere, and winners ask once more.
         case afterwards
         /// Holds run out, pools close, stores catch up.
@@ -89,6 +91,10 @@ public final class World {
         /// Power is lost everywhere, and they ask once more.
         case recalled
     }
+
+    /// Who is away, and the shards' epochs once others have taken its place.
+    var absent: SimulatedNode?
+    var restingEpochs: [UInt32] = []
 
     public init(
         _ scenario: Scenario, seed: UInt64, plan: FaultPlan? = nil, mutant: Mutant = .none,
