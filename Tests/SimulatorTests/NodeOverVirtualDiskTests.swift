@@ -109,4 +109,48 @@ struct NodeOverVirtualDiskTests {
         }
         #expect(lost > 10 && cuts > 2, "seed \(Self.seed): \(lost) lost, \(cuts) cuts")
     }
+
+    /// - Returns: the disk of a node whose snapshot of shard 0 says `value` at an offset.
+    private func disk(saying value: UInt32, at offset: Int) throws -> VirtualDisk {
+        let disk = VirtualDisk(number: 1)
+        let node = try Node(disk)
+        try node.create("rain", 2_000)
+        try node.writer.sync()
+        var sink = ByteSink()
+        node.recovery.cores[0].writeSnapshot(0, into: &sink)
+        var content = Array(sink.bytes)
+        content.withUnsafeMutableBytes {
+            $0.storeBytes(of: value, toByteOffset: offset, as: UInt32.self)
+        }
+        let header = SnapshotHeader(
+            shard: 0, epoch: node.recovery.cores[0].epoch(of: 0),
+            sequence: node.recovery.cores[0].sequence(of: 0), lane: node.writer.lane, position: 0)
+        let directory = try DiskLane.open(disk)
+        try content.withUnsafeBytes {
+            try directory.snapshots.save(header, committed: 0, content: $0)
+        }
+        return disk
+    }
+
+    @Test("a snapshot that another release can read is not given up: the node does not start")
+    func otherRelease() throws {
+        for replica in [nil, ReplicaID(node: 0, boot: 9)] {
+            let recovery = NodeRecovery(shards: 8, cores: 1, replica: replica)
+            let directory = try DiskLane.open(try disk(saying: 99, at: 0))
+            let error = #expect(throws: SnapshotError.self) { _ = try recovery.run(directory) }
+            #expect(error?.isOfOtherRelease == true)
+        }
+    }
+
+    @Test(
+        "a snapshot that nobody can read is given up where other nodes have copies, and only there")
+    func unreadable() throws {
+        let alone = NodeRecovery(shards: 8, cores: 1)
+        #expect(throws: SnapshotError.self) {
+            _ = try alone.run(try DiskLane.open(try disk(saying: 77, at: 4)))
+        }
+        let replica = NodeRecovery(shards: 8, cores: 1, replica: ReplicaID(node: 0, boot: 9))
+        _ = try replica.run(try DiskLane.open(try disk(saying: 77, at: 4)))
+        #expect(replica.lost == [0])
+    }
 }
