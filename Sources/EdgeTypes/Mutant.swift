@@ -143,6 +143,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case trimmedUnacknowledged
     case buriedUnasked
     case replayIdentity
+    case deadNotKept
     case mirrorNotRebuilt
     case outboxNotFed
 
@@ -271,6 +272,7 @@ public enum Mutant: String, Sendable, CaseIterable {
             "the stream is trimmed of what was delivered, acknowledged or not"
         case .buriedUnasked: "an event becomes a dead letter though it was acknowledged meanwhile"
         case .replayIdentity: "a dead letter comes back under another event id"
+        case .deadNotKept: "what is a dead letter is deleted from the outbox like what was taken"
         case .mirrorNotRebuilt: "totals that Redis has lost are not read from the store again"
         case .outboxNotFed: "events that Redis has lost are not read from the outbox again"
         }

@@ -268,11 +268,20 @@ struct HistoryTests {
         #expect(own.map(\.sequence) == own.map(\.sequence).sorted())
         let rows = try StoreURL.sqlite(path: scratch.file()).openRows()
         let last = EntryID.of(shard: shard, sequence: own[7].sequence)
-        #expect(try rows.deleteEvents(ofShard: shard, upTo: last, olderThanMs: 0) == 0)
-        #expect(try rows.deleteEvents(ofShard: shard, upTo: last, olderThanMs: .max) == 8)
+        let kept = EntryID.of(shard: shard, sequence: own[3].sequence)
+        func delete(after: Int64, upTo: Int64, olderThanMs: UnixMs = .max) throws -> Int {
+            try rows.deleteEvents(
+                ofShard: shard, after: after, upTo: upTo, olderThanMs: olderThanMs)
+        }
+        let first = EntryID.of(shard: shard, sequence: 0)
+        #expect(try delete(after: first, upTo: last, olderThanMs: 0) == 0)
+        #expect(try delete(after: first, upTo: kept - 1) == 3)
+        #expect(try delete(after: kept, upTo: last) == 4)
         rows.close()
-        #expect(try all().count == events.count - 8)
-        #expect(try history.events(ofShard: shard).first?.sequence == own[8].sequence)
+        #expect(try all().count == events.count - 7)
+        #expect(
+            try history.events(ofShard: shard).prefix(2).map(\.sequence)
+                == [own[3].sequence, own[8].sequence])
         store.close()
     }
 }

@@ -170,11 +170,13 @@ final class MemoryRows: Sendable {
             }
         }
 
-        func deleteEvents(ofShard shard: ShardID, upTo: Int64, olderThanMs: UnixMs) -> Int {
+        func deleteEvents(
+            ofShard shard: ShardID, after: Int64, upTo: Int64, olderThanMs: UnixMs
+        ) -> Int {
             rows.content.withLock { content in
                 let gone = content.events.values.filter { event in
-                    EntryID.shard(of: event.id) == shard && event.id <= upTo
-                        && event.timeMs < olderThanMs
+                    EntryID.shard(of: event.id) == shard && event.id > after
+                        && event.id <= upTo && event.timeMs < olderThanMs
                 }
                 for event in gone { content.events[event.id] = nil }
                 return gone.count

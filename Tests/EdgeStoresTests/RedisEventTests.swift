@@ -197,6 +197,48 @@ struct RedisEventTests {
         #expect(follower.stop())
     }
 
+    @Test("what is a dead letter, or waits again, stays in the outbox, and outlives what Redis has")
+    func keepsTheDead() throws {
+        let server = try RedisServer()
+        let connection = try server.connect()
+        let rows = MemoryRows()
+        let follower = try server.follow(rows)
+        follower.take(rows.create("s", .stock, units: 100, amountFen: 9, slices: 1))
+        for _ in 0..<5 { follower.take(rows.reserve("s", slice: 0)) }
+        try eventually("five") { try ids(connection).count == 5 }
+        let all = rows.eventIDs
+        func buries(_ places: Set<Int>) throws {
+            try connection.call("XGROUP", "CREATE", RedisKeys.events, "g", "0")
+            for (index, entry) in try read(connection, "g").enumerated()
+            where !places.contains(index) {
+                try connection.call("XACK", RedisKeys.events, "g", entry.entry)
+            }
+            try eventually("\(places.count) are dead") {
+                if try connection.integer("XLEN", RedisKeys.dead) == places.count { return true }
+                try connection.call("XAUTOCLAIM", RedisKeys.events, "g", "c", "20", "0")
+                return false
+            }
+        }
+        try buries([1, 3])
+        // These events are of 1970: older than any retention.
+        try eventually("the others have left the outbox") { rows.eventIDs == [all[1], all[3]] }
+        try connection.call("FLUSHALL")
+        try eventually("they are back") { try ids(connection) == [all[1], all[3]] }
+        try buries([0, 1])
+        #expect(try DeadLetters.replay(connection, try DeadLetters.list(connection)) == 2)
+        let again = try read(connection, "g")
+        #expect(again.map(\.id) == [all[1], all[3]])
+        try connection.call("XACK", RedisKeys.events, "g", again[0].entry)
+        try eventually("the one that is taken goes") { rows.eventIDs == [all[3]] }
+        #expect(try connection.hash(RedisKeys.kept) == [all[3]: "1"])
+        usleep(200_000)
+        #expect(rows.eventIDs == [all[3]])
+        try connection.call("XACK", RedisKeys.events, "g", again[1].entry)
+        try eventually("and the other") { rows.eventIDs.isEmpty }
+        #expect(try connection.integer("EXISTS", RedisKeys.kept) == 0)
+        #expect(follower.stop())
+    }
+
     @Test("many janitors bury an entry once, and none takes one that is being tried")
     func buriesOnce() throws {
         let server = try RedisServer()

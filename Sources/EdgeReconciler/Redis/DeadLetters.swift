@@ -182,6 +182,7 @@ public enum DeadLetters {
               redis.call('XADD', 'downpour:dead', '*', 'id', fields['id'] or id, 'event',
                 fields['event'] or '', 'group', group, 'deliveries', pending[4], 'reason', reason,
                 'time', ms)
+              redis.call('HINCRBY', 'downpour:kept', fields['id'] or id, 1)
               redis.call('HDEL', 'downpour:reasons', name)
               moved = moved + 1
             end

@@ -3,7 +3,8 @@ import EdgeTypes
 /// Takes from `downpour:events` what every group has acknowledged, and nothing where there is no
 /// group. Any number of nodes may do so.
 ///
-/// How far that is of each shard lies in `downpour:trimmed`: the outbox needs to keep no more.
+/// How far that is of each shard lies in `downpour:trimmed`. The outbox needs to keep no more, but
+/// for what is a dead letter, or was one and waits in the stream again: `downpour:kept`.
 package enum EventTrimmer {
     /// - Returns: how many entries went, at most `limit`.
     package static func trim(
@@ -26,6 +27,21 @@ package enum EventTrimmer {
             found.append((shard, min(sequence, (1 << 48) - 1)))
         }
         return found.sorted { $0.shard < $1.shard }
+    }
+
+    /// The events that are kept though they are trimmed, in order. Read it after `trimmed`: what that
+    /// passes over has been here before.
+    package static func kept(
+        _ connection: any RedisLink
+    ) throws(RedisError) -> [(shard: ShardID, sequence: UInt64)] {
+        var found: [(shard: ShardID, sequence: UInt64)] = []
+        for (name, _) in try connection.call("HGETALL", RedisKeys.kept).pairs {
+            let parts = name.split(separator: "-")
+            guard parts.count == 2, let shard = ShardID(parts[0]), let sequence = UInt64(parts[1])
+            else { continue }
+            found.append((shard, sequence))
+        }
+        return found.sorted { ($0.shard, $0.sequence) < ($1.shard, $1.sequence) }
     }
 
     /// Where a group has something pending, its first pending entry stays; else what it was
@@ -64,12 +80,15 @@ package enum EventTrimmer {
         if #gone == 0 then return 0 end
         local furthest = {}
         for _, entry in ipairs(gone) do
-          for index = 1, #entry[2], 2 do
-            if entry[2][index] == 'id' then
-              local shard, sequence = string.match(entry[2][index + 1], '^(%d+)-(%d+)$')
-              sequence = tonumber(sequence)
-              if shard and sequence > (furthest[shard] or 0) then furthest[shard] = sequence end
-            end
+          local fields = {}
+          for index = 1, #entry[2], 2 do fields[entry[2][index]] = entry[2][index + 1] end
+          local shard, sequence = string.match(fields['id'] or '', '^(%d+)-(%d+)$')
+          sequence = tonumber(sequence)
+          if shard and sequence > (furthest[shard] or 0) then furthest[shard] = sequence end
+          if fields['replayed-for'] and redis.call('HEXISTS', 'downpour:kept', fields['id']) == 1
+            and redis.call('HINCRBY', 'downpour:kept', fields['id'], -1) <= 0
+          then
+            redis.call('HDEL', 'downpour:kept', fields['id'])
           end
         end
         for shard, sequence in pairs(furthest) do

@@ -235,14 +235,26 @@ extension RedisCycle {
     }
 
     /// Deletes from the outbox what all groups have acknowledged, once it is old enough that a
-    /// Redis which lost it need not get it again.
+    /// Redis which lost it need not get it again. What is a dead letter waits for its operator, and
+    /// is there for a Redis that loses it.
     mutating func clean(_ connection: any RedisLink, _ nowMs: Int64) throws {
         let source = try opened()
-        for (shard, sequence) in try EventTrimmer.trimmed(connection) {
-            let count = try source.deleteEvents(
-                ofShard: shard, upTo: EntryID.of(shard: shard, sequence: sequence),
-                olderThanMs: nowMs - settings.retentionMs)
-            publish { $0.deletedEvents += UInt64(count) }
+        let trimmed = try EventTrimmer.trimmed(connection)
+        var kept = try EventTrimmer.kept(connection)[...]
+        for (shard, sequence) in trimmed {
+            kept = kept.drop { $0.shard < shard }
+            var after: UInt64 = 0
+            var ends = kept.prefix { $0.shard == shard && $0.sequence <= sequence }.map(\.sequence)
+            ends.append(sequence + 1)
+            for end in ends {
+                defer { after = end }
+                guard end > after + 1 else { continue }
+                let count = try source.deleteEvents(
+                    ofShard: shard, after: EntryID.of(shard: shard, sequence: after),
+                    upTo: EntryID.of(shard: shard, sequence: end - 1),
+                    olderThanMs: nowMs - settings.retentionMs)
+                publish { $0.deletedEvents += UInt64(count) }
+            }
         }
     }
 }

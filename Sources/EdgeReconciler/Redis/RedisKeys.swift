@@ -18,6 +18,9 @@ package enum RedisKeys {
     package static let published = "downpour:published"
     /// Hash by shard: the sequence up to which all groups have acknowledged them.
     package static let trimmed = "downpour:trimmed"
+    /// Hash by event id: as how many dead letters, and replayed ones that are not trimmed yet, it is
+    /// there. Such an event is past `trimmed`, and stays in the outbox all the same.
+    package static let kept = "downpour:kept"
     /// Stream of dead letters: `id`, `event`, `group`, `deliveries`, `reason`, `time`.
     package static let dead = "downpour:dead"
     /// Hash by `group:event-id`: why a consumer could not take an event. Consumers write it.

@@ -61,11 +61,12 @@ public protocol RowsSource: AnyObject {
     /// Deletes events of the outbox.
     ///
     /// - Parameters:
-    ///   - upTo: the last one's `EntryID`.
+    ///   - after: the `EntryID` they come after.
+    ///   - upTo: the last one's.
     ///   - olderThanMs: those of this time or later stay.
     /// - Returns: how many were deleted.
     func deleteEvents(
-        ofShard shard: ShardID, upTo: Int64, olderThanMs: UnixMs
+        ofShard shard: ShardID, after: Int64, upTo: Int64, olderThanMs: UnixMs
     ) throws(StoreError) -> Int
 
     /// Gives the connection back. Idempotent.

@@ -129,12 +129,11 @@ final class SQLRowsSource: RowsSource {
     private static let deletedAtOnce = 10_000
 
     func deleteEvents(
-        ofShard shard: ShardID, upTo: Int64, olderThanMs: UnixMs
+        ofShard shard: ShardID, after: Int64, upTo: Int64, olderThanMs: UnixMs
     ) throws(StoreError) -> Int {
         try run {
             try reader.deleteEvents(
-                of: shard, upTo: EntryID.sequence(of: upTo), olderThanMs: olderThanMs,
-                limit: Self.deletedAtOnce)
+                after: after, upTo: upTo, olderThanMs: olderThanMs, limit: Self.deletedAtOnce)
         }
     }
 

@@ -62,22 +62,21 @@ struct LedgerReader {
         return events
     }
 
-    /// Deletes events of a shard up to an entry, that are older than a time; at most `limit`.
+    /// Deletes events after one entry and up to another, that are older than a time; at most
+    /// `limit`.
     ///
     /// - Returns: how many were deleted.
     func deleteEvents(
-        of shard: ShardID, upTo sequence: UInt64, olderThanMs: UnixMs, limit: Int
+        after first: Int64, upTo end: Int64, olderThanMs: UnixMs, limit: Int
     ) throws -> Int {
         var last: Int64?
-        let first = EntryID.of(shard: shard, sequence: 0)
         try engine.read(
             """
             SELECT entry_id FROM outbox WHERE entry_id > ? AND entry_id <= ? AND time < ?
             ORDER BY entry_id LIMIT ?
             """,
             [
-                .integer(first), .integer(EntryID.of(shard: shard, sequence: sequence)),
-                .integer(olderThanMs), .integer(Int64(limit)),
+                .integer(first), .integer(end), .integer(olderThanMs), .integer(Int64(limit)),
             ]
         ) { row in last = row.integer(0) }
         guard let last else { return 0 }

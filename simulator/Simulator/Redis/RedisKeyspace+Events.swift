@@ -51,12 +51,26 @@ extension RedisKeyspace {
         for entry in gone {
             let parts = (entry["id"] ?? "").split(separator: "-").map(String.init)
             guard parts.count == 2, let sequence = Int(parts[1]) else { continue }
+            if entry["replayed-for"] != nil { keep(entry["id"] ?? "", -1) }
             if sequence > Int(field(RedisKeys.trimmed, parts[0]) ?? "0") ?? 0 {
                 set(RedisKeys.trimmed, parts[0], String(sequence))
             }
         }
         streams[RedisKeys.events]?.trim(before: last.id.next)
         return .integer(Int64(gone.count))
+    }
+
+    /// An event becomes a dead letter, or one that had become one leaves the stream again.
+    private mutating func keep(_ id: String, _ change: Int) {
+        guard mutant != .deadNotKept else { return }
+        let known = field(RedisKeys.kept, id).flatMap(Int.init)
+        guard known != nil || change > 0 else { return }
+        let count = (known ?? 0) + change
+        if count > 0 {
+            set(RedisKeys.kept, id, String(count))
+        } else {
+            _ = delete(RedisKeys.kept, id)
+        }
     }
 
     /// A dead letter for each that is due still, in the place of what was pending.
@@ -87,6 +101,7 @@ extension RedisKeyspace {
                         "deliveries", String(pending.deliveries), "reason", reason, "time",
                         String(nowMs),
                     ], nowMs: nowMs)
+                keep(entry["id"] ?? text, 1)
                 _ = delete(RedisKeys.reasons, name)
                 moved += 1
             }

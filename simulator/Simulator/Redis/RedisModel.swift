@@ -43,7 +43,8 @@ final class RedisModel {
         keyspace = RedisKeyspace(mutant: world.mutant)
     }
 
-    /// Small limits, so that they are reached; a replica lags no longer than the retention time.
+    /// Small limits, so that they are reached, and a short retention time, so that most events have
+    /// left the outbox when Redis loses what it has.
     private static func settings(shards: Int) -> RedisSettings {
         var settings = RedisSettings()
         let placement = Placement(shards: shards, cores: 1)
@@ -52,7 +53,7 @@ final class RedisModel {
         settings.waitingRows = 60
         settings.streamLimit = 60
         settings.deadLimit = 5
-        settings.retentionMs = 60_000
+        settings.retentionMs = 2_000
         settings.cleanMs = 1_000
         return settings
     }

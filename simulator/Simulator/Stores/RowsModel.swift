@@ -69,10 +69,10 @@ struct RowsModel: Sendable {
     }
 
     mutating func deleteEvents(
-        ofShard shard: ShardID, upTo: Int64, olderThanMs: UnixMs
+        ofShard shard: ShardID, after: Int64, upTo: Int64, olderThanMs: UnixMs
     ) -> Int {
         let gone = events.elements.map(\.value).filter { event in
-            EntryID.shard(of: event.id) == shard && event.id <= upTo
+            EntryID.shard(of: event.id) == shard && event.id > after && event.id <= upTo
                 && event.timeMs < olderThanMs
         }
         for event in gone { events[event.id] = nil }
@@ -123,11 +123,11 @@ final class RowsModelSource: RowsSource {
     }
 
     func deleteEvents(
-        ofShard shard: ShardID, upTo: Int64, olderThanMs: UnixMs
+        ofShard shard: ShardID, after: Int64, upTo: Int64, olderThanMs: UnixMs
     ) throws(StoreError) -> Int {
         _ = try rows()
         return store.rows?.deleteEvents(
-            ofShard: shard, upTo: upTo, olderThanMs: olderThanMs) ?? 0
+            ofShard: shard, after: after, upTo: upTo, olderThanMs: olderThanMs) ?? 0
     }
 
     func close() {}
