@@ -107,27 +107,12 @@ enum EventValue {
             if out.utf8.count > 1 { out += "," }
             out += "\"\(key)\":"
             switch value {
-            case .text(let text): out += quoted(text.description)
+            case .text(let text): out += CloudEvent.quoted(text.description)
             case .integer(let value): out += String(value)
             case .flag(let value): out += value ? "true" : "false"
             }
         }
         return out + "}"
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var out = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": out += "\\\""
-            case "\\": out += "\\\\"
-            case _ where scalar.value < 0x20:
-                let hex = String(scalar.value, radix: 16)
-                out += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: out.unicodeScalars.append(scalar)
-            }
-        }
-        return out + "\""
     }
 }
 

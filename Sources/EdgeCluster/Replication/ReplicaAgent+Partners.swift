@@ -8,12 +8,12 @@ import EdgeTypes
 /// that it is there: that is how those are asked who have no reason yet to send beacons themselves.
 extension ReplicaAgent {
     /// How many are asked at once whether they could stand in, for a shard that is short of copies.
-    static let courtedAtOnce = 2
+    static let probedAtOnce = 2
     /// So long is waited for an answer before others are asked.
-    static let courtNs: UInt64 = 1_000_000_000
+    static let probeNs: UInt64 = 1_000_000_000
     /// Whoever did not answer is not asked again for so long, for twice as long when that happens
     /// again, and so on: however many of those who come first are dead, the others get their turn.
-    static let deafNs: UInt64 = 10_000_000_000
+    static let probeAgainAfterNs: UInt64 = 10_000_000_000
     static let mostDoublings = 6
 
     /// The nodes that are sent beacons.
@@ -22,9 +22,9 @@ extension ReplicaAgent {
     /// Whether a node was asked a moment ago whether it is there, and may still answer.
     func isUndecided(_ node: Int, _ nowNs: UInt64) -> Bool {
         guard let pair = pairs[node], !leaving[node], pair.isPartner else { return false }
-        if pair.courtedNs != 0 { return nowNs < pair.courtedNs + Self.courtNs }
+        if pair.probedNs != 0 { return nowNs < pair.probedNs + Self.probeNs }
         // A partner by what it holds that was met just now.
-        return pair.lease.leaseUntilNs == 0 && nowNs < pair.sinceNs + Self.courtNs
+        return pair.lease.leaseUntilNs == 0 && nowNs < pair.sinceNs + Self.probeNs
     }
 
     /// Complexity: O(shards · replicas), where something may have changed.
@@ -45,7 +45,7 @@ extension ReplicaAgent {
             }
         }
         for shard in rows.indices {
-            if let row = rows[shard], row.primary == me { court(row, nowNs, shares, &isAsked) }
+            if let row = rows[shard], row.primary == me { probe(row, nowNs, shares, &isAsked) }
         }
         for place in pairs.indices where pairs[place] != nil {
             settle(place, shares[place], isAsked[place], nowNs)
@@ -56,9 +56,9 @@ extension ReplicaAgent {
         _ place: Int, _ shares: Bool, _ isAsked: Bool, _ nowNs: UInt64
     ) {
         if isAsked {
-            if pairs[place]?.courtedNs == 0 { pairs[place]?.courtedNs = nowNs }
+            if pairs[place]?.probedNs == 0 { pairs[place]?.probedNs = nowNs }
         } else {
-            pairs[place]?.courtedNs = 0
+            pairs[place]?.probedNs = 0
         }
         let isPartner = shares || isAsked
         // It had no reason to be heard before: its silence counts from now on.
@@ -68,7 +68,7 @@ extension ReplicaAgent {
 
     /// Who could stand in for what a shard lacks is asked whether it is there. Whoever goes asks
     /// everybody: that does not take long.
-    private mutating func court(
+    private mutating func probe(
         _ row: ShardConfiguration, _ nowNs: UInt64, _ shares: [Bool], _ isAsked: inout [Bool]
     ) {
         let others = row.members.filter { $0 != me }
@@ -79,18 +79,18 @@ extension ReplicaAgent {
             let there = others.count { alive(Int($0.node), nowNs) == $0 }
             guard there + 1 < plan.replicas else { return }
         }
-        var left = goes ? pairs.count : Self.courtedAtOnce
+        var left = goes ? pairs.count : Self.probedAtOnce
         for node in plan.candidates[Int(row.shard)].lazy.map(Int.init) {
             guard left > 0 else { return }
             guard node < pairs.count, let pair = pairs[node], !leaving[node], !shares[node],
-                nowNs >= pair.deafUntilNs
+                nowNs >= pair.probeAgainNs
             else { continue }
-            if pair.courtedNs != 0, nowNs >= pair.courtedNs + Self.courtNs,
+            if pair.probedNs != 0, nowNs >= pair.probedNs + Self.probeNs,
                 !pair.lease.holdsLease(nowNs: nowNs)
             {
-                let doublings = UInt64(min(pair.failures, Self.mostDoublings))
-                pairs[node]?.deafUntilNs = nowNs + (Self.deafNs << doublings)
-                pairs[node]?.failures += 1
+                let doublings = UInt64(min(pair.unanswered, Self.mostDoublings))
+                pairs[node]?.probeAgainNs = nowNs + (Self.probeAgainAfterNs << doublings)
+                pairs[node]?.unanswered += 1
                 continue
             }
             isAsked[node] = true

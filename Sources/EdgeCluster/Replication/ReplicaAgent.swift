@@ -53,11 +53,11 @@ public struct ReplicaAgent: Sendable {
         /// It is sent beacons: see `ReplicaAgent+Partners.swift`.
         var isPartner = false
         /// Since when it is asked whether it could hold something; 0: it is not.
-        var courtedNs: UInt64 = 0
+        var probedNs: UInt64 = 0
         /// It did not answer when it was asked so, these many times in a row: it is not asked
         /// again before.
-        var failures = 0
-        var deafUntilNs: UInt64 = 0
+        var unanswered = 0
+        var probeAgainNs: UInt64 = 0
         /// Its shards are being taken over: it gets no lease.
         var isTaking = false
         /// Shards taken from it that it has not said to know of.
@@ -361,11 +361,11 @@ public struct ReplicaAgent: Sendable {
     ) {
         guard let place = know(other, nowNs) else { return }
         pairs[place]?.lease.answered(number, nowNs: nowNs)
-        pairs[place]?.failures = 0
+        pairs[place]?.unanswered = 0
         // Who is only asked sends no beacons itself. Of anybody else an answer is not enough: a link
         // that carries answers to this side, and no beacons, would leave a shard without a lease and
         // without an heir.
-        if pairs[place]?.courtedNs != 0 { pairs[place]?.lease.heard(nowNs: nowNs) }
+        if pairs[place]?.probedNs != 0 { pairs[place]?.lease.heard(nowNs: nowNs) }
         guard let lease = pairs[place]?.lease else { return }
         outputs.append(.lease(other, untilNs: lease.leaseUntilNs))
     }
@@ -374,8 +374,8 @@ public struct ReplicaAgent: Sendable {
     public mutating func linked(_ other: ReplicaID, nowNs: UInt64) {
         guard let place = know(other, nowNs) else { return }
         // Whatever it did not answer before: it may be asked again.
-        pairs[place]?.failures = 0
-        pairs[place]?.deafUntilNs = 0
+        pairs[place]?.unanswered = 0
+        pairs[place]?.probeAgainNs = 0
     }
 
     /// - Returns: its node's number; nil: a later life of it is known.
@@ -419,11 +419,12 @@ public struct ReplicaAgent: Sendable {
 
     /// Some 50 ms have passed.
     public mutating func tick(nowNs: UInt64, into outputs: inout [AgentOutput]) {
-        if nowNs >= nextBeaconNs {
+        let isBeaconDue = nowNs >= nextBeaconNs
+        // Who is short of copies changes with time, too.
+        if isBeaconDue { partnersAreKnown = false }
+        findPartners(nowNs)
+        if isBeaconDue {
             nextBeaconNs = nowNs + times.beaconNs
-            // Who is short of copies changes with time, too.
-            partnersAreKnown = false
-            findPartners(nowNs)
             for place in pairs.indices where pairs[place]?.isPartner == true {
                 guard let number = pairs[place]?.lease.send(nowNs: nowNs),
                     let id = pairs[place]?.id
@@ -431,7 +432,6 @@ public struct ReplicaAgent: Sendable {
                 outputs.append(.beacon(number: number, to: id))
             }
         }
-        findPartners(nowNs)
         watch(nowNs, &outputs)
         reconcile(nowNs, &outputs)
         if nowNs >= nextReminderNs {

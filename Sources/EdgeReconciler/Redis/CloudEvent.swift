@@ -41,6 +41,7 @@ package enum CloudEvent {
         return String(repeating: "0", count: max(0, width - text.utf8.count)) + text
     }
 
+    /// A JSON string.
     package static func quoted(_ text: String) -> String {
         var out = "\""
         for scalar in text.unicodeScalars {

@@ -173,7 +173,9 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     /// What all nodes speak may be another version now.
     private func hear(_ connection: BusConnection) {
         guard let hello = connection.peer, let number = plan.number(of: hello.name) else { return }
+        let before = view.spoken
         view.hear(number, hello.versions)
+        guard view.spoken != before else { return }
         for peer in loop.peers { peer.eventLoop.execute { peer.bus?.speak() } }
     }
 

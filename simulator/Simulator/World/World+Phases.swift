@@ -36,13 +36,8 @@ extension World {
         case .afterwards:
             guard clients.isIdle else { return }
             if scenario.replicas > 1, killed < nodes.count {
-                // One after the other, each when the one before is back in its place.
-                guard isWhole else { return }
-                nodes[killed].losePower(UInt64(killed) | 1 << 40)
-                nodes[killed].start()
-                killed += 1
-                progressed(1)
-                return clients.askAgain()
+                if loseNextPower(1 << 40) { clients.askAgain() }
+                return
             }
             enter(.closing)
             clients.closePools()
@@ -57,21 +52,12 @@ extension World {
         case .archived:
             guard clients.isIdle else { return }
             enter(.recalled)
-            if scenario.replicas > 1 { return }
-            for node in nodes where node.isRunning {
-                node.losePower(UInt64(node.index) | 1 << 41)
-                node.start()
-            }
-            askArchive()
+            if loseAllPower(1 << 41) { askArchive() }
         case .recalled:
             guard clients.isIdle else { return }
-            if scenario.replicas > 1, killedLast < nodes.count {
-                guard isWhole else { return }
-                nodes[killedLast].losePower(UInt64(killedLast) | 1 << 41)
-                nodes[killedLast].start()
-                killedLast += 1
-                progressed(1)
-                return askArchive()
+            if scenario.replicas > 1, killed < nodes.count {
+                if loseNextPower(1 << 41) { askArchive() }
+                return
             }
             guard misplaced == nil, nodes.allSatisfy(isSettled) else { return }
             finish()
@@ -79,15 +65,33 @@ extension World {
         }
     }
 
-    /// Power is lost everywhere, at one node after the other where others go on.
     private func losePower() {
         enter(.afterwards)
-        if scenario.replicas > 1 { return }
+        if loseAllPower(1 << 40) { clients.askAgain() }
+    }
+
+    /// Power is lost everywhere at once, unless others go on (`loseNextPower`).
+    ///
+    /// - Parameter draw: names the loss, for what of it is drawn.
+    /// - Returns: whether it was.
+    private func loseAllPower(_ draw: UInt64) -> Bool {
+        killed = 0
+        if scenario.replicas > 1 { return false }
         for node in nodes where node.isRunning {
-            node.losePower(UInt64(node.index) | 1 << 40)
+            node.losePower(UInt64(node.index) | draw)
             node.start()
         }
-        clients.askAgain()
+        return true
+    }
+
+    /// Power is lost at one node after the other, each when the one before is back in its place.
+    private func loseNextPower(_ draw: UInt64) -> Bool {
+        guard isWhole else { return false }
+        nodes[killed].losePower(UInt64(killed) | draw)
+        nodes[killed].start()
+        killed += 1
+        progressed(1)
+        return true
     }
 
     private func finish() {

@@ -45,8 +45,6 @@ public final class World {
     var phaseSinceNs: UInt64 = 0
     /// Nodes that were killed in the end, one after the other.
     var killed = 0
-    /// Likewise once all was archived.
-    var killedLast = 0
     /// Answers and rows so far, and when the last came.
     var progressCount: UInt64 = 0
     var lastProgressNs: UInt64 = 0
