@@ -1,13 +1,15 @@
 """The arbiter's tables move to another MariaDB: nothing is decided until an operator says so."""
 
 import json
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 
 from cluster import Cluster, free_ports
 from node import downpour, eventually
-from resp import Failure
+from resp import Closed, Failure
 from servers import MariaDB, program
 
 
@@ -87,3 +89,51 @@ def test_another_server_decides_nothing_until_it_is_accepted(pair, directory, ma
         assert resp.call("RAIN.GRAB", "rain", 999)[0] == "granted"
     for node in nodes.values():
         assert node.stop(60) == 0
+
+
+def test_an_arbiter_older_than_the_disks_is_not_believed(directory, make_node):
+    """Restored from a backup while no node runs that could tell it what it has lost."""
+    cluster = Cluster(directory, make_node, replicas=2)
+    cluster.start()
+    cluster.wait_settled()
+    nodes = cluster.nodes
+    with nodes["n1"].resp() as resp:
+        resp.call("RAIN.CREATE", "rain", "AMOUNT", 100_000, "COUNT", 1_000, "SLICES", 16)
+    with closing(sqlite3.connect(directory / "shared.sqlite.arbiter")) as shared, \
+            closing(sqlite3.connect(directory / "backup.sqlite")) as backup:
+        shared.backup(backup)
+
+    def all_win():
+        try:
+            with nodes["n2"].resp() as resp:
+                heard = {resp.call("RAIN.GRAB", "rain", user)[0] for user in range(100)}
+            return heard <= {"granted", "repeat"}
+        except (Closed, Failure, OSError):
+            return False
+
+    nodes["n3"].kill()
+    eventually(all_win, 30, "two go on without the third")
+    for name in ("n1", "n2"):
+        nodes[name].kill()
+    for left in directory.glob("shared.sqlite.arbiter*"):
+        left.rename(directory / f"newest-{left.name}")
+    (directory / "backup.sqlite").rename(directory / "shared.sqlite.arbiter")
+    for name in ("n1", "n2"):
+        nodes[name].launch()
+        assert nodes[name].process.wait(30) == 1
+        assert "older than this disk" in nodes[name].log()
+
+    # With what it had, all goes on, and nothing is lost.
+    for left in directory.glob("shared.sqlite.arbiter*"):
+        left.unlink()
+    for left in directory.glob("newest-shared.sqlite.arbiter*"):
+        left.rename(directory / left.name.removeprefix("newest-"))
+    for node in nodes.values():
+        node.launch()
+    for node in nodes.values():
+        node.start_launched()
+    eventually(all_win, 60, "they go on, and winners are not granted anew")
+    with nodes["n2"].resp() as resp:
+        assert all(resp.call("RAIN.GRAB", "rain", user)[0] == "repeat" for user in range(100))
+        info = resp.call("RAIN.INFO", "rain")
+        assert info[info.index("granted") + 1] == 100

@@ -31,8 +31,8 @@ final class ReplicaService: @unchecked Sendable {
     private var agent: ReplicaAgent
     /// By shard: what the disk told at the start.
     private let born: [ShardID: UInt32]
-    /// Shards of which the disk held entries at the start.
-    private let heldAtStart: [ShardID]
+    /// What the disk held of each shard at the start.
+    private let heldAtStart: [ReplicaAgent.Held]
     private var timer: RepeatedTask?
     private var told = ShardSequences()
     private var turns = 0
@@ -70,7 +70,7 @@ final class ReplicaService: @unchecked Sendable {
         self.log = log
         let records = start.records.filter { !start.lost.contains($0.shard) }
         born = Dictionary(uniqueKeysWithValues: records.map { ($0.shard, $0.born) })
-        heldAtStart = start.held.indices.filter { start.held[$0].last > 0 }.map { ShardID($0) }
+        heldAtStart = start.held
         decided = start.target
         agent = ReplicaAgent(
             me, plan: Self.plan(start.target, nodes: start.nodes), nodes: start.nodes,
@@ -504,12 +504,25 @@ final class ReplicaService: @unchecked Sendable {
             exit(1)
         }
         // Entries come after the first configuration: an arbiter without it is not the one that was.
-        let forgotten = heldAtStart.first { shard in !rows.contains { $0.shard == shard } }
-        if let forgotten {
-            log.critical(
-                "the arbiter knows nothing of a shard that this disk holds: it was lost or replaced",
-                metadata: ["shard": "\(forgotten)"])
-            exit(1)
+        var epochs = Array(repeating: UInt32(0), count: heldAtStart.count)
+        for row in rows where Int(row.shard) < epochs.count { epochs[Int(row.shard)] = row.epoch }
+        for shard in heldAtStart.indices where heldAtStart[shard].last > 0 {
+            guard epochs[shard] > 0 else {
+                log.critical(
+                    "the arbiter knows nothing of a shard that this disk holds: it was lost or replaced",
+                    metadata: ["shard": "\(shard)"])
+                exit(1)
+            }
+            // Whoever leads by that row may lack what was acknowledged at the later epoch.
+            guard epochs[shard] >= heldAtStart[shard].logEpoch else {
+                log.critical(
+                    "the arbiter is older than this disk: it has lost configurations of a shard",
+                    metadata: [
+                        "shard": "\(shard)", "epoch": "\(epochs[shard])",
+                        "disk": "\(heldAtStart[shard].logEpoch)",
+                    ])
+                exit(1)
+            }
         }
         if let registers {
             // Its addresses may be others than the copy says.
