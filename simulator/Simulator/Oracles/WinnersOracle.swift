@@ -109,6 +109,8 @@ final class WinnersOracle: Oracle {
         let isNew = answer.items.first?.text == "granted"
         let plan = world.pools[operation.pool]
         let all = pools[operation.pool].heard[operation.user] ?? []
+        // Somebody else, whose slice was lost, may have been told late of the packet in between.
+        if all.contains(where: { $0.owner.win == own.win }) { return }
         pools[operation.pool].heard[operation.user] =
             all + [Heard(ns: world.nowNs, owner: own)]
         // What a crash took along and an operator released does not count any more.
