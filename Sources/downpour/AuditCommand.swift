@@ -12,11 +12,14 @@ struct AuditCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit", abstract: "Compare journal and store, to the fen.",
         discussion: """
-            With --data, the files of nodes, which may go on meanwhile; otherwise a node is asked about \
-            its own.
+            With --data, the files of nodes, which may go on meanwhile: directories here, or the admin \
+            APIs of nodes elsewhere (http://HOST:7603, DOWNPOUR_ADMIN_TOKEN), whose journals are \
+            copied for it. Otherwise a node is asked about its own.
             """)
 
-    @Option(help: "The data directory of a node; of a cluster that has one store: all of them.")
+    @Option(
+        help:
+            "The data directory of a node, or its admin API; of a cluster that has one store: all.")
     var data: [String] = []
     @Option(help: "Their store, where that is not in the first's data directory.")
     var store: String?
@@ -58,10 +61,11 @@ struct AuditCommand: AsyncParsableCommand {
         _ first: String, _ others: some Sequence<String>, store: String?, redis: String? = nil
     ) throws -> AuditReport {
         do {
-            let data = [first] + others
-            for path in data where !FileManager.default.fileExists(atPath: path + "/journal") {
-                Console.note("downpour audit: no journal in \(path)")
-                throw Exit.badInput
+            let data = try ([first] + others).map(Journal.init)
+            guard store != nil || data[0].remote == nil else {
+                Console.note(
+                    "downpour audit: --store is needed where the first --data is elsewhere")
+                throw ExitCode(64)
             }
             let store =
                 try store.map { text throws(StoreError) in try StoreURL(text) }
@@ -85,8 +89,23 @@ struct AuditCommand: AsyncParsableCommand {
         }
     }
 
+    /// A node's journal: here, or copied from elsewhere once the store's watermarks are known.
+    private struct Journal {
+        let path: String
+        let remote: RemoteJournal?
+
+        init(_ text: String) throws {
+            remote = RemoteJournal.isURL(text) ? try RemoteJournal(text) : nil
+            path = remote?.path ?? text
+            if remote == nil, !FileManager.default.fileExists(atPath: path + "/journal") {
+                Console.note("downpour audit: no journal in \(path)")
+                throw Exit.badInput
+            }
+        }
+    }
+
     /// Tries again where a running node has removed or compressed a segment meanwhile.
-    private static func compare(_ data: [String], _ store: StoreURL) throws -> AuditReport {
+    private static func compare(_ data: [Journal], _ store: StoreURL) throws -> AuditReport {
         for _ in 0..<2 {
             do {
                 return try StoreAudit.run(store: store) { marks in try sources(data, marks) }
@@ -101,10 +120,11 @@ struct AuditCommand: AsyncParsableCommand {
 
     /// Every lane; where shards have replicas, what was committed of all of them.
     private static func sources(
-        _ data: [String], _ marks: WatermarkTable
+        _ data: [Journal], _ marks: WatermarkTable
     ) throws -> [any EntrySource] {
-        let directories = try data.map { path throws(JournalError) in
-            try JournalDirectory(reading: path)
+        for journal in data { try journal.remote?.copy() }
+        let directories = try data.map { journal throws(JournalError) in
+            try JournalDirectory(reading: journal.path)
         }
         guard directories.contains(where: \.configuration.isReplicated) else {
             return try directories.flatMap(JournalSource.all)

@@ -64,6 +64,25 @@ enum AdminContract {
               summary: The nodes that hold each shard, whoever serves it first.
               responses:
                 "200": {$ref: "#/components/responses/done"}
+          /v1/journal:
+            get:
+              summary: The files of the node's journal, for an audit elsewhere.
+              responses:
+                "200": {$ref: "#/components/responses/done"}
+                "403": {$ref: "#/components/responses/problem"}
+          /v1/journal/{id}:
+            get:
+              summary: At most 4 MiB of one of these files; nothing at its end.
+              parameters:
+                - {$ref: "#/components/parameters/id"}
+                - {name: from, in: query, schema: {type: integer, minimum: 0}}
+              responses:
+                "200":
+                  description: Bytes.
+                  content:
+                    application/octet-stream: {schema: {type: string, format: binary}}
+                "403": {$ref: "#/components/responses/problem"}
+                "404": {$ref: "#/components/responses/problem"}
           /v1/users/{id}/claims:
             get:
               summary: A user's claims, from the store or a replica of it.

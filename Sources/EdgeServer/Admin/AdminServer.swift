@@ -27,6 +27,9 @@ final class AdminServer: Sendable {
         AdminStore.add(to: guarded, runner)
         AdminHistory.add(to: guarded, runner)
         AdminTopology.add(to: guarded, runner)
+        let secret = router.group()
+            .addMiddleware { AdminTokens(options: runner.options, isSecret: true) }
+        AdminJournal.add(to: secret, runner)
         let (addresses, running) = AsyncThrowingStream<SocketAddress?, any Error>.makeStream()
         let listener = runner.options.admin
         let application = Application(
@@ -143,6 +146,8 @@ struct AdminErrors<Context: RequestContext>: RouterMiddleware {
 /// or with `--insecure`: the node refuses to start otherwise).
 struct AdminTokens<Context: RequestContext>: RouterMiddleware {
     let options: NodeOptions
+    /// What the reading token does not open, though nothing is changed.
+    var isSecret = false
 
     func handle(
         _ request: Hummingbird.Request, context: Context,
@@ -157,9 +162,9 @@ struct AdminTokens<Context: RequestContext>: RouterMiddleware {
             return try await next(request, context)
         }
         if let token = options.adminReadToken, Self.matches(given, token) {
-            guard isRead else {
+            guard isRead, !isSecret else {
                 throw AdminProblem(
-                    status: .forbidden, code: "forbidden", detail: "this token only reads")
+                    status: .forbidden, code: "forbidden", detail: "the admin token is required")
             }
             return try await next(request, context)
         }
