@@ -73,7 +73,8 @@ final class RemoteJournal {
         // A compressed segment is whole and stays as it is.
         if name.hasSuffix(".zst"), known?.uint64Value == bytes { return true }
         guard FileManager.default.createFile(atPath: place, contents: nil),
-            let file = FileHandle(forWritingAtPath: place) else {
+            let file = FileHandle(forWritingAtPath: place)
+        else {
             Console.note("downpour audit: cannot write \(place)")
             throw Exit.failed
         }
