@@ -34,6 +34,8 @@ public struct ReconcilerCycle {
     private var isSynchronised = false
     /// The kept cursors led to a gap: lanes are read from their start.
     private var ignoresCursors = false
+    /// What was read last did not continue the store.
+    private var foundGap = false
     /// When lag was first seen that is there still; or the time of the entries applied last.
     private var laggingSinceMs: Int64?
     private var nowMs: Int64 = 0
@@ -138,6 +140,7 @@ public struct ReconcilerCycle {
         batch.next()
         failures = 0
         ignoresCursors = false
+        foundGap = false
         publish { status in
             status.state = .running
             status.appliedEntries += count
@@ -197,10 +200,15 @@ public struct ReconcilerCycle {
         case StoreError.locked:
             // The batch stays right as long as nobody else has written it: `apply` will tell.
             break
-        case SourceError.refused, StoreError.refused:
+        case StoreError.refused:
+            // It is somewhere else, and knows where: ahead after an answer that was lost, behind
+            // after it was restored.
+            isSynchronised = false
+        case SourceError.refused:
             isSynchronised = false
             // A gap after a kept cursor may be the cursor's fault: the second time, from the start.
-            if failures > 1 { ignoresCursors = true }
+            if foundGap { ignoresCursors = true }
+            foundGap = true
         case is StoreError:
             isSynchronised = false
             store?.close()
