@@ -8,6 +8,8 @@ import EdgeTypes
 package enum RedisKeys {
     /// Hash by shard: how far the mirror has taken it, `epoch-sequence`.
     package static let marks = "downpour:marks"
+    /// Hash by pool's hash: which of them are here. One that is not there is lost, not new.
+    package static let pools = "downpour:pools"
     /// Whose all of it is: the store's identity.
     package static let store = "downpour:store"
     /// There, for some seconds at a time, while lost totals are read again from the store.

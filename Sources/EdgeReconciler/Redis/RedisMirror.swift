@@ -238,13 +238,15 @@ package struct RedisMirror {
           touch(key)
           if redis.call('HEXISTS', key, 'slices') == 0 then
             -- Somebody has deleted the hash: what it was the sum of has to come again.
-            if redis.call('DEL', parts(key)) == 1 then damaged = 1 end
+            if redis.call('DEL', parts(key)) == 1
+              or redis.call('HEXISTS', 'downpour:pools', key) == 1 then damaged = 1 end
             redis.call('HSET', key, isRain and 'amount' or 'price', amount, total, units,
               'slices', slices, 'parts', '0', 'created_at', '0', 'closed', '0', 'closed_at', '0')
             for _, field in ipairs(fields[family(key)]) do
               redis.call('HINCRBY', key, field, '0')
             end
           end
+          redis.call('HSET', 'downpour:pools', key, '1')
           local known = redis.call('HGET', key, 'version')
           if not known or tonumber(known) < tonumber(version) then
             redis.call('HSET', key, 'version', version, 'opens', opens, 'closes', closes,
@@ -268,6 +270,7 @@ package struct RedisMirror {
             local count = redis.call('HGET', key, 'parts')
             if not count or tonumber(count) ~= redis.call('HLEN', parts(key)) then
               redis.call('DEL', key, parts(key))
+              redis.call('HDEL', 'downpour:pools', key)
               deltas[key] = nil
               damaged = 1
               return

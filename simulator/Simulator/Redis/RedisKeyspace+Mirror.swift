@@ -88,13 +88,15 @@ extension RedisKeyspace {
         let total = Self.isRain(key) ? "count" : "units"
         work.touch(key)
         if field(key, "slices") == nil {
-            if delete(Self.parts(key)), mutant != .damageForgotten { work.isDamaged = true }
+            let wasHere = delete(Self.parts(key)) || field(RedisKeys.pools, key) != nil
+            if wasHere, mutant != .damageForgotten { work.isDamaged = true }
             set(key, Self.isRain(key) ? "amount" : "price", amount)
             set(key, total, units)
             set(key, "slices", slices)
             for name in ["parts", "created_at", "closed", "closed_at"] { set(key, name, "0") }
             for name in Self.fields(key) { add(key, name, 0) }
         }
+        set(RedisKeys.pools, key, "1")
         if field(key, "version").map({ Self.number($0) < Self.number(version) }) ?? true {
             set(key, "version", version)
             for (name, value) in terms { set(key, name, value) }
@@ -143,6 +145,7 @@ extension RedisKeyspace {
             guard let told = field(key, "parts"), Int(told) == count else {
                 delete(key)
                 delete(parts)
+                _ = delete(RedisKeys.pools, key)
                 work.isDamaged = true
                 return
             }
