@@ -43,7 +43,11 @@ extension EdgeNode {
     /// The shard's configuration has changed.
     mutating func configured(_ local: Int) {
         guard let known = replicas?.shards[local], let told = known.configuration else { return }
-        shards[local].epoch = max(shards[local].epoch, told.epoch)
+        // A log that an earlier process left is of the epoch that it was written at, whatever came
+        // since: a snapshot of it must not pass for one of a member.
+        if known.role != .absent || has(.orphanTakesEpoch) {
+            shards[local].epoch = max(shards[local].epoch, told.epoch)
+        }
         forgetStrangers(local)
         learnOwner(told)
         guard shards[local].isServing else { return }

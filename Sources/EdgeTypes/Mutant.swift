@@ -109,6 +109,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case takeoverKeepsMemory
     case sealedGrants
     case oldLogsShipped
+    case orphanTakesEpoch
     case ownersForgotten
     // The ends of slices and treasuries.
     case soldOutAtOnce
@@ -239,6 +240,8 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .takeoverKeepsMemory:
             "whoever takes a shard over goes on granting what memory slices hold"
         case .sealedGrants: "a shard that is opened sealed goes on granting"
+        case .orphanTakesEpoch:
+            "what a former process left is taken to be of the epoch that was read since"
         case .oldLogsShipped: "entries of logs that were dropped go to the store"
         case .ownersForgotten: "other cores are not told who leads a shard now"
         case .soldOutAtOnce: "a pool is certified sold out once a single round has found nothing"

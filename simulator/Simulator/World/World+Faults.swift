@@ -88,10 +88,10 @@ extension World {
         case .busCut: bus.mend(node.index)
         case .busSlow: if !isActive(.busSlow, node) { bus.slow(node.index, by: 1) }
         case .clockDrift: node.clock.drift(driftPpm(node), at: nowNs)
-        case .storeDown: node.store.faults.isDown = isActive(.storeDown, node)
+        case .storeDown: node.store.faults.isDown = isActive(.storeDown, node.store)
         case .storeCommitLost:
-            node.store.faults.losesAnswers = isActive(.storeCommitLost, node)
-        case .storeDeadlock: node.store.faults.deadlocks = isActive(.storeDeadlock, node)
+            node.store.faults.losesAnswers = isActive(.storeCommitLost, node.store)
+        case .storeDeadlock: node.store.faults.deadlocks = isActive(.storeDeadlock, node.store)
         case .storeRestored: if node.store.restore(fault.id) { probe(.storeRestored) }
         case .redisDown, .redisSlow, .redisAnswerLost, .redisRepeats: adjust(node.redis)
         case .redisFailover: node.redis?.failOver(fault.id)
@@ -141,6 +141,14 @@ extension World {
     private func isActive(_ kind: FaultKind, _ node: SimulatedNode) -> Bool {
         plan.faults.indices.contains {
             active[$0] && plan.faults[$0].kind == kind && plan.faults[$0].node == node.index
+        }
+    }
+
+    /// Whether a store has a fault, whichever of the nodes that share it that was drawn for.
+    private func isActive(_ kind: FaultKind, _ store: StoreModel) -> Bool {
+        plan.faults.indices.contains {
+            active[$0] && plan.faults[$0].kind == kind
+                && nodes[plan.faults[$0].node].store === store
         }
     }
 
