@@ -20,6 +20,7 @@ public import StrictYAML
 ///     patience: 120s    # without progress for so long, a run is not live
 ///     snapshots: 2500ms # time between them
 ///     archive: 500ms    # closed rains leave memory after so long; absent: they stay
+///     archive-orders: 500ms # likewise the orders of closed SKUs
 ///     upgrade: true     # nodes begin with the oldest protocol; each restart upgrades its node
 ///     faults: {from: 500ms, until: 20s, most: 3, only: [crash], without: [bitRot]}
 ///     links: {users: mobile, back-ends: crossZone, mobile: {log-normal: {median: 30ms, sigma: 1}}}
@@ -146,6 +147,12 @@ public enum FaultScenarioFile {
         if let archive = map.optional("archive") {
             scenario.archiveAfterNs = try archive.durationNs()
             guard scenario.archiveAfterNs >= 1_000_000 else {
+                throw archive.error("at least 1ms is needed")
+            }
+        }
+        if let archive = map.optional("archive-orders") {
+            scenario.archiveOrdersAfterNs = try archive.durationNs()
+            guard scenario.archiveOrdersAfterNs >= 1_000_000 else {
                 throw archive.error("at least 1ms is needed")
             }
         }

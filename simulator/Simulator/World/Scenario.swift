@@ -35,6 +35,9 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var maintenanceNs: UInt64 = 2_500_000_000
     /// For so long closed rains stay in memory once the store has them; 0: for good.
     public var archiveAfterNs: UInt64 = 0
+    /// Likewise closed SKUs.
+    public var archiveOrdersAfterNs: UInt64 = 0
+    var isArchiving: Bool { archiveAfterNs > 0 || archiveOrdersAfterNs > 0 }
     /// Each node begins as an executable that knows the oldest protocol only; every start after its
     /// first is that of today's.
     public var isUpgraded = false
