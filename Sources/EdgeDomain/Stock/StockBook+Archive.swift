@@ -135,7 +135,20 @@ extension StockBook {
         }
         fresh.base = reusesNumbers ? UInt64(fresh.numbers.count) : nextDense
         precondition(reusesNumbers || fresh.nextNumber == next)
+        release()
         self = fresh
+    }
+
+    /// Gives the memory of what grows with orders back to the system.
+    private mutating func release() {
+        orders.release()
+        ledger.release()
+        texts.release()
+        numbers.release()
+        userIndex.release()
+        requestIndex.release()
+        ledgerIndex.release()
+        holds.release()
     }
 
     /// The first position from which on every order stays and each number is one more than the one
