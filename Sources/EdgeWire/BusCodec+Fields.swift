@@ -125,7 +125,7 @@ extension BusCodec {
         case .returned: 9
         case .ask: 10
         case .swept: 11
-        case .report: 12
+        case .report(_, _, _, _, let standing): standing.isArchived ? 21 : 12
         case .announce: 13
         case .freed: 14
         case .soldOut: 15
@@ -220,7 +220,7 @@ extension BusCodec {
         case 18: return .renew(JournalCodec.readPool(&reader), part: reader.integer())
         case 16: return .askWinners(readWinnersAsked(&reader))
         case 17: return readWinners(&reader).map { .winners($0) }
-        case 1, 3, 5...8, 10, 12, 14, 19, 20:
+        case 1, 3, 5...8, 10, 12, 14, 19...21:
             return readSliceFrame(
                 tag, JournalCodec.readPool(&reader), slice: reader.integer(), &reader)
         default: return nil
@@ -247,6 +247,12 @@ extension BusCodec {
             .report(
                 pool, slice: slice, inquiry: reader.integer(), readTotals(&reader),
                 SliceStanding(quarantines: reader.integer(), isLost: reader.flag()))
+        // The same of a slice that is archived.
+        case 21:
+            .report(
+                pool, slice: slice, inquiry: reader.integer(), readTotals(&reader),
+                SliceStanding(
+                    quarantines: reader.integer(), isLost: reader.flag(), isArchived: true))
         case 14: .freed(pool, slice: slice, generation: reader.integer())
         case 19:
             .resolve(

@@ -49,6 +49,14 @@ struct Answer: Equatable, CustomStringConvertible {
         return value
     }
 
+    /// The answer without a field of its map.
+    func without(_ key: String) -> Answer {
+        guard case .map(let fields) = body else { return self }
+        var answer = self
+        answer.body = .map(fields.filter { $0.key != key })
+        return answer
+    }
+
     var rows: [Value] {
         guard case .array(let rows) = body else { return [] }
         return rows

@@ -203,6 +203,14 @@ struct StockArchiveTests {
         var dearer = bought(shop, slot)
         dearer.priceFen = 101
         #expect(shop.book.believes(dearer, order) == false)
+        for change: (inout RecalledOrder) -> Void in [
+            { $0.quantity = 0 }, { $0.quantity = .max }, { $0.restocked = 2 },
+            { $0.refundedFen = 101 }, { $0.refundedFen = -1 }, { $0.paidFen = .max },
+        ] {
+            var impossible = bought(shop, slot)
+            change(&impossible)
+            #expect(shop.book.believes(impossible, order) == false)
+        }
         let place = ArchivedSlice(pool: shop.book.poolKey(slot: other), slice: 0)
         for entry in [
             Entry.paymentRefused(

@@ -186,7 +186,8 @@ struct BusSamples {
             totals.retiredFen = random.any()
             return .report(
                 pool, slice: slice, inquiry: random.any(), totals,
-                SliceStanding(quarantines: random.any(), isLost: random.flag()))
+                SliceStanding(
+                    quarantines: random.any(), isLost: random.flag(), isArchived: random.flag()))
         case 19:
             return .resolve(
                 pool, slice: slice,

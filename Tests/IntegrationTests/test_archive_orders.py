@@ -113,14 +113,14 @@ def test_a_closed_sku_is_the_same_from_the_store(request, directory, make_node, 
     connection.call("STOCK.CLOSE one")
     before = heard(node, "one", orders)
     still = heard(node, "open", other)
-    info = connection.call("STOCK.INFO", "one")
+    info = {**dict_of(connection.call("STOCK.INFO", "one")), "archived": 4}
     count = sum(len(told[0]) for told in before.values())
     assert before[2][1][:1] == ["repeat"] and before[2][2][0] == "closed"
     eventually(lambda: archived([node]) == count, 30, "the archive")
 
     def same(node):
         assert heard(node, "one", orders) == before
-        assert node.resp().call("STOCK.INFO", "one") == info
+        assert dict_of(node.resp().call("STOCK.INFO", "one")) == info
         told = heard(node, "open", other)
         for user, lines in told.items():
             # Those whom the limit lets have another one have had it meanwhile.
@@ -218,6 +218,33 @@ def test_while_the_store_is_down_nothing_is_decided(make_node, maria):
     assert ask(connection, "ORDER.PAY", orders[3], "p3") == ["repeat"]
     count = maria.sql("SELECT count(*) FROM payments WHERE payment = 'late'", "dp")
     assert "1" in str(count)
+
+
+def test_while_the_store_hangs_nobody_is_taken_who_would_only_wait(make_node, maria):
+    node = make_node(env={**ARCHIVE, "DOWNPOUR_STORE_URL": maria.url}).start()
+    orders = sell(node.resp(), "sku", slices=1, users=8)
+    node.resp().call("STOCK.CLOSE sku")
+    eventually(lambda: archived([node]) >= 8, 30, "the archive")
+    waiting = []
+
+    def refused():
+        """One more asks; whether somebody was sent away."""
+        waiting.append(node.resp())
+        waiting[-1].send(encode("ORDER.INFO", orders[3]))
+        text = node.request("GET", "/metrics", listener="admin").body.decode()
+        return 'downpour_archive_questions_total{outcome="refused"} 0' not in text
+    maria.process.send_signal(signal.SIGSTOP)
+    try:
+        eventually(refused, 30, "the first who is not taken")
+        with pytest.raises(Failure, match="TRYAGAIN.*too long"):
+            node.resp().call("ORDER.INFO", orders[3])
+    finally:
+        maria.process.send_signal(signal.SIGCONT)
+    told = set()
+    for one in waiting:
+        answer = one.read()
+        told.add(answer.code if isinstance(answer, Failure) else dict_of(answer)["state"])
+    assert told == {"paid", "TRYAGAIN"}
 
 
 def test_any_node_of_a_cluster_answers_and_pays(directory, make_node, maria):

@@ -216,11 +216,16 @@ extension StockBook {
         return found > 0 ? found : touchedFloor
     }
 
-    /// Whether what the store says of an archived order is of a slice of this book, and no entry
-    /// about the order came after it.
+    /// Whether what the store says of an archived order can be, is of a slice of this book, and no
+    /// entry about the order came after it.
     public func believes(_ recalled: RecalledOrder, _ order: OrderID) -> Bool {
         guard place(of: order) == .archived,
-            let slot = slot(of: recalled.place.pool, slice: recalled.place.slice)
+            let slot = slot(of: recalled.place.pool, slice: recalled.place.slice),
+            // It comes from other nodes: no sum of it may overflow.
+            (1...UInt32(Limits.unitsPerOrder)).contains(recalled.quantity),
+            recalled.restocked <= recalled.quantity, recalled.refundedFen >= 0,
+            recalled.refundedFen <= recalled.paidFen, recalled.paidFen <= Limits.amountFen,
+            !recalled.priceFen.multipliedReportingOverflow(by: Fen(recalled.quantity)).overflow
         else { return false }
         return slices[slot].isArchived && slices[slot].priceFen == recalled.priceFen
             && touchedAt(order: order) <= recalled.asOf

@@ -98,7 +98,8 @@ extension StockBook {
 
     public func standing(slot: Int) -> SliceStanding {
         SliceStanding(
-            quarantines: slices[slot].quarantines, isLost: slices[slot].isQuarantined)
+            quarantines: slices[slot].quarantines, isLost: slices[slot].isQuarantined,
+            isArchived: slices[slot].isArchived)
     }
 
     /// The last transfer of units a slice took in.
