@@ -91,7 +91,7 @@ def test_a_cluster_is_upgraded_node_by_node_and_nobody_is_refused(cluster):
 
 
 def test_what_cannot_be_spoken_is_refused(directory, make_node):
-    for text in ("0", "3", "two"):
+    for text in ("0", "4", "two"):
         answer = downpour("node", "--protocol", text, "--check-config")
         assert answer.returncode == 78
-        assert "a number from 1 to 2" in answer.stderr
+        assert "a number from 1 to 3" in answer.stderr
