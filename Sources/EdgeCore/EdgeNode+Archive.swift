@@ -10,6 +10,9 @@ struct Archive: ~Copyable {
     var stored: [UInt64]
     /// The next slice to be looked at, and when all of them are looked at again.
     var cursor = 0
+    /// Likewise of the SKUs: a book, and a slice of it.
+    var book = 0
+    var bookSlot = 0
     var lookNs: UInt64 = 0
     /// Tables of archived slices that are not given back yet.
     var remains = SlotArray<ClaimTables>(capacity: 4)
@@ -57,18 +60,20 @@ extension EdgeNode {
         let nowNs = current.monotonicNs
         if nowNs >= archive.dueNs {
             giveBackTables()
-            if nowNs >= archive.lookNs, configuration.archiveAfterMs != .max {
+            if nowNs >= archive.lookNs, configuration.isArchiving {
                 // What other nodes could not read is not written.
-                let isFull =
-                    isFull || (spoken < ProtocolVersion.archive && !has(.writesUnread))
-                let isDone = isFull || archiveSome(into: &effects)
+                let isHeld = isFull || (spoken < ProtocolVersion.archive && !has(.writesUnread))
+                let isHeldOfOrders =
+                    isFull || (spoken < ProtocolVersion.archiveOrders && !has(.writesUnread))
+                var isDone = isHeld || archiveSome(into: &effects)
+                if !isHeldOfOrders { isDone = archiveSomeOrders(into: &effects) && isDone }
                 archive.lookNs = isDone ? nowNs &+ Archive.lookEveryNs : nowNs
             }
             let isBusy =
                 archive.remains.count > 0
-                || (archive.lookNs <= nowNs && configuration.archiveAfterMs != .max)
+                || (archive.lookNs <= nowNs && configuration.isArchiving)
             let waitNs = isBusy ? 1_000_000 : archive.lookNs &- nowNs
-            let isOver = !isBusy && configuration.archiveAfterMs == .max
+            let isOver = !isBusy && !configuration.isArchiving
             archive.dueNs = isOver ? .max : nowNs &+ waitNs
             // Said once, so that the shell need not set its timer anew at every step.
             archive.dueMs = isOver ? .max : current.wallMs + Int64(waitNs / 1_000_000) + 1
@@ -82,6 +87,7 @@ extension EdgeNode {
 
     /// - Returns: whether all slices were looked at.
     private mutating func archiveSome(into effects: inout EffectBuffer) -> Bool {
+        guard configuration.archiveAfterMs != .max else { return true }
         var looked = 0
         var archived = 0
         while archive.cursor < slices.count {

@@ -306,9 +306,10 @@ extension EdgeNode {
         let totals =
             place.isStock
             ? books[place.local].totals(slot: place.slot) : slices[place.slot].books
-        let standing =
+        var standing =
             place.isStock
             ? books[place.local].standing(slot: place.slot) : slices[place.slot].standing
+        if spoken < ProtocolVersion.archiveOrders { standing.isArchived = false }
         send(
             .report(key, slice: slice, inquiry: inquiry, totals, standing),
             to: placement.home(of: key), into: &effects)

@@ -1,5 +1,6 @@
 import EdgeCluster
 import EdgeDomain
+import EdgeLedger
 import EdgeMemory
 import EdgeTypes
 import EdgeWire
@@ -46,6 +47,7 @@ extension EdgeNode {
                     ticket: request.ticket, shape: .reserve, outcome: outcome, timeMs: timeMs,
                     order: order))
             if outcome == .soldOut { seekCertificate(stock: slot, local, into: &effects) }
+        case .archived: askArchive(request, stock: slot, local, into: &effects)
         case .error(let code): fail(request, code, into: &effects)
         }
     }
@@ -99,11 +101,15 @@ extension EdgeNode {
         }
         guard isLeased(shard, now) else { return refuseUnleased(request.ticket, into: &effects) }
         let local = placement.localIndex(of: shard)
+        if books[local].place(of: request.order) == .archived {
+            return archivedOrder(request, payload, local, now: now, into: &effects)
+        }
         guard let owner = books[local].owner(of: request.order),
             !request.ownOnly || owner == request.user
         else { return fail(request, .noOrder, into: &effects) }
         var text = Text64()
         if case .text(let given) = payload { text = given }
+        if case .recalled(let given, _) = payload { text = given }
         switch request.operation {
         case .orderPay: pay(request, text, local, now: now, into: &effects)
         case .orderCancel: cancel(request, local, now: now, into: &effects)
@@ -207,33 +213,26 @@ extension EdgeNode {
         }
         effects.answer(
             request.ticket,
-            .map([
-                .init("order", .text(request.order.text)),
-                .init("state", .text("\(info.state)")),
-                .init("sku", .text(info.sku.description)),
-                .init("user", .text(String(info.user))),
-                .init("qty", .integer(Int64(info.quantity))),
-                .init("price", .integer(info.priceFen)),
-                .init("expires", .integer(info.expiresMs)),
-                .init("payment", info.payment.map { .text($0.description) } ?? .null),
-                .init("refunded", .integer(info.refundedFen)),
-                .init("restocked", .integer(Int64(info.restocked))),
-            ]))
+            OrderAnswers.info(
+                request.order, state: "\(info.state)", sku: info.sku, user: info.user,
+                quantity: info.quantity, priceFen: info.priceFen, expiresMs: info.expiresMs,
+                payment: info.payment, refundedFen: info.refundedFen,
+                restocked: info.restocked))
     }
 
     /// A user's orders of a SKU.
     mutating func orders(_ request: Request, now: Instant, into effects: inout EffectBuffer) {
         guard let (local, slot) = stockPlace(request, now, into: &effects) else { return }
+        if books[local].isArchived(slot: slot) {
+            return askArchive(request, stock: slot, local, into: &effects)
+        }
         var rows = books[local].orders(slot: slot, user: request.user)
         if has(.ordersOfAnother) { rows = rows.dropLast() }
         effects.answer(
             request.ticket,
             .array(
                 rows.map { row in
-                    .array([
-                        .text(row.order.text), .text("\(row.state)"),
-                        .integer(Int64(row.quantity)), .integer(row.expiresMs),
-                    ])
+                    OrderAnswers.row(row.order, "\(row.state)", row.quantity, row.expiresMs)
                 }))
     }
 
@@ -256,7 +255,7 @@ extension EdgeNode {
         freed(local, slot, into: &effects)
     }
 
-    private mutating func apply(
+    mutating func apply(
         _ entry: Entry, _ local: Int, now: Instant, into effects: inout EffectBuffer
     ) {
         let header = journal(entry, shards[local].id, now: now, into: &effects)
@@ -275,7 +274,7 @@ extension EdgeNode {
         sealStock(local, slot, now: now, into: &effects)
     }
 
-    private mutating func answer(
+    mutating func answer(
         _ request: Request, _ outcome: Outcome, into effects: inout EffectBuffer
     ) {
         counters.orders[Int(outcome.rawValue)] &+= 1

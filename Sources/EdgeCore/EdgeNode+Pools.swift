@@ -24,6 +24,8 @@ struct Inquiry: Sendable {
     private(set) var totals = SliceTotals()
     /// Slices that are out of play.
     private(set) var lost: [QuarantinedSlice] = []
+    /// Slices whose claims or orders have left memory.
+    private(set) var archived = 0
     /// Slices with units that are.
     private var holding: [QuarantinedSlice] = []
     /// Asked for the sake of it.
@@ -56,6 +58,7 @@ struct Inquiry: Sendable {
         missing -= 1
         let named = QuarantinedSlice(slice: slice, quarantines: standing.quarantines)
         if standing.isLost { lost.append(named) }
+        if standing.isArchived { archived += 1 }
         if told.quarantined > 0 { holding.append(named) }
     }
 
@@ -422,7 +425,8 @@ extension EdgeNode {
             inquiry.ticket,
             .map(
                 PoolInfo.fields(
-                    treasury, totals, lost: inquiry.lost.count, nowMs: now.wallMs)),
+                    treasury, totals, lost: inquiry.lost.count, archived: inquiry.archived,
+                    nowMs: now.wallMs)),
             stream: operatorStream)
     }
 

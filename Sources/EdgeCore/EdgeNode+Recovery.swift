@@ -220,9 +220,11 @@ extension EdgeNode {
             placement.shard(of: key, slice: slice) == header.shard
         else { throw ReplayError(header: header, reason: "an unknown slice") }
         if pools[pool].definition.kind == .stock {
+            let held = books[local].orders(slot: slot)
             guard apply(entry, header, ofBook: local) else {
                 throw ReplayError(header: header, reason: "a slice's entry does not follow")
             }
+            if case .sliceArchived = entry { archivedOrders(local, slot, held) }
             return
         }
         switch entry {

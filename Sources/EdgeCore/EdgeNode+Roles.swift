@@ -354,9 +354,12 @@ extension EdgeNode {
             guard Int(shard) < placement.shards, placement.core(of: shard) == configuration.core
             else { return CommitStream.disk }
             let local = placement.localIndex(of: shard)
+            // Of an order that has left memory, the request says which SKU it is.
             let isJournaled =
                 books[local].slot(of: request.order).map {
                     books[local].durability(slot: $0) == .journal
+                } ?? pools.find(request.pool).map {
+                    pools[$0].definition.durability == .journal
                 } ?? false
             return shards[local].stream | (isJournaled ? CommitStream.andDisk : 0)
         case .poolCreate, .poolInfo, .poolWarm, .poolAlter, .poolPause, .poolResume, .poolClose,

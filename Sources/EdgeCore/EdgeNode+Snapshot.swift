@@ -18,7 +18,15 @@ public struct SnapshotError: Error, Sendable, CustomStringConvertible {
 ///
 /// Definitions and controls are written as the journal writes them; the rest is flat arrays.
 extension EdgeNode {
-    private static let snapshotVersion: UInt32 = 5
+    private static let snapshotVersion: UInt32 = 6
+    /// Before orders could be archived. Read; and written where nobody needs to know more.
+    private static let plainVersion: UInt32 = 5
+
+    /// Whether a snapshot of a shard has to say which orders are archived, or since when slices have
+    /// been closed. An earlier release cannot read such a one: none is in the cluster then.
+    private func isPlain(_ local: Int) -> Bool {
+        !books[local].hasArchived && (!archivesOrders || spoken < ProtocolVersion.archiveOrders)
+    }
 
     /// The shards of this core.
     public var shardIDs: [ShardID] { (0..<shards.count).map { shards[$0].id } }
@@ -39,7 +47,8 @@ extension EdgeNode {
         let header = standing(of: shard)
         var sink = ByteSink()
         var parts: [ShardSnapshot.Part] = []
-        sink.append(integer: Self.snapshotVersion)
+        let isPlain = isPlain(local)
+        sink.append(integer: isPlain ? Self.plainVersion : Self.snapshotVersion)
         sink.append(integer: UInt32(placement.shards))
         sink.append(integer: header.epoch)
         sink.append(integer: header.sequence)
@@ -64,7 +73,8 @@ extension EdgeNode {
                 parts.append(.log(slot: slot, log, count: slices[slot].count(of: log)))
             }
         }
-        books[local].writeSnapshot(into: &sink)
+        books[local].writeSnapshot(
+            into: &sink, isPlain: isPlain, forgetsArchive: has(.archivedOrdersForgotten))
         parts.append(.fixed(end: sink.count))
         return ShardSnapshot(header: header, fixed: sink, parts: parts)
     }
@@ -132,7 +142,8 @@ extension EdgeNode {
         else {
             throw SnapshotError(shard: shard, reason: "not an empty shard of this core")
         }
-        guard try reader.integer(UInt32.self) == Self.snapshotVersion else {
+        let version: UInt32 = try reader.integer()
+        guard version == Self.snapshotVersion || version == Self.plainVersion else {
             throw SnapshotError(
                 shard: shard, reason: "written by another release", isOfOtherRelease: true)
         }
@@ -174,7 +185,8 @@ extension EdgeNode {
             }
             try slices[slot].restore(from: &reader, units: definition.units)
         }
-        try books[local].loadSnapshot(reader.slice(reader.remaining))
+        try books[local].loadSnapshot(
+            reader.slice(reader.remaining), sequence: sequence)
         try adoptBook(local)
         shards[local].epoch = epoch
         shards[local].sequence = sequence

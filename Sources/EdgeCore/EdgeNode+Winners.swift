@@ -55,7 +55,7 @@ struct ToldWinners: Sendable {
     mutating func forget(_ local: Int) { drop { $0.local == local } }
 
     @inline(never)
-    fileprivate mutating func drop(where isGone: (WinnersFilter) -> Bool) {
+    mutating func drop(where isGone: (WinnersFilter) -> Bool) {
         for filter in filters where isGone(filter) { sizeBytes -= filter.filter?.sizeBytes ?? 0 }
         filters.removeAll(where: isGone)
     }
@@ -115,7 +115,7 @@ extension EdgeNode {
         guard slot >= 0, isLocal(shard) else { return nil }
         let local = placement.localIndex(of: shard)
         let isStock = pools[pool].definition.kind == .stock
-        let count = isStock ? books[local].orderCount : slices[slot].claimCount
+        let count = isStock ? books[local].loggedOrders : slices[slot].claimCount
         told.count &+= 1
         let place = UInt64(configuration.node) << 32 | UInt64(configuration.core)
         let time = Hash64.mix(UInt64(bitPattern: current.wallMs), current.monotonicNs)
@@ -249,7 +249,7 @@ extension EdgeNode {
         told.filters[index].filter = nil
         let end = min(made.count, made.next + Self.filterStep)
         while made.next < end {
-            if let user = books[made.local].user(ofOrder: made.next, slot: made.slot) {
+            if let user = books[made.local].user(ofOrderAt: made.next, slot: made.slot) {
                 made.users.append(user)
             }
             made.next += 1

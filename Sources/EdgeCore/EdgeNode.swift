@@ -111,7 +111,7 @@ public struct EdgeNode: ~Copyable {
             books.append(StockBook(shard: id))
         }
         pools = PoolTable()
-        archive = Archive(shards: count, isOn: configuration.archiveAfterMs != .max)
+        archive = Archive(shards: count, isOn: configuration.isArchiving)
         owners = PlainList(capacity: configuration.shards)
         let isReplicated = configuration.replica != nil
         for _ in 0..<configuration.shards {

@@ -18,6 +18,9 @@ public struct NodeConfiguration: Sendable {
     /// How long after its end a rain's slice stays in memory, ms; `Int64.max`: for good. Nothing
     /// leaves without a store.
     public var archiveAfterMs = Int64.max
+    /// Likewise how long after the last thing that happened to its orders a closed SKU's slice does.
+    public var archiveOrdersAfterMs = Int64.max
+    var isArchiving: Bool { archiveAfterMs != .max || archiveOrdersAfterMs != .max }
     /// A built-in bug; only simulators set one.
     public var mutant: Mutant
     var replicationMutant: ReplicationMutant {
@@ -63,11 +66,17 @@ public struct NodeCounters: Sendable {
     /// By the outcome's raw value: grabs, and reservations and payments.
     public var grabs = InlineArray<16, UInt64>(repeating: 0)
     public var orders = InlineArray<16, UInt64>(repeating: 0)
-    /// Rain slices whose claims have left memory here, those claims, and questions that only the
-    /// store could answer.
+    /// Slices whose claims or orders have left memory here, those claims and orders, how often a
+    /// stock book was compacted, and questions that only the store could answer.
     public var archivedSlices: UInt64 = 0
     public var archivedClaims: UInt64 = 0
+    public var archivedOrders: UInt64 = 0
+    public var compactions: UInt64 = 0
     public var archivedQuestions: UInt64 = 0
+    /// Payments and refunds of archived orders that were decided, and that were asked anew since the
+    /// order had changed.
+    public var recalledOrders: UInt64 = 0
+    public var recalledStale: UInt64 = 0
 
     public init() {}
 }

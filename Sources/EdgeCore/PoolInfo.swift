@@ -58,7 +58,7 @@ enum PoolRules {
 /// The map that INFO answers with.
 enum PoolInfo {
     static func fields(
-        _ treasury: Treasury, _ totals: SliceTotals, lost: Int, nowMs: UnixMs
+        _ treasury: Treasury, _ totals: SliceTotals, lost: Int, archived: Int, nowMs: UnixMs
     ) -> [Value.Field] {
         let definition = treasury.definition
         let state = treasury.state(nowMs: nowMs)
@@ -113,6 +113,7 @@ enum PoolInfo {
             .init("closes", .integer(terms.closesMs)),
             .init("slices", .integer(Int64(definition.slices))),
             .init("lost", .integer(Int64(lost))),
+            .init("archived", .integer(Int64(archived))),
             .init("durability", .text("\(definition.durability)")),
             .init("created", .integer(treasury.createdMs)),
         ]

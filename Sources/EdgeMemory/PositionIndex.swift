@@ -259,6 +259,27 @@ extension PositionIndex {
     }
 }
 
+extension PositionIndex {
+    /// Empties the index and gives its memory back to the system, which the heap would keep.
+    /// O(blocks), some microseconds each.
+    public mutating func release() {
+        table.discard()
+        old.discard()
+        self = PositionIndex()
+    }
+}
+
+extension PositionIndex.Table {
+    /// What was in it is gone; it is to be let go.
+    fileprivate mutating func discard() {
+        for index in 0..<blockCount {
+            guard let block = blocks[index] else { continue }
+            // SAFETY: nobody reads what lies in it any more.
+            Region.discard(UnsafeMutableRawPointer(block), (blockMask + 1) * 8)
+        }
+    }
+}
+
 extension PositionIndex: @unchecked Sendable {
     // SAFETY: noncopyable: whoever holds it is the only one with access to its buckets.
 }

@@ -95,6 +95,12 @@ public struct TimingWheel: ~Copyable {
         linked += 1
     }
 
+    /// Empties the wheel and gives its memory back to the system. O(ids).
+    public mutating func release() {
+        nodes.release()
+        self = TimingWheel()
+    }
+
     /// Takes a deadline away. O(1).
     ///
     /// - Returns: whether `id` had one.

@@ -35,6 +35,8 @@ public final class BatchBooks {
     public struct OrderWork {
         public var record: OrderRecord
         public let isNew: Bool
+        /// Of new ones: keyed hash of the request's id; 0: it bore none.
+        public let requestHash: UInt64
     }
 
     public private(set) var pools: [PoolWork] = []
@@ -91,7 +93,7 @@ public final class BatchBooks {
     public func take(order record: OrderRecord, sku: Text64) {
         take(name: record.pool, .stock, sku)
         orderIndex[record.order] = orders.count
-        orders.append(OrderWork(record: record, isNew: false))
+        orders.append(OrderWork(record: record, isNew: false, requestHash: 0))
     }
 
     public func take(name key: PoolKey, _ family: PoolFamily, _ name: Text64) {
@@ -149,6 +151,8 @@ public final class BatchBooks {
 
     /// The name of a pool that the batch has touched.
     public func name(of key: PoolKey) -> Text64 { names[key]?.text ?? Text64() }
+
+    public func family(of key: PoolKey) -> PoolFamily? { names[key]?.family }
 
     @inline(__always)
     private func claim(_ record: ClaimRecord) throws(HistoryFault) {
@@ -288,7 +292,8 @@ public final class BatchBooks {
         }
         let record = OrderRecord(header, reserved)
         orderIndex[reserved.order] = orders.count
-        orders.append(OrderWork(record: record, isNew: true))
+        orders.append(
+            OrderWork(record: record, isNew: true, requestHash: reserved.requestHash))
         try moveBooks(header, from: nil, to: record)
         move(header, record, .reserved)
         try event(

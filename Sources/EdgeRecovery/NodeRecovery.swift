@@ -45,12 +45,13 @@ public final class NodeRecovery {
     ///   - owners: which node has each shard; empty: this one has all.
     ///   - replica: this process's life, in a cluster with replicas.
     ///   - hasStore: whether what is committed goes to a store.
-    ///   - archiveAfterMs: how long closed rains stay in memory; `Int64.max`: for good.
+    ///   - archiveAfterMs, archiveOrdersAfterMs: how long closed rains and SKUs stay in memory;
+    ///     `Int64.max`: for good.
     ///   - mutant: a built-in bug; only simulators set one.
     public init(
         shards: Int, cores count: Int, node: Int = 0, nodes: Int = 1, owners: [UInt16] = [],
         replica: ReplicaID? = nil, hasStore: Bool = true, archiveAfterMs: Int64 = .max,
-        mutant: Mutant = .none
+        archiveOrdersAfterMs: Int64 = .max, mutant: Mutant = .none
     ) {
         precondition(owners.isEmpty || owners.count == shards)
         self.shards = shards
@@ -63,6 +64,7 @@ public final class NodeRecovery {
                 replica: replica, mutant: mutant)
             configuration.hasStore = hasStore
             configuration.archiveAfterMs = hasStore ? archiveAfterMs : .max
+            configuration.archiveOrdersAfterMs = hasStore ? archiveOrdersAfterMs : .max
             cores.append(EdgeNode(configuration))
             for (shard, owner) in owners.enumerated() {
                 cores[core].setOwner(of: ShardID(shard), to: owner)

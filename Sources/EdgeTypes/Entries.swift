@@ -53,8 +53,9 @@ public enum Entry: Hashable, Sendable {
     case sliceQuarantined(PoolKey, slice: UInt32)
     /// An operator has decided what becomes of what is quarantined there.
     case sliceResolved(PoolKey, slice: UInt32, Resolution, actor: Text64)
-    /// A rain's slice that is closed for good, and that the store has: its claims leave memory, its
-    /// totals stay. They are all between the shard's entry `first`, which opened it, and this one.
+    /// A slice that is closed for good, and that the store has: its claims or orders leave memory,
+    /// its totals stay. A rain's claims are all between the shard's entry `first`, which opened it,
+    /// and this one; of a SKU it is 0, since orders are found by their users.
     case sliceArchived(PoolKey, slice: UInt32, first: UInt64)
 }
 
@@ -138,11 +139,16 @@ public struct PaymentRefused: Hashable, Sendable {
     public var order: OrderID
     public var payment: Text64
     public var amountFen: Fen
+    /// Of an order that has left memory: where it was. Nobody who applies the entry has it.
+    public var archived: ArchivedSlice?
 
-    public init(order: OrderID, payment: Text64, amountFen: Fen) {
+    public init(
+        order: OrderID, payment: Text64, amountFen: Fen, archived: ArchivedSlice? = nil
+    ) {
         self.order = order
         self.payment = payment
         self.amountFen = amountFen
+        self.archived = archived
     }
 }
 
@@ -152,12 +158,30 @@ public struct OrderRefunded: Hashable, Sendable {
     public var request: Text64
     public var amountFen: Fen
     public var restock: UInt32
+    /// As in `PaymentRefused`.
+    public var archived: ArchivedSlice?
 
-    public init(order: OrderID, request: Text64, amountFen: Fen, restock: UInt32) {
+    public init(
+        order: OrderID, request: Text64, amountFen: Fen, restock: UInt32,
+        archived: ArchivedSlice? = nil
+    ) {
         self.order = order
         self.request = request
         self.amountFen = amountFen
         self.restock = restock
+        self.archived = archived
+    }
+}
+
+/// A SKU's slice whose orders have left memory.
+public struct ArchivedSlice: BitwiseCopyable, Hashable, Sendable {
+    public var pool: PoolKey
+    public var slice: UInt32
+
+    @inlinable
+    public init(pool: PoolKey, slice: UInt32) {
+        self.pool = pool
+        self.slice = slice
     }
 }
 

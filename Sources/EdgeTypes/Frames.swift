@@ -178,10 +178,13 @@ public struct SliceStanding: BitwiseCopyable, Hashable, Sendable {
     public var quarantines: UInt32
     /// It grants nothing until an operator releases it.
     public var isLost: Bool
+    /// Its claims or orders have left memory. Told only where every node can read it.
+    public var isArchived: Bool
 
-    public init(quarantines: UInt32, isLost: Bool) {
+    public init(quarantines: UInt32, isLost: Bool, isArchived: Bool = false) {
         self.quarantines = quarantines
         self.isLost = isLost
+        self.isArchived = isArchived
     }
 }
 

@@ -135,6 +135,14 @@ public enum Mutant: String, Sendable, CaseIterable {
     case archivedWinnerClosed
     case archivedReplicaKeeps
     case archivedMarkForgotten
+    case archivedOrdersUnstored
+    case archivedOrderOpen
+    case archivedOrdersForgotten
+    case archivedRepeatClosed
+    case recalledStale
+    case recalledLosesPayment
+    case compactionForgets
+    case numbersReused
     // Redis: its scripts, and who uses them.
     case scriptVersionIgnored
     case scriptGapTaken
@@ -266,6 +274,15 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .archivedWinnerClosed: "an archived winner is answered `closed`"
         case .archivedReplicaKeeps: "whoever follows a slice keeps what its primary has archived"
         case .archivedMarkForgotten: "a snapshot forgets that a slice was archived"
+        case .archivedOrdersUnstored: "orders leave memory before the store has them"
+        case .archivedOrderOpen: "orders leave memory while one of them is open"
+        case .archivedOrdersForgotten: "a snapshot forgets that a SKU's slice was archived"
+        case .archivedRepeatClosed: "a reservation of an archived SKU is `closed` to who has one"
+        case .recalledStale: "what the store says of an order is believed though it has changed"
+        case .recalledLosesPayment:
+            "a payment that bought an archived order is new when it comes again"
+        case .compactionForgets: "compaction loses an order of another SKU"
+        case .numbersReused: "numbers of archived orders are given again"
         case .scriptVersionIgnored: "a late write of totals takes the place of a newer one"
         case .scriptGapTaken: "a run of changes is taken though those before it are missing"
         case .damageForgotten: "only who finds a pool's keys damaged is told, if he hears of it"

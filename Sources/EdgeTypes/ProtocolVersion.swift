@@ -1,6 +1,6 @@
 /// Versions of what nodes say to each other and write for each other: gossip, messages on the bus and
-/// journal entries. Snapshots, and so copies of shards, have a format of their own that is the same in
-/// all versions so far.
+/// journal entries. Snapshots, and so copies of shards, have a format of their own: 5, or 6 from
+/// `archiveOrders` on where orders may leave memory.
 ///
 /// A node reads all versions that it knows. It writes what came with a version only once every node of
 /// its cluster has said that it knows that version: until then any of them may go back to the
@@ -9,7 +9,10 @@ public enum ProtocolVersion {
     public static let oldest: UInt16 = 1
     /// Slices of closed pools are archived: `Entry.sliceArchived`, and the answers that say so.
     public static let archive: UInt16 = 2
-    public static let newest = archive
+    /// Those of SKUs too, and what happens to their orders afterwards; snapshots say of each order
+    /// which number it has.
+    public static let archiveOrders: UInt16 = 3
+    public static let newest = archiveOrders
 }
 
 /// The protocol versions that a member speaks, both ends included.

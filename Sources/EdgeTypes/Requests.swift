@@ -79,6 +79,8 @@ public enum Payload: Sendable {
     case actor(Text64)
     /// `orderPay`: the payment id. `orderRefund`: the request id.
     case text(Text64)
+    /// The same once more, with what the store says of an order that has left memory.
+    case recalled(Text64, RecalledOrder)
     /// `poolList`: names after this one; only pools in this state.
     case listing(after: Text64, state: PoolState?)
 }
@@ -90,7 +92,8 @@ extension Operation {
         case (.grab, nil), (.claims, nil), (.reserve, nil), (.orders, nil), (.orderCancel, nil),
             (.orderInfo, nil), (.poolInfo, nil), (.poolWarm, nil):
             true
-        case (.orderPay, .text), (.orderRefund, .text), (.poolCreate, .definition),
+        case (.orderPay, .text), (.orderRefund, .text), (.orderPay, .recalled),
+            (.orderRefund, .recalled), (.poolCreate, .definition),
             (.poolAlter, .alteration), (.poolList, .listing):
             true
         case (.poolWarm, .actor), (.poolPause, .actor), (.poolResume, .actor), (.poolClose, .actor),

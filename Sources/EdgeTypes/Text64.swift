@@ -16,6 +16,13 @@ public struct Text64: Sendable {
         count = 0
     }
 
+    /// Text from its words, which are zero past `count` bytes.
+    public init(words: Words, count: UInt8) {
+        precondition(count <= 64)
+        self.words = words
+        self.count = count
+    }
+
     /// - Returns: nil where `bytes` holds more than 64.
     ///
     /// Each word is gathered apart and stored once: reading words back while they are being

@@ -27,6 +27,10 @@ extension BusCodec {
             sink.integer(UInt8(4))
             sink.text(after)
             optional(state?.rawValue, to: &sink)
+        case .recalled(let text, let order):
+            sink.integer(UInt8(5))
+            sink.text(text)
+            write(order, to: &sink)
         }
     }
 
@@ -48,8 +52,48 @@ extension BusCodec {
             }
             guard let state = PoolState(rawValue: raw) else { return nil }
             return .listing(after: after, state: state)
+        case 5:
+            let text = reader.text()
+            return readRecalled(&reader).map { .recalled(text, $0) }
         default: return nil
         }
+    }
+
+    private static func write(_ order: RecalledOrder, to sink: inout some JournalFieldSink) {
+        JournalCodec.write(order.place, to: &sink)
+        sink.integer(order.user)
+        sink.integer(order.quantity)
+        sink.integer(order.priceFen)
+        sink.integer(order.state)
+        sink.integer(order.paidFen)
+        sink.integer(order.refundedFen)
+        sink.integer(order.restocked)
+        sink.integer(order.asOf)
+        switch order.known {
+        case .new: sink.integer(UInt8(0))
+        case .bought: sink.integer(UInt8(1))
+        case .refused: sink.integer(UInt8(2))
+        case .refund(let amountFen, let restocked):
+            sink.integer(UInt8(3))
+            sink.integer(amountFen)
+            sink.integer(restocked)
+        }
+    }
+
+    private static func readRecalled(_ reader: inout JournalFieldReader) -> RecalledOrder? {
+        var order = RecalledOrder(
+            place: JournalCodec.readArchived(&reader), user: reader.integer(),
+            quantity: reader.integer(), priceFen: reader.integer(), state: reader.integer(),
+            paidFen: reader.integer(), refundedFen: reader.integer(),
+            restocked: reader.integer(), known: .new, asOf: reader.integer())
+        switch reader.integer(UInt8.self) {
+        case 0: break
+        case 1: order.known = .bought
+        case 2: order.known = .refused
+        case 3: order.known = .refund(amountFen: reader.integer(), restocked: reader.integer())
+        default: return nil
+        }
+        return order
     }
 
     private static func optional(
@@ -81,7 +125,7 @@ extension BusCodec {
         case .returned: 9
         case .ask: 10
         case .swept: 11
-        case .report: 12
+        case .report(_, _, _, _, let standing): standing.isArchived ? 21 : 12
         case .announce: 13
         case .freed: 14
         case .soldOut: 15
@@ -176,7 +220,7 @@ extension BusCodec {
         case 18: return .renew(JournalCodec.readPool(&reader), part: reader.integer())
         case 16: return .askWinners(readWinnersAsked(&reader))
         case 17: return readWinners(&reader).map { .winners($0) }
-        case 1, 3, 5...8, 10, 12, 14, 19, 20:
+        case 1, 3, 5...8, 10, 12, 14, 19...21:
             return readSliceFrame(
                 tag, JournalCodec.readPool(&reader), slice: reader.integer(), &reader)
         default: return nil
@@ -203,6 +247,12 @@ extension BusCodec {
             .report(
                 pool, slice: slice, inquiry: reader.integer(), readTotals(&reader),
                 SliceStanding(quarantines: reader.integer(), isLost: reader.flag()))
+        // The same of a slice that is archived.
+        case 21:
+            .report(
+                pool, slice: slice, inquiry: reader.integer(), readTotals(&reader),
+                SliceStanding(
+                    quarantines: reader.integer(), isLost: reader.flag(), isArchived: true))
         case 14: .freed(pool, slice: slice, generation: reader.integer())
         case 19:
             .resolve(

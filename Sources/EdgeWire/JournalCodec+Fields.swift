@@ -18,10 +18,12 @@ extension JournalCodec {
             sink.integer(refund.amountFen)
             sink.integer(refund.restock)
             sink.text(refund.request)
+            if let place = refund.archived { write(place, to: &sink) }
         case .paymentRefused(let refused):
             sink.integer(refused.order.rawValue)
             sink.integer(refused.amountFen)
             sink.text(refused.payment)
+            if let place = refused.archived { write(place, to: &sink) }
         case .poolCreated(let definition, let actor):
             write(definition, to: &sink)
             sink.text(actor)
@@ -83,6 +85,10 @@ extension JournalCodec {
         case .orderExpired: .orderExpired(readOrder(&reader))
         case .orderRefunded: .orderRefunded(readRefunded(&reader))
         case .paymentRefused: .paymentRefused(readRefused(&reader))
+        case .archivedRefunded:
+            .orderRefunded(readArchivedRefunded(&reader))
+        case .archivedRefused:
+            .paymentRefused(readArchivedRefused(&reader))
         case .poolCreated:
             .poolCreated(readDefinition(&reader), actor: reader.text())
         case .poolControlled:
@@ -174,6 +180,27 @@ extension JournalCodec {
         let order = readOrder(&reader)
         let amountFen = reader.integer(Int64.self)
         return PaymentRefused(order: order, payment: reader.text(), amountFen: amountFen)
+    }
+
+    private static func readArchivedRefunded(_ reader: inout JournalFieldReader) -> OrderRefunded {
+        var refund = readRefunded(&reader)
+        refund.archived = readArchived(&reader)
+        return refund
+    }
+
+    private static func readArchivedRefused(_ reader: inout JournalFieldReader) -> PaymentRefused {
+        var refused = readRefused(&reader)
+        refused.archived = readArchived(&reader)
+        return refused
+    }
+
+    static func write(_ place: ArchivedSlice, to sink: inout some JournalFieldSink) {
+        sink.integer(place.pool.rawValue)
+        sink.integer(place.slice)
+    }
+
+    static func readArchived(_ reader: inout JournalFieldReader) -> ArchivedSlice {
+        ArchivedSlice(pool: readPool(&reader), slice: reader.integer())
     }
 
     private static func readOrder(_ reader: inout JournalFieldReader) -> OrderID {

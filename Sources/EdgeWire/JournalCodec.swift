@@ -77,8 +77,10 @@ public enum JournalCodec {
         case .orderPaid: .orderPaid
         case .orderCancelled: .orderCancelled
         case .orderExpired: .orderExpired
-        case .orderRefunded: .orderRefunded
-        case .paymentRefused: .paymentRefused
+        case .orderRefunded(let refund):
+            refund.archived == nil ? .orderRefunded : .archivedRefunded
+        case .paymentRefused(let refused):
+            refused.archived == nil ? .paymentRefused : .archivedRefused
         case .poolCreated: .poolCreated
         case .poolControlled: .poolControlled
         case .poolFunded: .poolFunded

@@ -13,6 +13,9 @@ public enum JournalKind: UInt8, Sendable, CaseIterable {
     case orderExpired = 6
     case orderRefunded = 7
     case paymentRefused = 8
+    // The same of orders that have left memory.
+    case archivedRefunded = 9
+    case archivedRefused = 10
 
     case poolCreated = 16
     case poolControlled = 17

@@ -49,6 +49,10 @@ struct NodeCommand: AsyncParsableCommand {
     var newestProtocol: String?
     @Option(help: "How long a closed rain stays in memory once the store has it (10m), or off.")
     var archiveAfter: String?
+    @Option(
+        help:
+            "How long a closed SKU's orders stay there after the last change of one (30d), or off.")
+    var archiveOrdersAfter: String?
     @Option(help: "Most entries of downpour:events; events beyond wait in the store (1000000).")
     var eventStreamLimit: String?
     @Option(help: "Most dead letters; events beyond stay with their group (100000).")
@@ -108,6 +112,7 @@ struct NodeCommand: AsyncParsableCommand {
             ("dead-letter-limit", deadLetterLimit), ("event-deliveries", eventDeliveries),
             ("event-backoff", eventBackoff), ("invalidation-delay", invalidationDelay),
             ("extra-events", extraEvents), ("archive-after", archiveAfter),
+            ("archive-orders-after", archiveOrdersAfter),
             ("protocol", newestProtocol), ("insecure", insecure ? "true" : nil),
         ]
         return Dictionary(

@@ -18,7 +18,8 @@ struct NodeSettings {
         "topology", "durability", "tls-cert", "tls-key", "drain", "trusted-proxies",
         "log-level", "log-format", "ready-file", "insecure", "cors-origins", "segment-bytes",
         "store-url", "store-read-url", "resp-rate", "http-rate", "resp-user-rate", "http-user-rate",
-        "max-connections", "retention", "archive-after", "protocol", "extra-events",
+        "max-connections", "retention", "archive-after",
+        "archive-orders-after", "protocol", "extra-events",
     ])
     /// Of no use without a Redis.
     private static let redisNames: Set<String> = [
@@ -119,6 +120,9 @@ struct NodeSettings {
         try take("retention") { options.retentionMs = try Self.durationMs($0) }
         try take("archive-after") {
             options.archiveAfterMs = $0 == "off" ? .max : try Self.durationMs($0)
+        }
+        try take("archive-orders-after") {
+            options.archiveOrdersAfterMs = $0 == "off" ? .max : try Self.durationMs($0)
         }
         try takeSecrets(&options)
         try takeLimits(&options)
@@ -291,13 +295,15 @@ struct NodeSettings {
 
     /// `10s`, `500ms`, `2m`.
     static func durationMs(_ text: String) throws -> Int64 {
-        for (suffix, factor) in [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)] {
+        for (suffix, factor) in [
+            ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
+        ] {
             guard text.hasSuffix(suffix), let value = Int64(text.dropLast(suffix.count)),
                 value >= 0, value <= 1_000_000
             else { continue }
             return value * Int64(factor)
         }
-        throw Complaint("a duration such as 10s, 500ms or 2m")
+        throw Complaint("a duration such as 10s, 500ms, 2m or 30d")
     }
 
     /// `PER_SECOND` or `PER_SECOND:BURST`; 0 is off.

@@ -49,6 +49,14 @@ struct Answer: Equatable, CustomStringConvertible {
         return value
     }
 
+    /// The answer without a field of its map.
+    func without(_ key: String) -> Answer {
+        guard case .map(let fields) = body else { return self }
+        var answer = self
+        answer.body = .map(fields.filter { $0.key != key })
+        return answer
+    }
+
     var rows: [Value] {
         guard case .array(let rows) = body else { return [] }
         return rows
@@ -84,6 +92,7 @@ final class TestNode {
     let cores: Int
     let shards: Int
     let archiveAfterMs: Int64
+    let archiveOrdersAfterMs: Int64
     /// How far the store has each shard: the cores are told with their next step.
     var stored: [ShardID: UInt64] = [:]
     var nodes = SlotArray<EdgeNode>(capacity: 4)
@@ -127,8 +136,12 @@ final class TestNode {
         var bytes: [UInt8]
     }
 
-    init(cores: Int = 1, shards: Int = 8, archiveAfterMs: Int64 = .max) {
+    init(
+        cores: Int = 1, shards: Int = 8, archiveAfterMs: Int64 = .max,
+        archiveOrdersAfterMs: Int64 = .max
+    ) {
         self.archiveAfterMs = archiveAfterMs
+        self.archiveOrdersAfterMs = archiveOrdersAfterMs
         self.cores = cores
         self.shards = shards
         frames = Array(repeating: [], count: cores)
@@ -137,6 +150,7 @@ final class TestNode {
         for core in 0..<cores {
             var configuration = NodeConfiguration(shards: shards, cores: cores, core: core)
             configuration.archiveAfterMs = archiveAfterMs
+            configuration.archiveOrdersAfterMs = archiveOrdersAfterMs
             nodes.append(EdgeNode(configuration))
         }
     }
@@ -144,9 +158,11 @@ final class TestNode {
     /// A node that starts from a journal.
     convenience init(
         replaying entries: some Sequence<Entry>, cores: Int = 1, shards: Int = 8, nowMs: UnixMs,
-        cleanStop: Bool = true, archiveAfterMs: Int64 = .max
+        cleanStop: Bool = true, archiveAfterMs: Int64 = .max, archiveOrdersAfterMs: Int64 = .max
     ) throws {
-        self.init(cores: cores, shards: shards, archiveAfterMs: archiveAfterMs)
+        self.init(
+            cores: cores, shards: shards, archiveAfterMs: archiveAfterMs,
+            archiveOrdersAfterMs: archiveOrdersAfterMs)
         self.nowMs = nowMs
         for entry in entries { try replay(entry) }
         for core in 0..<cores {
@@ -171,7 +187,9 @@ final class TestNode {
 
     /// A node that starts from snapshots of this one's shards.
     func restartedFromSnapshots(cores: Int) throws -> TestNode {
-        let other = TestNode(cores: cores, shards: shards, archiveAfterMs: archiveAfterMs)
+        let other = TestNode(
+            cores: cores, shards: shards, archiveAfterMs: archiveAfterMs,
+            archiveOrdersAfterMs: archiveOrdersAfterMs)
         other.nowMs = nowMs
         for shard in 0..<shards {
             var snapshot = nodes[shard % self.cores].beginSnapshot(of: ShardID(shard))

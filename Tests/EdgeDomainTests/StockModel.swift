@@ -41,6 +41,7 @@ struct StockModel {
         var paused = false
         var closing = false
         var sealed = false
+        var archived = false
         var quarantinedFlag = false
         var credited: Int64 = 0
         var returned: Int64 = 0
@@ -57,6 +58,8 @@ struct StockModel {
     let shard: ShardID
     var slices: [Slice] = []
     var orders: [Order] = []
+    /// What each slice is called.
+    var places: [ArchivedSlice] = []
 
     func id(_ number: Int) -> OrderID { OrderID(shard: shard, number: UInt64(number)) }
 
@@ -155,6 +158,29 @@ struct StockModel {
         }
         orders[number].refused.insert(payment)
         return .outcome(.refund)
+    }
+
+    /// What a store that has it all says of an archived order; nil: it is in memory.
+    func recalled(
+        _ number: Int, payment: String? = nil, request: String? = nil, asOf: Int
+    ) -> RecalledOrder? {
+        guard number < orders.count, slices[orders[number].slot].archived else { return nil }
+        let order = orders[number]
+        let price = slices[order.slot].price
+        var known = RecalledOrder.Known.new
+        if let payment {
+            if order.payment == payment { known = .bought }
+            if order.refused.contains(payment) { known = .refused }
+        }
+        if let request, let before = order.refunds[request] {
+            known = .refund(amountFen: before.fen, restocked: UInt32(before.restock))
+        }
+        return RecalledOrder(
+            place: places[order.slot], user: order.user, quantity: UInt32(order.quantity),
+            priceFen: price, state: order.state.rawValue,
+            paidFen: order.payment == nil ? 0 : order.quantity * price,
+            refundedFen: order.refundedFen, restocked: UInt32(order.restocked), known: known,
+            asOf: UInt64(asOf))
     }
 
     mutating func cancel(_ number: Int) -> Answer {

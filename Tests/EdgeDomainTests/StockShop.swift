@@ -34,6 +34,8 @@ final class StockShop {
         case outcome(Outcome)
         case reserve(Outcome, OrderID, UnixMs)
         case needs(Int64)
+        /// Only the store knows.
+        case archived
         case error(ErrorCode)
 
         var description: String {
@@ -41,6 +43,7 @@ final class StockShop {
             case .outcome(let outcome): "\(outcome)"
             case .reserve(let outcome, let order, let timeMs): "\(outcome) \(order.text) \(timeMs)"
             case .needs(let units): "needs \(units)"
+            case .archived: "archived"
             case .error(let code): "error \(code)"
             }
         }
@@ -53,6 +56,8 @@ final class StockShop {
     var journal: [Record] = []
     var nowMs = startMs
     private var nextSku = 0
+    /// Entries before those in `journal`: of a book that was loaded.
+    private var journalled = 0
 
     init(shard: ShardID = 3, orderLimit: Int = 1_000_000, ledgerLimit: Int = 1_000_000) {
         self.shard = shard
@@ -62,7 +67,7 @@ final class StockShop {
     @discardableResult
     func commit(_ entry: Entry, sourceLocation: SourceLocation = #_sourceLocation) -> Bool {
         let header = EntryHeader(
-            shard: shard, epoch: 1, sequence: UInt64(journal.count + 1), timeMs: nowMs)
+            shard: shard, epoch: 1, sequence: UInt64(journalled + journal.count + 1), timeMs: nowMs)
         let applied = book.apply(entry, header)
         #expect(applied, "\(entry)", sourceLocation: sourceLocation)
         journal.append(Record(header: header, entry: entry))
@@ -137,6 +142,7 @@ final class StockShop {
             commit(.orderReserved(entry))
             return .reserve(.reserved, entry.order, entry.expiresMs)
         case .answer(let outcome, let order, let timeMs): return .reserve(outcome, order, timeMs)
+        case .archived: return .archived
         case .error(let code): return .error(code)
         }
     }
@@ -153,12 +159,21 @@ final class StockShop {
         return Self.noOrder
     }
 
+    /// - Parameter recalled: what the store says, of an archived order.
     func pay(
-        _ order: OrderID, _ payment: String, _ fen: Fen = -1, dry: Bool = true
+        _ order: OrderID, _ payment: String, _ fen: Fen = -1, dry: Bool = true,
+        recalled: RecalledOrder? = nil
     ) -> Answer {
-        let decision = book.decidePay(
-            order: order, payment: Text64(payment), amountFen: fen, nowMs: nowMs,
-            treasuryIsDry: dry)
+        let decision: PayDecision
+        if let recalled, book.place(of: order) == .archived {
+            guard book.believes(recalled, order) else { return .error(.tryAgain) }
+            decision = book.decidePay(
+                recalled, order: order, payment: Text64(payment), amountFen: fen)
+        } else {
+            decision = book.decidePay(
+                order: order, payment: Text64(payment), amountFen: fen, nowMs: nowMs,
+                treasuryIsDry: dry)
+        }
         switch decision {
         case .pay(let entry):
             commit(.orderPaid(entry))
@@ -182,9 +197,19 @@ final class StockShop {
         }
     }
 
-    func refund(_ order: OrderID, _ request: String, _ fen: Fen, restock: Int64 = 0) -> Answer {
-        let decision = book.decideRefund(
-            order: order, request: Text64(request), amountFen: fen, restock: restock)
+    func refund(
+        _ order: OrderID, _ request: String, _ fen: Fen, restock: Int64 = 0,
+        recalled: RecalledOrder? = nil
+    ) -> Answer {
+        let decision: RefundDecision
+        if let recalled, book.place(of: order) == .archived {
+            guard book.believes(recalled, order) else { return .error(.tryAgain) }
+            decision = book.decideRefund(
+                recalled, order: order, request: Text64(request), amountFen: fen, restock: restock)
+        } else {
+            decision = book.decideRefund(
+                order: order, request: Text64(request), amountFen: fen, restock: restock)
+        }
         switch decision {
         case .refund(let entry):
             commit(.orderRefunded(entry))
@@ -221,11 +246,28 @@ final class StockShop {
 
     func sealing(slot: Int) -> Transfer? { book.sealing(slot: slot) }
 
-    func snapshot() -> [UInt8] {
+    func snapshot(isPlain: Bool = false) -> [UInt8] {
         var sink = ByteSink()
-        book.writeSnapshot(into: &sink)
+        book.writeSnapshot(into: &sink, isPlain: isPlain)
         return Array(sink.bytes)
     }
+
+    /// Closes a slice for good: nothing of it may be open.
+    func close(_ slot: Int) {
+        control(slot) { $0.closing = true }
+        guard let transfer = book.sealing(slot: slot) else {
+            Issue.record("slot \(slot) cannot be sealed")
+            return
+        }
+        commit(.sliceReturned(transfer))
+        book.acknowledgeReturn(slot: slot, number: transfer.number)
+    }
+
+    func archived(_ slot: Int) -> Entry {
+        .sliceArchived(book.poolKey(slot: slot), slice: book.sliceNumber(slot: slot), first: 0)
+    }
+
+    func archive(_ slot: Int) { commit(archived(slot)) }
 
     /// The same book again from the journal alone.
     func replayed() -> StockShop {
@@ -239,10 +281,10 @@ final class StockShop {
     }
 
     /// Loads a snapshot over the book; nil where that went well.
-    func load(_ bytes: [UInt8]) -> StockSnapshotError? {
+    func load(_ bytes: [UInt8], sequence: UInt64 = 1 << 40) -> StockSnapshotError? {
         bytes.withUnsafeBytes { bytes -> StockSnapshotError? in
             do throws(StockSnapshotError) {
-                try book.loadSnapshot(bytes)
+                try book.loadSnapshot(bytes, sequence: sequence)
                 return nil
             } catch {
                 return error
@@ -253,8 +295,12 @@ final class StockShop {
     /// The same book again from its snapshot.
     func reloaded() throws -> StockShop {
         let again = StockShop(shard: shard)
-        if let failure = again.load(snapshot()) { throw failure }
+        again.journalled = journalled + journal.count
+        if let failure = again.load(snapshot(), sequence: UInt64(again.journalled)) {
+            throw failure
+        }
         again.nowMs = nowMs
+        again.nextSku = nextSku
         return again
     }
 }

@@ -128,8 +128,8 @@ struct StockSnapshotTests {
         foreign[0] = 0
         #expect(shop.load(foreign) == .foreign)
         var newer = bytes
-        newer[4] = 3
-        #expect(shop.load(newer) == .unsupportedVersion(3))
+        newer[4] = 4
+        #expect(shop.load(newer) == .unsupportedVersion(4))
         var damaged = bytes
         damaged[100] ^= 1
         #expect(shop.load(damaged) == .damaged)

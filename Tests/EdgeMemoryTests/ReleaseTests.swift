@@ -41,6 +41,37 @@ struct ReleaseTests {
         }
     }
 
+    @Test("the tables of a stock book are emptied at once", arguments: [0, 3, 5_000, 200_000])
+    func tables(count: Int) {
+        var log = RecordLog<UInt64>(chunkBits: 9)
+        var index = PositionIndex()
+        var wheel = TimingWheel()
+        func fill(_ count: Int) {
+            for value in 0..<count {
+                log.append(UInt64(value * 3))
+                index.insert(Hash64.keyed(UInt64(value), salt: 7), value)
+                wheel.insert(UInt32(value), deadlineMs: Int64(value))
+            }
+        }
+        fill(count)
+        log.release()
+        index.release()
+        wheel.release()
+        #expect(log.count == 0 && index.count == 0)
+        #expect(wheel.isEmpty == true)
+        #expect(log.allocatedBytes + index.allocatedBytes + wheel.allocatedBytes < 8_000)
+        fill(6_000)
+        #expect(log[5_999] == 17_997)
+        for value in 0..<6_000 {
+            var probe = index.probe(Hash64.keyed(UInt64(value), salt: 7))
+            var found = false
+            while let position = index.next(&probe) { found = found || position == value }
+            #expect(found)
+        }
+        #expect(wheel.count == 6_000)
+        #expect(wheel.contains(5_999) == true)
+    }
+
     @Test("what a log gives back, the system has")
     func resident() async {
         // In a process of its own: what other tests take and give back is none of it.

@@ -69,7 +69,7 @@ private let injuries = [
         sql: """
             INSERT INTO orders SELECT '1zzzzzzzzzzzz', sku, slice, user, qty, price, state,
                 reserved_at, expires_at, paid_at, ended_at, payment, paid_fen, refunded_fen,
-                restocked
+                restocked, request_hash
             FROM orders WHERE order_id = \(anyPaid)
             """, kind: .orderExtra, mentions: "1zzzzzzzzzzzz"),
     Injury(

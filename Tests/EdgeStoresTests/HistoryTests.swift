@@ -229,6 +229,33 @@ struct HistoryTests {
         #expect(try ask(some.user, first).isEmpty)
     }
 
+    @Test("What is asked about archived orders is answered as the history has it")
+    func archivedOrders() throws {
+        let scratch = try Scratch()
+        let lanes = History(seed: 34).sources()
+        let store = try SQLStore(path: scratch.file())
+        try ship(lanes, to: store, seed: 6)
+        let history = try StoreHistory(.sqlite(path: scratch.file()))
+        try checkArchivedOrders(history, lanes)
+        // A SKU's slice has no claims to be indexed.
+        let shard = try #require(lanes.first?.entries.first?.header.shard)
+        let mark = try store.watermarks()[shard]
+        var batch = EntryBatch()
+        batch.restart(at: try store.watermarks())
+        let header = EntryHeader(
+            shard: shard, epoch: mark.epoch, sequence: mark.sequence + 1, timeMs: mark.timeMs)
+        guard
+            case .taken = try batch.append(
+                header, .sliceArchived(PoolKey.of(.stock, "sku:0"), slice: 0, first: 0))
+        else {
+            Issue.record("an entry that follows is not taken")
+            return
+        }
+        try store.apply(batch, cursors: [])
+        #expect(try number(scratch.file(), "SELECT count(*) FROM archived_slices") == 0)
+        store.close()
+    }
+
     @Test("Events are CloudEvents 1.0, each with its own id")
     func cloudEvents() throws {
         let scratch = try Scratch()

@@ -105,6 +105,8 @@ struct MySQLSchemaTests {
         for _ in 0..<2 {
             try MySQLSchema.store.prepare(address)
             #expect(try maria(server, database, isThere) == "1")
+            #expect(
+                try maria(server, database, isThere.replacing("'claims'", with: "'orders'")) == "1")
             #expect(try maria(server, database, "SELECT count(*) FROM claims") == "1")
             try maria(server, database, "DELETE FROM schema_migrations WHERE number > 2")
         }
@@ -213,10 +215,10 @@ struct MySQLSchemaTests {
             VALUES (3 << 48 | 9, 'r', 18446744073709551615, 1, 10, 5)
             """,
             // Paid, expired and revived, cancelled, still held, refused, refunded in part.
-            "INSERT INTO orders VALUES ('a','s',0,1,5,7,'paid',1,9,3,NULL,'pa',35,7,1)",
-            "INSERT INTO orders VALUES ('b','s',0,1,5,7,'paid',1,9,12,10,'pb',35,0,0)",
-            "INSERT INTO orders VALUES ('c','s',0,1,5,7,'cancelled',1,9,NULL,4,NULL,0,0,0)",
-            "INSERT INTO orders VALUES ('d','s',0,1,2,7,'reserved',1,9,NULL,NULL,NULL,0,0,0)",
+            "INSERT INTO orders VALUES ('a','s',0,1,5,7,'paid',1,9,3,NULL,'pa',35,7,1,8)",
+            "INSERT INTO orders VALUES ('b','s',0,1,5,7,'paid',1,9,12,10,'pb',35,0,0,8)",
+            "INSERT INTO orders VALUES ('c','s',0,1,5,7,'cancelled',1,9,NULL,4,NULL,0,0,0,8)",
+            "INSERT INTO orders VALUES ('d','s',0,1,2,7,'reserved',1,9,NULL,NULL,NULL,0,0,0,8)",
             "INSERT INTO payments VALUES (1,'a','pa',35,'captured',3)",
             "INSERT INTO payments VALUES (2,'b','pb',35,'late',12)",
             "INSERT INTO payments VALUES (3,'c','pc',35,'refund_due',13)",

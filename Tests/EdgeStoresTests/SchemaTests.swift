@@ -37,6 +37,7 @@ struct SchemaTests {
             try tamper(path, "DROP VIEW v1_\(view)")
         }
         try tamper(path, "ALTER TABLE claims DROP COLUMN request_hash")
+        try tamper(path, "ALTER TABLE orders DROP COLUMN request_hash")
         try tamper(path, "DROP TABLE archived_slices")
         try tamper(path, "DROP TABLE archived_claims")
         try tamper(path, "DELETE FROM schema_migrations WHERE number > 1")

@@ -14,7 +14,7 @@ struct BusSamples {
 
     /// How many kinds `sample(_:)` tells apart.
     static let kinds = 14 + payloads + frames + replicas
-    private static let payloads = 5
+    private static let payloads = 6
     private static let frames = 21
     private static let replicas = 7
 
@@ -111,9 +111,21 @@ struct BusSamples {
                 limit: random.flag() ? random.any() : nil, actor: random.text())
         case 2: .actor(random.text())
         case 3: .text(random.text())
+        case 4: .recalled(random.text(), recalled())
         default:
             .listing(after: random.text(), state: PoolState(rawValue: random.any() % 8))
         }
+    }
+
+    private mutating func recalled() -> RecalledOrder {
+        let known: [RecalledOrder.Known] = [
+            .new, .bought, .refused, .refund(amountFen: random.any(), restocked: random.any()),
+        ]
+        return RecalledOrder(
+            place: ArchivedSlice(pool: random.pool(), slice: random.any()), user: random.any(),
+            quantity: random.any(), priceFen: random.any(), state: random.any(),
+            paidFen: random.any(), refundedFen: random.any(), restocked: random.any(),
+            known: known[below(known.count)], asOf: random.any())
     }
 
     private mutating func frame(_ kind: Int) -> Frame {
@@ -174,7 +186,8 @@ struct BusSamples {
             totals.retiredFen = random.any()
             return .report(
                 pool, slice: slice, inquiry: random.any(), totals,
-                SliceStanding(quarantines: random.any(), isLost: random.flag()))
+                SliceStanding(
+                    quarantines: random.any(), isLost: random.flag(), isArchived: random.flag()))
         case 19:
             return .resolve(
                 pool, slice: slice,

@@ -68,7 +68,7 @@ struct SampleRandom: RandomNumberGenerator {
             amountFen: any(), requestHash: named ? any() | 1 : 0)
     }
 
-    static let kinds = 24
+    static let kinds = 26
 
     /// One entry of each kind for `kind` in `0 ..< kinds`.
     mutating func entry(_ kind: Int) -> Entry {
@@ -111,6 +111,16 @@ struct SampleRandom: RandomNumberGenerator {
         case 21:
             .poolMoved(UnitMove(pool: pool(), from: any(), to: any(), ranges: transfer().ranges))
         case 22: .sliceArchived(pool(), slice: any(), first: any())
+        case 23:
+            .orderRefunded(
+                OrderRefunded(
+                    order: order(), request: text(), amountFen: any(), restock: any(),
+                    archived: ArchivedSlice(pool: pool(), slice: any())))
+        case 24:
+            .paymentRefused(
+                PaymentRefused(
+                    order: order(), payment: text(), amountFen: any(),
+                    archived: ArchivedSlice(pool: pool(), slice: any())))
         default: .sliceQuarantined(pool(), slice: any())
         }
     }

@@ -34,6 +34,14 @@ def archived(nodes):
         for node in nodes)
 
 
+def told_of(connection, rain):
+    """INFO, but for how many slices are archived."""
+    flat = connection.call("RAIN.INFO", rain)
+    told = dict(zip(flat[::2], flat[1::2]))
+    assert told.pop("archived") >= 0
+    return told
+
+
 def heard(node, rain, request=None):
     """All that users hear of a closed rain, over both protocols."""
     connection, told = node.resp(), {}
@@ -83,15 +91,17 @@ def test_a_closed_rain_is_the_same_from_the_store(request, directory, make_node,
         connection.call("RAIN.CLOSE", rain)
     requests = {"one": None, "many": "r", "fast": None}
     before = {rain: heard(node, rain, word) for rain, word in requests.items()}
-    info = {rain: connection.call("RAIN.INFO", rain) for rain in requests}
+    info = {rain: told_of(connection, rain) for rain in requests}
     wins = [user for user, told in before["one"].items() if told[0][0] == "repeat"]
     assert len(wins) == PACKETS
     eventually(lambda: archived([node]) == 9, 30, "the archive")
+    flat = connection.call("RAIN.INFO one")
+    assert flat[flat.index("archived") + 1] == 4
 
     def same():
         for rain, word in requests.items():
             assert heard(node, rain, word) == before[rain]
-            assert node.resp().call("RAIN.INFO", rain) == info[rain]
+            assert told_of(node.resp(), rain) == info[rain]
     same()
     # Another request of a user above LIMIT 1, and a user who names none.
     assert connection.call("RAIN.GRAB", "many", wins[0], "another")[0] == "closed"

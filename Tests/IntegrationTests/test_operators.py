@@ -115,7 +115,7 @@ def test_exit_codes(directory):
     bad.write_text("rains: [\n")
     assert downpour("pool", "apply", bad, "--admin", "http://127.0.0.1:1").returncode == 65
     for wrong in (["--http", "nonsense"], ["--durability", "paper"], ["--cores", "0"],
-                  ["--archive-after", "soon"]):
+                  ["--archive-after", "soon"], ["--archive-orders-after", "never"]):
         result = downpour("node", "--data", directory / "x", "--check-config", *wrong)
         assert result.returncode in (64, 78), (wrong, result.stderr)
         assert result.stderr.strip()
@@ -134,6 +134,8 @@ def test_options_come_from_flag_environment_and_file(directory):
     assert downpour(*base, "--durability", "memory", env=environment).returncode == 0
     for after in ("off", "0s", "500ms", "1h"):
         assert downpour(*base, env={"DOWNPOUR_ARCHIVE_AFTER": after}).returncode == 0
+        assert downpour(*base, env={"DOWNPOUR_ARCHIVE_ORDERS_AFTER": after}).returncode == 0
+    assert downpour(*base, "--archive-orders-after", "30d").returncode == 0
     good.write_text("colour: red\n")
     refused = downpour(*base, "--config", good)
     assert refused.returncode == 78 and "colour" in refused.stderr

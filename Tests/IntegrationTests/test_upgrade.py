@@ -71,7 +71,7 @@ def test_a_cluster_is_upgraded_node_by_node_and_nobody_is_refused(cluster):
     for name in ("n2", "n3"):
         assert spoken(cluster)["n1"] == 1
         restart(name, make_todays)
-    eventually(lambda: set(spoken(cluster).values()) == {2}, 20, "the new protocol")
+    eventually(lambda: set(spoken(cluster).values()) == {3}, 20, "the new protocol")
     eventually(lambda: archived(cluster) > 0, 30, "the archive")
     for one in crowd:
         one.ends = True
@@ -91,7 +91,7 @@ def test_a_cluster_is_upgraded_node_by_node_and_nobody_is_refused(cluster):
 
 
 def test_what_cannot_be_spoken_is_refused(directory, make_node):
-    for text in ("0", "3", "two"):
+    for text in ("0", "4", "two"):
         answer = downpour("node", "--protocol", text, "--check-config")
         assert answer.returncode == 78
-        assert "a number from 1 to 2" in answer.stderr
+        assert "a number from 1 to 3" in answer.stderr

@@ -21,6 +21,7 @@ public import StrictYAML
 ///     snapshots: 2500ms # time between them
 ///     archive: 500ms    # closed rains leave memory after so long; absent: they stay
 ///     absence: 40s      # one node is away for so long after the crowd; more than 20s
+///     archive-orders: 500ms # likewise the orders of closed SKUs
 ///     upgrade: true     # nodes begin with the oldest protocol; each restart upgrades its node
 ///     faults: {from: 500ms, until: 20s, most: 3, only: [crash], without: [bitRot]}
 ///     links: {users: mobile, back-ends: crossZone, mobile: {log-normal: {median: 30ms, sigma: 1}}}
@@ -154,6 +155,12 @@ public enum FaultScenarioFile {
             scenario.absenceNs = try absence.durationNs()
             guard scenario.absenceNs > World.absenceSettleNs, scenario.replicas > 1 else {
                 throw absence.error("more than 20s, and several copies, are needed")
+            }
+        }
+        if let archive = map.optional("archive-orders") {
+            scenario.archiveOrdersAfterNs = try archive.durationNs()
+            guard scenario.archiveOrdersAfterNs >= 1_000_000 else {
+                throw archive.error("at least 1ms is needed")
             }
         }
         if let upgrade = map.optional("upgrade") { scenario.isUpgraded = try upgrade.bool() }

@@ -526,7 +526,7 @@ extension RainSlice {
     }
 
     public var standing: SliceStanding {
-        SliceStanding(quarantines: quarantines, isLost: isQuarantined)
+        SliceStanding(quarantines: quarantines, isLost: isQuarantined, isArchived: isArchived)
     }
 
     public var books: SliceTotals { totals }

@@ -1,3 +1,4 @@
+import EdgeMemory
 public import EdgeTypes
 
 extension StockBook {
@@ -18,53 +19,54 @@ extension StockBook {
         case .orderExpired(let order): applyEnd(order, .expired, header)
         case .orderRefunded(let entry): apply(entry, header)
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
-            .sliceResolved:
+            .sliceResolved, .sliceArchived:
             applySlice(entry, header)
         case .claim, .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
-            .poolClosed, .poolSoldOut, .poolResolved, .poolMoved, .sliceArchived:
+            .poolClosed, .poolSoldOut, .poolResolved, .poolMoved:
             false
         }
     }
 
     @usableFromInline
     mutating func applySlice(_ entry: Entry, _ header: EntryHeader) -> Bool {
-        let applied =
-            switch entry {
-            case .sliceOpened(let definition, let slice, let control):
-                applyOpened(definition, slice, control)
-            case .sliceControlled(let pool, let slice, let control):
-                if let slot = slot(of: pool, slice: slice) {
-                    applyControlled(slot, control)
-                } else {
-                    false
-                }
-            case .sliceCredited(let transfer):
-                if let slot = slot(of: transfer.pool, slice: transfer.slice) {
-                    applyCredited(slot, transfer)
-                } else {
-                    false
-                }
-            case .sliceReturned(let transfer):
-                if let slot = slot(of: transfer.pool, slice: transfer.slice) {
-                    applyReturned(slot, transfer)
-                } else {
-                    false
-                }
-            case .sliceQuarantined(let pool, let slice):
-                if let slot = slot(of: pool, slice: slice) { applyQuarantined(slot) } else { false }
-            case .sliceResolved(let pool, let slice, let resolution, _):
-                if let slot = slot(of: pool, slice: slice) {
-                    applyResolved(slot, resolution)
-                } else {
-                    false
-                }
-            case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
-                .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
-                .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved, .poolMoved,
-                .sliceArchived:
-                false
-            }
-        if applied { noteTime(header) }
-        return applied
+        let pool: PoolKey
+        let slice: UInt32
+        switch entry {
+        case .sliceOpened(let definition, let number, let control):
+            guard applyOpened(definition, number, control) else { return false }
+            (pool, slice) = (PoolKey.of(.stock, definition.name), number)
+        case .sliceControlled(let key, let number, _), .sliceQuarantined(let key, let number),
+            .sliceArchived(let key, let number, _):
+            (pool, slice) = (key, number)
+        case .sliceResolved(let key, let number, _, _): (pool, slice) = (key, number)
+        case .sliceCredited(let transfer), .sliceReturned(let transfer):
+            (pool, slice) = (transfer.pool, transfer.slice)
+        case .claim, .orderReserved, .orderPaid, .orderCancelled, .orderExpired,
+            .orderRefunded, .paymentRefused, .poolCreated, .poolControlled, .poolFunded,
+            .poolLeased, .poolTookBack, .poolClosed, .poolSoldOut, .poolResolved, .poolMoved:
+            return false
+        }
+        guard let slot = slot(of: pool, slice: slice) else { return false }
+        if case .sliceArchived(_, _, let first) = entry {
+            return applyArchived(slot, first: first, header)
+        }
+        guard applySlice(entry, slot) else { return false }
+        switch entry {
+        case .sliceReturned, .sliceQuarantined, .sliceResolved: note(slot, header)
+        default: noteTime(header)
+        }
+        return true
+    }
+
+    private mutating func applySlice(_ entry: Entry, _ slot: Int) -> Bool {
+        switch entry {
+        case .sliceControlled(_, _, let control): applyControlled(slot, control)
+        case .sliceCredited(let transfer): applyCredited(slot, transfer)
+        case .sliceReturned(let transfer): applyReturned(slot, transfer)
+        case .sliceQuarantined: applyQuarantined(slot)
+        case .sliceResolved(_, _, let resolution, _): applyResolved(slot, resolution)
+        case .sliceOpened: true
+        default: preconditionFailure("not an entry of a slice")
+        }
     }
 }

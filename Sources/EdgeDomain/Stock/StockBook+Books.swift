@@ -8,11 +8,30 @@ extension StockBook {
     /// What must hold, per slice: credited = held + pending + sold + returned + quarantined +
     /// retired, where pending are the units of reserved orders, and sold those of paid and
     /// refunded ones less what was restocked; paid and refunded fen are the sums over orders and
-    /// refunds.
+    /// refunds. Of an archived slice only the first can be seen.
     ///
     /// - Returns: what does not hold, or nil.
     public func checkBooks() -> String? {
-        checkSlices() ?? checkLedger() ?? checkUsers()
+        checkSlices() ?? checkLedger() ?? checkUsers() ?? checkNumbers()
+    }
+
+    private func isKept(_ position: Int) -> Bool {
+        !slices[Int(orders[position].slot)].isArchived
+    }
+
+    private func checkNumbers() -> String? {
+        var archived = 0
+        for position in 0..<orders.count {
+            if position > 0, number(position) <= number(position - 1) {
+                return "order \(position): its number is not above the one before"
+            }
+            if !isKept(position) { archived += 1 }
+            let found = self.position(OrderID(shard: shard, number: number(position)))
+            if found != (isKept(position) ? position : nil) {
+                return "order \(position): not found by its number"
+            }
+        }
+        return archived == archivedCount ? nil : "archived orders"
     }
 
     private func checkSlices() -> String? {
@@ -24,7 +43,7 @@ extension StockBook {
             money.append(StockMoney(paidFen: 0, refundedFen: 0))
             open.append(0)
         }
-        for number in 0..<orders.count {
+        for number in 0..<orders.count where isKept(number) {
             let record = orders[number]
             let slot = Int(record.slot)
             switch record.state {
@@ -45,6 +64,11 @@ extension StockBook {
         for slot in 0..<slices.count {
             let slice = slices[slot]
             if !slice.booksHold { return "slot \(slot): credited is not the sum" }
+            if slice.isArchived {
+                let isEmpty = slice.held == 0 && slice.pending == 0 && slice.openOrders == 0
+                if !isEmpty || !slice.isSealed { return "slot \(slot): archived" }
+                continue
+            }
             if slice.pending != counted[slot].pending { return "slot \(slot): pending" }
             if slice.sold != counted[slot].granted { return "slot \(slot): sold" }
             if slice.openOrders != open[slot] { return "slot \(slot): open orders" }
@@ -57,9 +81,13 @@ extension StockBook {
         var refundedFen = [Fen](repeating: 0, count: orders.count)
         var restocked = [Int64](repeating: 0, count: orders.count)
         var payments = [Int](repeating: 0, count: orders.count)
-        for position in 0..<ledger.count {
+        var refused = 0
+        var refunds = 0
+        for position in 0..<ledger.count where isKept(Int(ledger[position].order)) {
             let record = ledger[position]
             let number = Int(record.order)
+            if record.kind == .refused { refused += 1 }
+            if record.kind == .refund { refunds += 1 }
             if ledgerRecord(number, text(record), isRefund: record.kind == .refund) != position {
                 return "ledger \(position): not found by its id"
             }
@@ -71,7 +99,8 @@ extension StockBook {
                 restocked[number] += Int64(record.restocked)
             }
         }
-        for number in 0..<orders.count {
+        if refused != refusedCount || refunds != refundCount { return "counts of the ledger" }
+        for number in 0..<orders.count where isKept(number) {
             let record = orders[number]
             let isBought = record.state == .paid || record.state == .refunded
             if payments[number] != (isBought ? 1 : 0) { return "order \(number): payments" }
@@ -95,7 +124,7 @@ extension StockBook {
 
     private func checkUsers() -> String? {
         var reached = 0
-        for number in 0..<orders.count {
+        for number in 0..<orders.count where isKept(number) {
             let record = orders[number]
             let slot = Int(record.slot)
             let newest = newestOrder(slot, record.user)
@@ -110,7 +139,7 @@ extension StockBook {
             if Int(newest) != number { continue }
             if let difference = checkUser(number, &reached) { return difference }
         }
-        return reached == orders.count ? nil : "orders that no user reaches"
+        return reached == orders.count - archivedCount ? nil : "orders that no user reaches"
     }
 
     /// Walks a user's orders on a slice from the newest on.

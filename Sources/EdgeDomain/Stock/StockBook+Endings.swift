@@ -10,7 +10,7 @@ extension StockBook {
     /// (an expired one may still be bought `late`). A paid order stays `paid`, a refunded one
     /// `refunded`.
     public func decideCancel(order: OrderID, nowMs: UnixMs) -> CancelDecision {
-        guard let number = number(order) else { return .error(.noOrder) }
+        guard let number = position(order) else { return .error(.noOrder) }
         switch orders[number].state {
         case .reserved: return .cancel(order)
         case .cancelled, .expired: return .answer(.cancelled)
@@ -40,10 +40,10 @@ extension StockBook {
     /// - Returns: false where the order is not reserved; nothing changed then.
     @usableFromInline
     mutating func applyEnd(_ order: OrderID, _ state: OrderState, _ header: EntryHeader) -> Bool {
-        guard let number = number(order), orders[number].state == .reserved else { return false }
-        noteTime(header)
-        endHold(UInt32(number))
+        guard let number = position(order), orders[number].state == .reserved else { return false }
         let slot = Int(orders[number].slot)
+        note(slot, header)
+        endHold(UInt32(number))
         let units = Int64(orders[number].quantity)
         orders[number].state = state
         giveBack(number, UInt32(units))
@@ -76,7 +76,7 @@ extension StockBook {
     public func decideRefund(
         order: OrderID, request: Text64, amountFen: Fen, restock: Int64
     ) -> RefundDecision {
-        guard let number = number(order) else { return .error(.noOrder) }
+        guard let number = position(order) else { return .error(.noOrder) }
         guard !request.isEmpty, amountFen >= 0, restock >= 0 else { return .error(.badArgument) }
         if let known = ledgerRecord(number, request, isRefund: true) {
             let same =
@@ -108,17 +108,19 @@ extension StockBook {
     /// - Returns: false where it does not follow from the book, which is then unchanged.
     @usableFromInline
     mutating func apply(_ entry: OrderRefunded, _ header: EntryHeader) -> Bool {
-        guard let number = number(entry.order), !entry.request.isEmpty, permits(entry, number),
+        if let place = entry.archived { return applyArchived(entry, place, header) }
+        guard let number = position(entry.order), !entry.request.isEmpty, permits(entry, number),
             refusedCount + refundCount < ledgerLimit
         else { return false }
         let key = ledgerKey(number, entry.request, isRefund: true)
         guard ledgerRecord(number, entry.request, isRefund: true, key) == nil else { return false }
-        noteTime(header)
         let slot = Int(orders[number].slot)
+        note(slot, header)
         let payment = Int(orders[number].payment)
         let restocked = UInt16(entry.restock)
         addToLedger(.refund, number, entry.request, entry.amountFen, restocked, key)
         refundCount += 1
+        slices[slot].refunds += 1
         ledger[payment].refundedFen += entry.amountFen
         ledger[payment].restocked += restocked
         if ledger[payment].refundedFen == ledger[payment].amountFen {

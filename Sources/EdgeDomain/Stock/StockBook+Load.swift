@@ -6,15 +6,19 @@ extension StockBook {
     ///
     /// Every length, range and sum is checked: whatever the bytes are, the book is either loaded
     /// whole and its books hold, or an error is thrown and the book stays as it was. O(bytes).
+    ///
+    /// - Parameter sequence: the shard's entry that it stands for: the last that can be about a slice
+    ///   of which the snapshot does not say it.
     public mutating func loadSnapshot(
-        _ bytes: UnsafeRawBufferPointer
+        _ bytes: UnsafeRawBufferPointer, sequence: UInt64
     ) throws(StockSnapshotError) {
         guard bytes.count >= 8 else { throw .truncated }
         let body = UnsafeRawBufferPointer(rebasing: bytes[..<(bytes.count - 8)])
         let sum = UnsafeRawBufferPointer(rebasing: bytes[body.count...])
         var loader = StockLoader(
             reader: SnapshotReader(body),
-            book: StockBook(shard: shard, orderLimit: orderLimit, ledgerLimit: ledgerLimit))
+            book: StockBook(shard: shard, orderLimit: orderLimit, ledgerLimit: ledgerLimit),
+            sequence: sequence)
         try loader.readHead()
         let hash = Hash64.bytes(body, salt: StockSnapshot.salt)
         guard UInt64(littleEndian: sum.loadUnaligned(as: UInt64.self)) == hash else {
@@ -29,12 +33,17 @@ extension StockBook {
 private struct StockLoader: ~Copyable {
     var reader: SnapshotReader
     var book: StockBook
+    let sequence: UInt64
+    var isPlain = false
     /// Units that each order restocked, less those of the refunds read so far.
     var restocks: [UInt16] = []
+    /// By order, where the snapshot says them.
+    var numbers: [UInt64] = []
 
-    init(reader: SnapshotReader, book: consuming StockBook) {
+    init(reader: SnapshotReader, book: consuming StockBook, sequence: UInt64) {
         self.reader = reader
         self.book = book
+        self.sequence = sequence
     }
 
     consuming func finish() -> StockBook { book }
@@ -42,7 +51,10 @@ private struct StockLoader: ~Copyable {
     mutating func readHead() throws(StockSnapshotError) {
         guard try integer(UInt32.self) == StockSnapshot.magic else { throw .foreign }
         let version = try integer(UInt32.self)
-        guard version == StockSnapshot.version else { throw .unsupportedVersion(version) }
+        isPlain = version == StockSnapshot.plainVersion
+        guard isPlain || version == StockSnapshot.version else {
+            throw .unsupportedVersion(version)
+        }
     }
 
     mutating func readBook() throws(StockSnapshotError) {
@@ -54,8 +66,17 @@ private struct StockLoader: ~Copyable {
         guard sliceCount <= UInt32(Limits.pools), Int(orderCount) <= book.orderLimit else {
             throw .inconsistent("counts")
         }
+        var nextNumber = UInt64(orderCount)
+        if !isPlain {
+            nextNumber = try integer(UInt64.self)
+            book.touchedFloor = try integer(UInt64.self)
+            guard nextNumber >= UInt64(orderCount), nextNumber <= StockBook.numberLimit,
+                book.touchedFloor <= sequence
+            else { throw .inconsistent("numbers") }
+        }
         for _ in 0..<sliceCount { try readSlice() }
         for _ in 0..<orderCount { try readOrder() }
+        try place(nextNumber)
         for _ in 0..<ledgerCount { try readLedger() }
         guard reader.remaining == 0 else { throw .inconsistent("length") }
         try check()
@@ -89,10 +110,48 @@ private struct StockLoader: ~Copyable {
         book.slices[slot].returnTaken = max(returnNumber, 1) - 1
         book.slices[slot].lastReturnUnits = try units()
         let flags = try integer(UInt8.self)
-        guard flags < 8 else { throw .inconsistent("flags") }
+        guard flags < (isPlain ? 8 : 16) else { throw .inconsistent("flags") }
         book.slices[slot].isSealed = (flags & StockSnapshot.sealedFlag) != 0
         book.slices[slot].isQuarantined = (flags & StockSnapshot.quarantinedFlag) != 0
         book.slices[slot].lastReturnWasFinal = (flags & StockSnapshot.finalReturnFlag) != 0
+        // Where it does not say: not before all that it holds.
+        book.slices[slot].touchedAt = isPlain ? sequence : try integer(UInt64.self)
+        book.slices[slot].touchedMs = isPlain ? book.timeMs : try integer(Int64.self)
+        guard book.slices[slot].touchedAt <= sequence,
+            book.slices[slot].touchedMs <= book.timeMs
+        else { throw .inconsistent("last entry") }
+        if flags & StockSnapshot.archivedFlag != 0 { try readArchived(slot) }
+    }
+
+    mutating func readArchived(_ slot: Int) throws(StockSnapshotError) {
+        book.slices[slot].isArchived = true
+        book.slices[slot].sold = try units()
+        book.slices[slot].paidFen = try integer(Int64.self)
+        book.slices[slot].refundedFen = try integer(Int64.self)
+        book.slices[slot].orderedFen = try integer(Int64.self)
+        let slice = book.slices[slot]
+        guard slice.isSealed, slice.held == 0, slice.refundedFen >= 0,
+            slice.refundedFen <= slice.paidFen, slice.paidFen <= slice.orderedFen,
+            slice.orderedFen <= StockBook.orderedFenLimit
+        else { throw .inconsistent("archived slice") }
+    }
+
+    /// Gives the orders their numbers: those that do not simply follow on get them one by one.
+    mutating func place(_ next: UInt64) throws(StockSnapshotError) {
+        let count = book.orders.count
+        var dense = count
+        if isPlain {
+            dense = 0
+        } else {
+            while dense > 0, numbers[dense - 1] == next - UInt64(count - dense) - 1 { dense -= 1 }
+        }
+        for position in 0..<dense {
+            guard numbers[position] < next - UInt64(count - dense),
+                position == 0 || numbers[position - 1] < numbers[position]
+            else { throw .inconsistent("order numbers") }
+            book.numbers.append(numbers[position])
+        }
+        book.base = next - UInt64(count - dense)
     }
 
     mutating func definition() throws(StockSnapshotError) -> PoolDefinition {
@@ -128,7 +187,8 @@ private struct StockLoader: ~Copyable {
             previous: OrderRecord.none, quantity: try integer(UInt16.self), state: .reserved)
         let restocked = try integer(UInt16.self)
         guard let state = OrderState(rawValue: try integer(UInt8.self)),
-            Int(record.slot) < book.slices.count, record.quantity >= 1,
+            Int(record.slot) < book.slices.count, !book.slices[Int(record.slot)].isArchived,
+            record.quantity >= 1,
             record.quantity <= UInt16(Limits.unitsPerOrder), restocked <= record.quantity
         else { throw .inconsistent("order") }
         record.state = state
@@ -155,7 +215,9 @@ private struct StockLoader: ~Copyable {
             throw .inconsistent("order")
         }
         if state == .reserved { book.openHold(book.orders.count - 1) }
+        book.slices[slot].orders += 1
         restocks.append(restocked)
+        if !isPlain { numbers.append(try integer(UInt64.self)) }
     }
 
     mutating func readLedger() throws(StockSnapshotError) {
@@ -179,6 +241,7 @@ private struct StockLoader: ~Copyable {
                 amountFen == book.totalFen(number)
             else { throw .inconsistent("refused payment") }
             book.refusedCount += 1
+            book.slices[Int(book.orders[number].slot)].refused += 1
         case .refund: try readRefund(number, amountFen, restocked)
         }
         guard book.refusedCount + book.refundCount <= book.ledgerLimit else {
@@ -196,6 +259,7 @@ private struct StockLoader: ~Copyable {
             amountFen == book.totalFen(number)
         else { throw .inconsistent("payment") }
         book.orders[number].payment = UInt32(book.ledger.count)
+        book.slices[Int(record.slot)].payments += 1
     }
 
     mutating func readRefund(
@@ -214,6 +278,7 @@ private struct StockLoader: ~Copyable {
         book.ledger[Int(record.payment)].restocked += restocked
         book.slices[Int(record.slot)].refundedFen += amountFen
         book.refundCount += 1
+        book.slices[Int(record.slot)].refunds += 1
     }
 
     /// What only the whole can tell.

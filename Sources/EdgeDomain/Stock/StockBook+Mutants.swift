@@ -9,6 +9,9 @@ extension StockBook {
         slices[slot].held += units
     }
 
+    /// Archives a slice whatever is open.
+    public mutating func archiveAnyway(slot: Int) { archive(slot) }
+
     /// Lets every hold run on for good.
     public mutating func forgetHolds() {
         for number in 0..<orders.count where orders[number].state == .reserved {
@@ -22,7 +25,7 @@ extension StockBook {
     ) -> OrderReserved {
         if slices[slot].held < quantity { conjure(quantity, slot: slot) }
         return OrderReserved(
-            order: OrderID(shard: shard, number: UInt64(orders.count)),
+            order: OrderID(shard: shard, number: nextNumber),
             pool: slices[slot].pool, slice: slices[slot].slice, user: user,
             quantity: UInt32(quantity), priceFen: slices[slot].priceFen,
             expiresMs: nowMs + slices[slot].holdMs, requestHash: requestHash)

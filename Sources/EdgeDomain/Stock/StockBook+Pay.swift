@@ -25,7 +25,7 @@ extension StockBook {
     public func decidePay(
         order: OrderID, payment: Text64, amountFen: Fen, nowMs: UnixMs, treasuryIsDry: Bool = true
     ) -> PayDecision {
-        guard let number = number(order) else { return .error(.noOrder) }
+        guard let number = position(order) else { return .error(.noOrder) }
         guard !payment.isEmpty else { return .error(.badArgument) }
         let total = totalFen(number)
         guard amountFen == -1 || amountFen == total else { return .error(.mismatch) }
@@ -69,7 +69,7 @@ extension StockBook {
     /// - Returns: false where it does not follow from the book, which is then unchanged.
     @inlinable
     public mutating func apply(_ entry: OrderPaid, _ header: EntryHeader) -> Bool {
-        guard let number = number(entry.order), !entry.payment.isEmpty,
+        guard let number = position(entry.order), !entry.payment.isEmpty,
             orders[number].state == (entry.late ? .expired : .reserved),
             entry.amountFen == totalFen(number)
         else { return false }
@@ -91,7 +91,8 @@ extension StockBook {
             endHold(UInt32(number))
             slices[slot].pending -= units
         }
-        noteTime(header)
+        note(slot, header)
+        slices[slot].payments += 1
         slices[slot].sold += units
         slices[slot].paidFen += entry.amountFen
         orders[number].state = .paid
@@ -106,7 +107,8 @@ extension StockBook {
     /// - Returns: false where it does not follow from the book, which is then unchanged.
     @inlinable
     public mutating func apply(_ entry: PaymentRefused, _ header: EntryHeader) -> Bool {
-        guard let number = number(entry.order), !entry.payment.isEmpty,
+        if let place = entry.archived { return applyArchived(entry, place, header) }
+        guard let number = position(entry.order), !entry.payment.isEmpty,
             orders[number].state != .reserved, entry.amountFen == totalFen(number),
             refusedCount + refundCount < ledgerLimit
         else { return false }
@@ -114,9 +116,11 @@ extension StockBook {
         guard ledgerRecord(number, entry.payment, isRefund: false, key) == nil else {
             return false
         }
-        noteTime(header)
+        let slot = Int(orders[number].slot)
+        note(slot, header)
         addToLedger(.refused, number, entry.payment, entry.amountFen, 0, key)
         refusedCount += 1
+        slices[slot].refused += 1
         return true
     }
 
@@ -203,15 +207,14 @@ extension StockBook {
                 text: first, textCount: text.count))
     }
 
-    /// The id of a ledger record. Allocates.
+    /// The id of a ledger record.
     func text(_ record: LedgerRecord) -> Text64 {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(Int(record.textCount))
-        for index in 0..<Int(record.textCount) {
-            let word = texts[Int(record.text) + (index >> 3)]
-            bytes.append(UInt8(truncatingIfNeeded: word >> (UInt64(index & 7) * 8)))
+        let count = Self.wordCount(record.textCount)
+        func word(_ index: Int) -> UInt64 {
+            index < count ? texts[Int(record.text) + index] : 0
         }
-        guard let text = Text64(bytes) else { preconditionFailure("a ledger id over 64 bytes") }
-        return text
+        return Text64(
+            words: (word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)),
+            count: record.textCount)
     }
 }

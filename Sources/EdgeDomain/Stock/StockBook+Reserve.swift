@@ -7,7 +7,7 @@ extension StockBook {
 
     /// Decides a reservation: the hot path. Changes nothing.
     ///
-    /// In this order: a request seen before is `repeat` (`mismatch` with another quantity), then
+    /// Of an archived slice only the store knows: `archived`. In this order otherwise: a request seen before is `repeat` (`mismatch` with another quantity), then
     /// `closed`, `early`, `paused`, then `limit`, then `soldOut` (also where fewer units are held
     /// than asked for), then `full`.
     ///
@@ -22,6 +22,7 @@ extension StockBook {
         guard quantity >= 1, quantity <= Int64(Limits.unitsPerOrder) else {
             return .error(.badArgument)
         }
+        if slices[slot].isArchived { return .archived }
         let newest = newestOrder(slot, user)
         var userUnits: UInt32 = 0
         var open = OrderRecord.none
@@ -44,14 +45,14 @@ extension StockBook {
             return .answer(.soldOut, order: id(OrderRecord.none), timeMs: 0)
         }
         let (fen, overflow) = slices[slot].priceFen.multipliedReportingOverflow(by: quantity)
-        guard orders.count < orderLimit, !overflow, fen <= Limits.amountFen,
+        guard hasRoom, !overflow, fen <= Limits.amountFen,
             slices[slot].orderedFen <= Self.orderedFenLimit - fen
         else { return .error(.full) }
         return .reserve(
             OrderReserved(
-                order: OrderID(shard: shard, number: UInt64(orders.count)),
-                pool: slices[slot].pool, slice: slices[slot].slice, user: user,
-                quantity: UInt32(quantity), priceFen: slices[slot].priceFen,
+                order: OrderID(shard: shard, number: nextNumber), pool: slices[slot].pool,
+                slice: slices[slot].slice, user: user, quantity: UInt32(quantity),
+                priceFen: slices[slot].priceFen,
                 expiresMs: nowMs + slices[slot].holdMs, requestHash: requestHash))
     }
 
@@ -79,7 +80,7 @@ extension StockBook {
     public mutating func apply(_ entry: OrderReserved, _ header: EntryHeader) -> Bool {
         guard let slot = slot(of: entry.pool, slice: entry.slice),
             entry.order.isWellFormed, entry.order.shard == shard,
-            entry.order.number == UInt64(orders.count), orders.count < orderLimit,
+            entry.order.number == nextNumber, hasRoom, !slices[slot].isArchived,
             entry.quantity >= 1, entry.quantity <= Limits.unitsPerOrder,
             entry.priceFen == slices[slot].priceFen
         else { return false }
@@ -93,8 +94,9 @@ extension StockBook {
             slot: UInt32(slot), previous: OrderRecord.none, quantity: UInt16(entry.quantity),
             state: .reserved)
         guard addOrder(record, units: entry.quantity) else { return false }
-        noteTime(header)
+        note(slot, header)
         openHold(orders.count - 1)
+        slices[slot].orders += 1
         slices[slot].held -= units
         slices[slot].pending += units
         slices[slot].orderedFen += fen
@@ -175,5 +177,13 @@ extension StockBook {
     @inlinable
     mutating func noteTime(_ header: EntryHeader) {
         if header.timeMs > timeMs { timeMs = header.timeMs }
+    }
+
+    /// Notes an entry about an order of a slice, or one that takes its units out of play.
+    @inlinable
+    mutating func note(_ slot: Int, _ header: EntryHeader) {
+        noteTime(header)
+        slices[slot].touchedAt = header.sequence
+        slices[slot].touchedMs = header.timeMs
     }
 }

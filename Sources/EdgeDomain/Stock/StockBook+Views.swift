@@ -6,22 +6,22 @@ extension StockBook {
     // MARK: Orders
 
     /// The user of an order; nil where there is no such order here.
-    public func owner(of order: OrderID) -> UserID? { number(order).map { orders[$0].user } }
+    public func owner(of order: OrderID) -> UserID? { position(order).map { orders[$0].user } }
 
     /// The SKU of an order; nil where there is no such order here.
     public func poolKey(of order: OrderID) -> PoolKey? {
-        number(order).map { slices[Int(orders[$0].slot)].pool }
+        position(order).map { slices[Int(orders[$0].slot)].pool }
     }
 
     /// The slice of an order, as a slot; nil where there is no such order here.
-    public func slot(of order: OrderID) -> Int? { number(order).map { Int(orders[$0].slot) } }
+    public func slot(of order: OrderID) -> Int? { position(order).map { Int(orders[$0].slot) } }
 
     /// Where an order is in its life; nil where there is no such order here.
-    public func state(of order: OrderID) -> OrderState? { number(order).map { orders[$0].state } }
+    public func state(of order: OrderID) -> OrderState? { position(order).map { orders[$0].state } }
 
     /// All about an order; nil where there is no such order here. O(1).
     public func info(_ order: OrderID) -> OrderInfo? {
-        guard let number = number(order) else { return nil }
+        guard let number = position(order) else { return nil }
         let record = orders[number]
         let slot = Int(record.slot)
         var info = OrderInfo(
@@ -59,13 +59,13 @@ extension StockBook {
         return newest == OrderRecord.none ? 0 : orders[Int(newest)].userUnits
     }
 
-    /// The user of the order of that number, counted from 0, where it is one of a slice; nil: it is
+    /// The user of the order at a position of the log, where it is one of a slice; nil: it is
     /// another's. O(1).
     ///
-    /// - Precondition: `number` is below `orderCount`.
-    public func user(ofOrder number: Int, slot: Int) -> UserID? {
-        precondition(number >= 0 && number < orders.count)
-        return Int(orders[number].slot) == slot ? orders[number].user : nil
+    /// - Precondition: `position` is below `loggedOrders`.
+    public func user(ofOrderAt position: Int, slot: Int) -> UserID? {
+        precondition(position >= 0 && position < orders.count)
+        return Int(orders[position].slot) == slot ? orders[position].user : nil
     }
 
     // MARK: Slices
@@ -98,7 +98,8 @@ extension StockBook {
 
     public func standing(slot: Int) -> SliceStanding {
         SliceStanding(
-            quarantines: slices[slot].quarantines, isLost: slices[slot].isQuarantined)
+            quarantines: slices[slot].quarantines, isLost: slices[slot].isQuarantined,
+            isArchived: slices[slot].isArchived)
     }
 
     /// The last transfer of units a slice took in.
@@ -126,20 +127,23 @@ extension StockBook {
 
     // MARK: Sizes
 
-    /// Orders so far; the next one has this number.
-    public var orderCount: Int { orders.count }
+    /// Orders in the log. It shrinks only where a slice is archived: then all of them have moved.
+    public var loggedOrders: Int { orders.count }
 
     /// Time of the last entry applied. The shard's time is not below it.
     public var lastEntryMs: UnixMs { timeMs }
 
-    /// O(tables): not for the hot path.
+    /// O(tables and slices): not for the hot path.
     public var counts: StockCounts {
-        StockCounts(
-            slices: slices.count, orders: orders.count, openOrders: holds.count,
-            payments: ledger.count - refusedCount - refundCount, refused: refusedCount,
+        var payments = 0
+        for slot in 0..<slices.count { payments += Int(slices[slot].payments) }
+        return StockCounts(
+            slices: slices.count, orders: orders.count - archivedCount,
+            openOrders: holds.count, payments: payments, refused: refusedCount,
             refunds: refundCount,
             allocatedBytes: slices.allocatedBytes + orders.allocatedBytes + ledger.allocatedBytes
-                + texts.allocatedBytes + slotIndex.allocatedBytes + userIndex.allocatedBytes
+                + numbers.allocatedBytes + texts.allocatedBytes + slotIndex.allocatedBytes
+                + userIndex.allocatedBytes
                 + requestIndex.allocatedBytes + ledgerIndex.allocatedBytes + holds.allocatedBytes)
     }
 }

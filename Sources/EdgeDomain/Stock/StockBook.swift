@@ -12,7 +12,11 @@ public import EdgeTypes
 /// it pays, whatever the clock says.
 ///
 /// Growth is in bounded steps, so no call takes much longer than its neighbours; reserving and
-/// paying take expected O(1) and allocate only when a table grows.
+/// paying take expected O(1) and allocate only when a table grows. The one exception is the entry
+/// that archives a slice: see `StockBook+Archive.swift`.
+///
+/// Orders are told apart by numbers, which are for good; inside the book they go by their position
+/// in the log, which is the number until orders have left it.
 public struct StockBook: ~Copyable {
     public let shard: ShardID
     @usableFromInline let orderLimit: Int
@@ -38,8 +42,23 @@ public struct StockBook: ~Copyable {
     @usableFromInline var holds = TimingWheel()
     /// Time of the last entry applied.
     @usableFromInline var timeMs: UnixMs = 0
+    // Of orders that have not been archived.
     @usableFromInline var refusedCount = 0
     @usableFromInline var refundCount = 0
+
+    // What orders that have left the log leave behind: see `StockBook+Archive.swift`.
+    /// Orders in the log whose slice is archived.
+    @usableFromInline var archivedCount = 0
+    /// The numbers of the first orders in the log, ascending; those after them follow on from
+    /// `base`.
+    @usableFromInline var numbers = RecordLog<UInt64>(chunkBits: 9)
+    @usableFromInline var base: UInt64 = 0
+    /// The store must have come to this entry before it is believed about an archived order that
+    /// is not in `touches`.
+    var touchedFloor: UInt64 = 0
+    /// The latest entries about archived orders, oldest first from `nextTouch` on, around the end.
+    var touches: [OrderTouch] = []
+    var nextTouch = 0
 
     /// - Parameters:
     ///   - orderLimit: most orders; beyond it reserving answers `full`. Live and replay take the same.
@@ -121,19 +140,56 @@ public struct StockBook: ~Copyable {
         Hash64.keyed(requestHash, salt: userHash(slot, user))
     }
 
-    /// An order's number; nil where it is not an order of this book.
+    /// Where an order lies in the log; nil where it is not an order of this book, or archived.
     @inlinable
-    func number(_ order: OrderID) -> Int? {
+    func position(_ order: OrderID) -> Int? {
         guard order.isWellFormed, order.shard == shard else { return nil }
-        let number = Int(order.number)
-        return number < orders.count ? number : nil
+        let position: Int
+        if order.number >= base {
+            position = numbers.count + Int(order.number - base)
+            guard position < orders.count else { return nil }
+        } else {
+            guard let found = earlierPosition(order.number) else { return nil }
+            position = found
+        }
+        return slices[Int(orders[position].slot)].isArchived ? nil : position
+    }
+
+    /// As above, for a number below `base`. O(log n).
+    @inlinable @inline(never)
+    func earlierPosition(_ number: UInt64) -> Int? {
+        var low = 0
+        var high = numbers.count
+        while low < high {
+            let middle = (low + high) / 2
+            if numbers[middle] < number { low = middle + 1 } else { high = middle }
+        }
+        return low < numbers.count && numbers[low] == number ? low : nil
     }
 
     @inlinable
-    func id(_ number: UInt32) -> OrderID {
-        number == OrderRecord.none
-            ? OrderID(rawValue: 0) : OrderID(shard: shard, number: UInt64(number))
+    func id(_ position: UInt32) -> OrderID {
+        position == OrderRecord.none
+            ? OrderID(rawValue: 0) : OrderID(shard: shard, number: number(Int(position)))
     }
+
+    /// The number of an order in the log.
+    @inlinable
+    func number(_ position: Int) -> UInt64 {
+        position < numbers.count ? numbers[position] : base + UInt64(position - numbers.count)
+    }
+
+    /// The number of the next order.
+    @inlinable var nextNumber: UInt64 { base + UInt64(orders.count - numbers.count) }
+
+    /// Whether one more order may be kept, and has a number.
+    @inlinable
+    var hasRoom: Bool {
+        orders.count - archivedCount < orderLimit && nextNumber < Self.numberLimit
+    }
+
+    /// As `OrderID` has it.
+    @usableFromInline static let numberLimit: UInt64 = 1 << 40
 
     /// What an order costs. Below `Limits.amountFen`: checked when it was reserved.
     @inlinable

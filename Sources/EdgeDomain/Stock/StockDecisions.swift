@@ -7,6 +7,9 @@ public enum ReserveDecision: Sendable, Equatable {
     /// Answer at once. `repeat`: the earlier order and its expiry; `limit`: the user's newest open
     /// order on the slice (0: none) and its expiry; `early`: the opening time.
     case answer(Outcome, order: OrderID, timeMs: UnixMs)
+    /// The slice's orders have left memory: the answer is `repeat` where the store has the request,
+    /// and `closed` otherwise.
+    case archived
     case error(ErrorCode)
 }
 

@@ -13,7 +13,7 @@ public enum OrderState: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case refunded = 4
 }
 
-/// One order, 56 bytes. Its number is its position in the log.
+/// One order, 56 bytes. Other orders are named by their positions in the log.
 @usableFromInline
 struct OrderRecord: BitwiseCopyable {
     @usableFromInline var user: UserID
@@ -137,6 +137,17 @@ struct SliceRecord: BitwiseCopyable {
     /// Price of every order ever reserved: bounds all sums of money here.
     @usableFromInline var orderedFen: Fen = 0
     @usableFromInline var openOrders: UInt32 = 0
+
+    /// Its orders, payments, refused payments and refunds that are in memory.
+    @usableFromInline var orders: UInt32 = 0
+    @usableFromInline var payments: UInt32 = 0
+    @usableFromInline var refused: UInt32 = 0
+    @usableFromInline var refunds: UInt32 = 0
+    /// The last entry about one of its orders, or that took its units out of play; and when that was.
+    @usableFromInline var touchedAt: UInt64 = 0
+    @usableFromInline var touchedMs: UnixMs = 0
+    /// Its orders have left memory.
+    @usableFromInline var isArchived = false
 
     /// Number of the last transfer taken in, and of the last sent back.
     @usableFromInline var creditNumber: UInt32 = 0

@@ -64,13 +64,14 @@ enum AdminHealth {
     static func status(_ runner: NodeRunner) async throws -> [Value.Field] {
         var grants: UInt64 = 0
         var entries: UInt64 = 0
-        var archived: (slices: UInt64, claims: UInt64) = (0, 0)
+        var archived: (slices: UInt64, claims: UInt64, orders: UInt64) = (0, 0, 0)
         for loop in runner.loops {
             let counters = try await loop.readCounters().get()
             grants += counters.grabs[Int(Outcome.granted.rawValue)]
             entries += counters.entries
             archived.slices += counters.archivedSlices
             archived.claims += counters.archivedClaims
+            archived.orders += counters.archivedOrders
         }
         var fields: [Value.Field] = [
             .init("name", .text(runner.options.name)),
@@ -81,6 +82,7 @@ enum AdminHealth {
             .init("entries", .integer(Int64(entries))),
             .init("archived_slices", .integer(Int64(archived.slices))),
             .init("archived_claims", .integer(Int64(archived.claims))),
+            .init("archived_orders", .integer(Int64(archived.orders))),
             .init("replayed_entries", .integer(Int64(runner.replayedEntries))),
         ]
         if let store = runner.reconciler?.status {
@@ -146,12 +148,24 @@ enum MetricsText {
                 Double(counters.winnersTold))
             text.add(
                 "downpour_archived_slices_total", "counter",
-                "Slices of closed rains whose claims have left memory.", label,
+                "Slices of closed rains and SKUs whose claims or orders have left memory.", label,
                 Double(counters.archivedSlices))
             text.add(
                 "downpour_archived_claims_total", "counter",
                 "Claims that have left memory: the store has them.", label,
                 Double(counters.archivedClaims))
+            text.add(
+                "downpour_archived_orders_total", "counter",
+                "Orders that have left memory: the store has them.", label,
+                Double(counters.archivedOrders))
+            text.add(
+                "downpour_stock_compactions_total", "counter",
+                "Shards' stock books built anew without the orders that have left.", label,
+                Double(counters.compactions))
+            text.add(
+                "downpour_recalled_orders_total", "counter",
+                "Payments and refunds of orders that have left memory.", label,
+                Double(counters.recalledOrders))
             text.add(
                 "downpour_requests_total", "counter", "Requests that reached the core.", label,
                 Double(counters.requests))

@@ -9,7 +9,8 @@ import Synchronization
 /// Puts questions about archived slices to the store, in threads that may block. Any thread.
 ///
 /// At most `mostOpen` wait at once, none of them longer than `patience`: whoever comes when the
-/// store cannot keep up hears so, and the loops never wait.
+/// store cannot keep up hears so, and the loops never wait. While one has waited longer than that,
+/// since no thread has come to it, nobody is taken at all.
 public final class ArchiveReader: Sendable {
     /// How questions ended, since the start.
     public struct Counters: Sendable, Equatable {
@@ -24,6 +25,8 @@ public final class ArchiveReader: Sendable {
     public enum Found: Sendable {
         /// The user's claims, in order.
         case claims([ArchivedClaim])
+        /// What `ArchivedOrders` asks for.
+        case orders([StoredOrder])
         /// Nothing now, for this reason.
         case nothing(String)
     }
@@ -32,6 +35,8 @@ public final class ArchiveReader: Sendable {
     private let threads = NIOThreadPool(numberOfThreads: ArchiveReader.threadCount)
     private let open = Atomic<Int>(0)
     private let told = Mutex(Counters())
+    /// When those asked that no thread has come to yet, oldest first.
+    private let waiting = Mutex<[ContinuousClock.Instant]>([])
 
     /// The pool lets eight ask at once: half are left to operators.
     private static let threadCount = 4
@@ -50,14 +55,28 @@ public final class ArchiveReader: Sendable {
     /// Asks the store.
     ///
     /// - Parameter then: is told once, in any thread.
-    public func ask(_ question: ArchivedQuestion, then: @escaping @Sendable (Found) -> Void) {
+    public func ask(_ question: StoreQuestion, then: @escaping @Sendable (Found) -> Void) {
         guard open.wrappingAdd(1, ordering: .relaxed).oldValue < Self.mostOpen else {
             open.wrappingSubtract(1, ordering: .relaxed)
             told.withLock { $0.refused += 1 }
             return then(.nothing("too many ask for what has left memory"))
         }
         let asked = ContinuousClock.now
+        let isStuck = waiting.withLock { waiting in
+            if let oldest = waiting.first, asked - oldest >= Self.patience { return true }
+            waiting.append(asked)
+            return false
+        }
+        if isStuck {
+            open.wrappingSubtract(1, ordering: .relaxed)
+            told.withLock { $0.refused += 1 }
+            return then(.nothing(Self.tooLong))
+        }
         threads.submit { [self] state in
+            waiting.withLock { waiting in
+                // Threads take them in order, and may come here out of it.
+                if let place = waiting.firstIndex(of: asked) { waiting.remove(at: place) }
+            }
             let found: Found =
                 switch state {
                 case .cancelled: .nothing("the node stops")
@@ -68,20 +87,27 @@ public final class ArchiveReader: Sendable {
         }
     }
 
-    private func find(_ question: ArchivedQuestion, _ asked: ContinuousClock.Instant) -> Found {
+    private static let tooLong = "the store takes too long for all who ask"
+
+    private func find(_ question: StoreQuestion, _ asked: ContinuousClock.Instant) -> Found {
         guard ContinuousClock.now - asked < Self.patience else {
             told.withLock { $0.refused += 1 }
-            return .nothing("the store takes too long for all who ask")
+            return .nothing(Self.tooLong)
         }
         setpriority(Int32(PRIO_PROCESS.rawValue), 0, Self.niceness)  // 0: this thread
         do {
-            let claims = try history.read(seen: [question.last]) { history in
-                try history.claims(
-                    of: question.user, pool: question.pool, from: question.first,
-                    through: question.last)
+            let found: Found = try history.read(seen: [question.last]) { history in
+                switch question {
+                case .claims(let question):
+                    .claims(
+                        try history.claims(
+                            of: question.user, pool: question.pool, from: question.first,
+                            through: question.last))
+                case .orders(let question): .orders(try history.orders(question))
+                }
             }
             told.withLock { $0.answered += 1 }
-            return .claims(claims)
+            return found
         } catch StoreError.behind {
             told.withLock { $0.failed += 1 }
             return .nothing("it has left memory, and the store has not come as far again")

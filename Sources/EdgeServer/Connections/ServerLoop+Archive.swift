@@ -1,4 +1,5 @@
 import EdgeLedger
+import EdgeMemory
 import EdgeTypes
 import EdgeWire
 import NIOCore
@@ -11,7 +12,7 @@ extension ServerLoop {
     /// - Parameter body: the question, as the core made it.
     final func askStore(_ reply: Reply, _ body: Value?) {
         guard let archive = shared.settings.archive, let body,
-            let question = ArchivedQuestion(body)
+            let question = StoreQuestion(body)
         else { return answerArchived(reply, nil, .nothing(RESPEncoder.archivedDetail)) }
         archive.ask(question) { [self] found in
             eventLoop.execute { [self] in answerArchived(reply, question, found) }
@@ -19,18 +20,33 @@ extension ServerLoop {
     }
 
     private final func answerArchived(
-        _ reply: Reply, _ question: ArchivedQuestion?, _ found: ArchiveReader.Found
+        _ reply: Reply, _ question: StoreQuestion?, _ found: ArchiveReader.Found
     ) {
         // What was read is committed: it waits for nothing.
         switch (found, question) {
-        case (.claims(let claims), let question?):
+        case (.claims(let claims), .claims(let question)?):
             let (answer, body) = question.answer(reply, claims)
             deliver(answer, body: body, needs: .now)
-        case (.nothing(let why), _):
-            let refusal = Reply(ticket: reply.ticket, shape: .error, error: .tryAgain)
-            deliver(refusal, body: .text(why), needs: .now)
-        case (.claims, nil): preconditionFailure("an answer without its question")
+        case (.orders(let orders), .orders(let question)?):
+            switch question.answer(reply, orders) {
+            case .reply(let answer, let body): deliver(answer, body: body, needs: .now)
+            case .decide(let request, let payload): askAgain(request, payload)
+            }
+        case (.nothing(let why), _): refuse(reply.ticket, why)
+        case (.claims, _), (.orders, _): preconditionFailure("an answer to another question")
         }
         closeRun()
+    }
+
+    /// The owner of an order decides with what the store has said; whoever asked goes on waiting.
+    private final func askAgain(_ request: Request, _ payload: Payload) {
+        guard !isHalted else { return refuse(request.ticket, "the node stops") }
+        batch.append(request, payload: payload)
+        scheduleTick()
+    }
+
+    private final func refuse(_ ticket: Ticket, _ why: String) {
+        let refusal = Reply(ticket: ticket, shape: .error, error: .tryAgain)
+        deliver(refusal, body: .text(why), needs: .now)
     }
 }

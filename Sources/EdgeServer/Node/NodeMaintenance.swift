@@ -21,7 +21,7 @@ struct NodeMaintenance: Sendable {
     static let snapshotEveryEntries: UInt64 = 2_000_000
     /// Entries replayed at the start that make new ones worth their while at once.
     static let snapshotAfterEntries: UInt64 = 1_000_000
-    /// Claims that have left memory since the last snapshots that make new ones worth their while:
+    /// Claims and orders that have left memory since the last snapshots that make new ones worth their while:
     /// the disk is to let them go, too.
     static let snapshotAfterArchived: UInt64 = 500_000
     /// Segments younger than this are left alone: readers are still at them.
@@ -37,7 +37,7 @@ struct NodeMaintenance: Sendable {
             do {
                 runner.tellStored()
                 let entries = try await runner.entries()
-                let archived = try await runner.archivedClaims()
+                let archived = try await runner.archivedRecords()
                 if isDue
                     || entries - entriesSaved >= max(Self.snapshotEveryEntries, entriesSaved / 2)
                     || archived - archivedSaved >= Self.snapshotAfterArchived

@@ -47,6 +47,9 @@ public struct NodeOptions: Sendable {
     public var retentionMs: Int64 = 7 * 24 * 3_600_000
     /// For so long a closed rain stays in memory once the store has it; `Int64.max`: for good.
     public var archiveAfterMs: Int64 = 600_000
+    /// Likewise a closed SKU after the last thing that happened to one of its orders.
+    public var archiveOrdersAfterMs: Int64 = 30 * 24 * 3_600_000
+    var isArchiving: Bool { archiveAfterMs != .max || archiveOrdersAfterMs != .max }
     public var limits = ServerLimits()
 
     public init() {}

@@ -62,7 +62,8 @@ public final class NodeRunner: Sendable {
             shards: options.shards, cores: options.cores, node: cluster?.own ?? 0,
             nodes: cluster?.nodes.count ?? 1, owners: cluster?.owners ?? [],
             replica: parts?.start.me, hasStore: try Self.storeURL(options) != nil,
-            archiveAfterMs: options.archiveAfterMs)
+            archiveAfterMs: options.archiveAfterMs,
+            archiveOrdersAfterMs: options.archiveOrdersAfterMs)
         let report = try recovery.run(directory)
         parts?.recovered(recovery, report)
         let boot = try directory.beginBoot()
@@ -340,16 +341,19 @@ public final class NodeRunner: Sendable {
         return sum
     }
 
-    /// Rain slices' claims that have left memory since the start, on all cores.
-    func archivedClaims() async throws -> UInt64 {
+    /// Claims and orders that have left memory since the start, on all cores.
+    func archivedRecords() async throws -> UInt64 {
         var sum: UInt64 = 0
-        for loop in loops { sum += try await loop.readCounters().get().archivedClaims }
+        for loop in loops {
+            let counters = try await loop.readCounters().get()
+            sum += counters.archivedClaims + counters.archivedOrders
+        }
         return sum
     }
 
     /// Tells the cores how far the store has come; with replicas their service does.
     func tellStored() {
-        guard replicas == nil, options.archiveAfterMs != .max, let reconciler else { return }
+        guard replicas == nil, options.isArchiving, let reconciler else { return }
         let marks = reconciler.status.watermarks
         for (core, loop) in loops.enumerated() {
             let told = marks.shards.filter { Int($0) % loops.count == core }

@@ -39,6 +39,13 @@ struct MySQLSchema: Sendable {
                 columns: [
                     .init(table: "claims", name: "request_hash", definition: "BIGINT NULL")
                 ]),
+            // The same of the request that made an order; null too where a release before this one
+            // has written the order.
+            MySQLMigration(
+                number: 4, name: "order requests", isAdditive: true,
+                columns: [
+                    .init(table: "orders", name: "request_hash", definition: "BIGINT NULL")
+                ]),
         ])
 
     /// Longest wait for another node that brings the schema up, seconds.

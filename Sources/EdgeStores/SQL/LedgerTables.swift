@@ -25,7 +25,9 @@ enum LedgerTables {
     static let pools = SQLTable("pools", key: ["key"], poolColumns, .replace)
     static let newSlices = SQLTable("slices", key: ["pool_key", "slice"], sliceColumns, .refuse)
     static let slices = SQLTable("slices", key: ["pool_key", "slice"], sliceColumns, .replace)
-    static let newOrders = SQLTable("orders", key: ["order_id"], orderColumns, .refuse)
+    // Which request has made an order never changes.
+    static let newOrders = SQLTable(
+        "orders", key: ["order_id"], orderColumns + ["request_hash"], .refuse)
     static let orders = SQLTable("orders", key: ["order_id"], orderColumns, .replace)
     static let newWatermarks = SQLTable(
         "watermarks", key: ["shard"], ["epoch", "sequence", "time"], .refuse)

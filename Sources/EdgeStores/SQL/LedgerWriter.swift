@@ -244,6 +244,7 @@ final class LedgerWriter {
             try engine.write(table, rows: orders.count) { index, sink in
                 let record = orders[index].record
                 LedgerTables.put(record, sku: books.name(of: record.pool), sink)
+                if isNew { sink.put(orNull: Int64(bitPattern: orders[index].requestHash)) }
             }
         }
         let payments = books.payments
@@ -307,7 +308,9 @@ final class LedgerWriter {
     private func indexArchived(_ batch: EntryBatch) throws {
         guard !engine.indexesUsers else { return }
         for other in batch.others {
-            guard case .sliceArchived(let key, _, let sequence) = other.entry else { continue }
+            guard case .sliceArchived(let key, _, let sequence) = other.entry,
+                books.family(of: key) == .rain
+            else { continue }
             let first = EntryID.of(shard: other.header.shard, sequence: sequence)
             let last = EntryID.of(shard: other.header.shard, sequence: other.header.sequence)
             try engine.run(

@@ -213,6 +213,77 @@ public final class StoreHistory {
             "WHERE user = ? ORDER BY order_id LIMIT ?", [.user(user), .integer(Int64(limit))])
     }
 
+    /// What a question about archived orders finds: see `ArchivedOrders.answer`.
+    ///
+    /// O(log n + the user's orders, or payments or refunds of the order with that id).
+    public func orders(_ question: ArchivedOrders) throws(StoreError) -> [StoredOrder] {
+        switch question.operation {
+        case .orders:
+            // Sorted here: the engine would rather walk the whole table in order.
+            let own = try stored(
+                "WHERE user = ? AND sku = ? AND slice = ?", Self.owner(question))
+            return Array(
+                own.sorted { $0.record.order.rawValue > $1.record.order.rawValue }
+                    .prefix(Self.mostRows))
+        case .reserve:
+            return try stored(
+                "WHERE user = ? AND sku = ? AND slice = ? AND request_hash = ?",
+                Self.owner(question) + [.integer(Int64(bitPattern: question.requestHash))])
+        default:
+            let id = SQLValue.text(OrderIDText.text(question.order))
+            var found = try stored("WHERE order_id = ?", [id])
+            if !found.isEmpty { found[0].known = try known(question, id) }
+            return found
+        }
+    }
+
+    /// As a node lists at most.
+    private static let mostRows = 1_000
+
+    private static func owner(_ question: ArchivedOrders) -> [SQLValue] {
+        [
+            .user(question.user), .text(question.sku.description),
+            .integer(Int64(question.slice)),
+        ]
+    }
+
+    private func stored(
+        _ condition: String, _ values: [SQLValue]
+    ) throws(StoreError) -> [StoredOrder] {
+        try fetch(LedgerTables.selectOrders + " " + condition, values) { row in
+            let (record, sku) = try LedgerTables.order(row)
+            return StoredOrder(record: record, sku: sku)
+        }
+    }
+
+    /// Whether a payment or a refund was met before. Engines may take ids for equal that differ in
+    /// their last spaces.
+    private func known(
+        _ question: ArchivedOrders, _ order: SQLValue
+    ) throws(StoreError) -> RecalledOrder.Known {
+        let id = SQLValue.text(question.text.description)
+        switch question.operation {
+        case .orderPay:
+            let ends = try fetch(
+                "SELECT payment, outcome FROM payments WHERE order_id = ? AND payment = ?",
+                [order, id]
+            ) { row in (row.text64(0), row.text(1)) }
+            guard let end = ends.first(where: { $0.0 == question.text }) else { return .new }
+            return end.1 == PaymentRow.Outcome.refundDue.rawValue ? .refused : .bought
+        case .orderRefund:
+            let refunds = try fetch(
+                "SELECT request, fen, restocked FROM refunds WHERE order_id = ? AND request = ?",
+                [order, id]
+            ) { row in (row.text64(0), row.integer(1), row.integer(2)) }
+            guard let refund = refunds.first(where: { $0.0 == question.text }) else { return .new }
+            guard let restocked = UInt32(exactly: refund.2) else {
+                throw StoreError.badRow("a refund of \(question.order.text)")
+            }
+            return .refund(amountFen: refund.1, restocked: restocked)
+        default: return .new
+        }
+    }
+
     private func orders(
         _ condition: String, _ values: [SQLValue]
     ) throws(StoreError) -> [OrderRecord] {

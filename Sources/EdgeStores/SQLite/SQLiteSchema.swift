@@ -28,6 +28,7 @@ public enum SQLiteSchema {
         SchemaMigration(number: 1, name: "tables", sql: pools + history + progress),
         SchemaMigration(number: 2, name: "views", sql: views),
         SchemaMigration(number: 3, name: "archive", isAdditive: true, sql: archive),
+        SchemaMigration(number: 4, name: "order requests", isAdditive: true, sql: orderRequests),
     ]
 
     private static let pools = """
@@ -200,6 +201,13 @@ public enum SQLiteSchema {
             grant_id INTEGER NOT NULL,
             PRIMARY KEY (first_id, user, grant_id)
         ) STRICT, WITHOUT ROWID;
+
+        """
+
+    // The same of the request that made an order; null where it bore none, or where a release before
+    // this one has written the order.
+    private static let orderRequests = """
+        ALTER TABLE orders ADD COLUMN request_hash INTEGER;
 
         """
 

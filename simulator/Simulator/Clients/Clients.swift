@@ -222,6 +222,28 @@ final class Clients {
         }
     }
 
+    /// Payments and refunds come for orders that have left memory: of most more than one, some of
+    /// them at once.
+    func payLate() {
+        for id in operations.indices {
+            let operation = operations[id]
+            guard operation.kind == .reserve, operation.retryOf == nil,
+                let order = operation.answer?.items.dropFirst().first?.text,
+                script.isWorthAsking(operation, operation.answer ?? .null)
+            else { continue }
+            for (index, wanted) in script.late(order, operation, phase: world.phase).enumerated() {
+                let longestNs: UInt64 =
+                    world.random.happens(
+                        0.5, .retries, operation.key, 1 << 46 | UInt64(world.phase.rawValue))
+                    ? 20_000_000 : 1_500_000_000
+                let delay = world.random.below(
+                    longestNs, .retries, operation.key,
+                    1 << 47 | UInt64(world.phase.rawValue) << 8 | UInt64(index))
+                later(wanted, at: world.nowNs + delay)
+            }
+        }
+    }
+
     /// Operators look at every pool.
     func inquire() { for pool in world.pools { script.look(pool, self) } }
 

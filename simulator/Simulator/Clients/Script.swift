@@ -91,6 +91,31 @@ final class Script {
         return pay
     }
 
+    /// What comes for an order after its SKU is closed: a payment, the same again, refunds.
+    func late(_ order: String, _ of: Operation, phase: World.Phase) -> [Operation] {
+        let total = world.pools[of.pool].amountFen * of.quantity
+        let what = 100 + UInt64(phase.rawValue)
+        var wanted = [pay(order, of, total), pay(order, of, total)]
+        if happens(0.5, of.key, what) { wanted.append(wanted[0]) }
+        if happens(0.3, of.key, what << 8) { wanted.append(pay(order, of, total + 1)) }
+        if happens(0.3, of.key, what << 16) { wanted.append(cancel(order, of)) }
+        for number in 0..<2 {
+            var refund = operation(.refund, world.pools[of.pool], of.actor)
+            refund.order = order
+            refund.request = "late\(phase.rawValue)-\(number)"
+            refund.fen = Int64(draw(UInt64(total + 1), of.key, what << 24 | UInt64(number)))
+            refund.quantity = Int64(
+                draw(UInt64(of.quantity + 1), of.key, what << 32 | UInt64(number)))
+            if refund.fen == 0 && refund.quantity == 0 { refund.quantity = 1 }
+            refund.words = [
+                "ORDER.REFUND", refund.order, refund.request, "\(refund.fen)", "RESTOCK",
+                "\(refund.quantity)",
+            ]
+            wanted.append(refund)
+        }
+        return wanted
+    }
+
     private func cancel(_ order: String, _ of: Operation) -> Operation {
         var cancel = operation(.cancel, world.pools[of.pool], of.actor)
         cancel.order = order

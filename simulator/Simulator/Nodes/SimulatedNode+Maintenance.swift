@@ -75,6 +75,10 @@ extension SimulatedNode {
         maintenance.isScheduled = false
         guard isRunning, let directory else { return }
         disk.nowMs = now.wallMs
+        if cores.contains(where: { $0.node.counters.compactions > 0 }) { world.probe(.compacted) }
+        if cores.contains(where: { $0.node.counters.recalledStale > 0 }) {
+            world.probe(.recalledTooLate)
+        }
         do {
             try maintain(directory)
         } catch {

@@ -411,7 +411,7 @@ extension SimulatedNode {
 
     /// What the store has, for whoever admits replicas.
     func tellStored() {
-        guard replicas != nil || world.scenario.archiveAfterNs > 0 else { return }
+        guard replicas != nil || world.scenario.isArchiving else { return }
         for shard in status.watermarks.shards {
             tell(.stored(shard, status.watermarks[shard].sequence), shard)
         }

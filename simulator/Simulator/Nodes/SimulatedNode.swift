@@ -69,7 +69,7 @@ final class SimulatedNode {
     var asked = BusLedger<AskedRequest>()
     var owed = BusLedger<OwedAnswer>()
     /// What the store is being asked, for clients of this node.
-    var askedStore = BusLedger<StoreQuestion>()
+    var askedStore = BusLedger<AskedStore>()
     /// What came while the process stood still.
     var backlog: [Happening] = []
     var maintenance = Maintenance()
@@ -181,6 +181,8 @@ final class SimulatedNode {
             replica: world.scenario.replicas > 1 ? replicaID : nil,
             archiveAfterMs: world.scenario.archiveAfterNs > 0
                 ? Int64(world.scenario.archiveAfterNs / 1_000_000) : .max,
+            archiveOrdersAfterMs: world.scenario.archiveOrdersAfterNs > 0
+                ? Int64(world.scenario.archiveOrdersAfterNs / 1_000_000) : .max,
             mutant: world.mutant)
         let history = world.histories[index]
         history.begin(index, cores: coreCount)

@@ -46,6 +46,10 @@ public final class StoreModel: LedgerStore {
     /// The highest that each shard ever stood at, also before a backup was restored.
     public private(set) var highest = WatermarkTable()
 
+    /// What orders do not say themselves: the request that made each, and its refunds.
+    private var requests: [OrderID: UInt64] = [:]
+    private var refunds: [OrderID: [OrderRefunded]] = [:]
+
     private struct ClaimKey: Hashable {
         var pool: PoolKey
         var user: UserID
@@ -54,6 +58,8 @@ public final class StoreModel: LedgerStore {
     private struct Backup {
         var id: UInt64
         var claims: [ClaimKey: [ClaimRecord]]
+        var requests: [OrderID: UInt64]
+        var refunds: [OrderID: [OrderRefunded]]
         var fold: LedgerFold
         var marks: WatermarkTable
         var cursors: [(lane: String, cursor: SourceCursor)]
@@ -85,6 +91,37 @@ public final class StoreModel: LedgerStore {
                     packet: $0.packet, amountFen: $0.amountFen, timeMs: $0.timeMs,
                     requestHash: $0.requestHash)
             }
+    }
+
+    /// What a question about an archived slice's orders finds.
+    func orders(_ question: ArchivedOrders) -> [StoredOrder] {
+        switch question.operation {
+        case .orders, .reserve:
+            let key = PoolKey.of(.stock, question.sku)
+            return fold.orders.filter {
+                $0.pool == key && $0.slice == question.slice && $0.user == question.user
+                    && (question.operation == .orders
+                        || requests[$0.order] == question.requestHash)
+            }
+            .sorted { $0.order.rawValue > $1.order.rawValue }
+            .map { StoredOrder(record: $0, sku: question.sku) }
+        default:
+            guard let record = fold.order(question.order),
+                let sku = Text64(fold.name(record.pool).utf8)
+            else { return [] }
+            return [StoredOrder(record: record, sku: sku, known: known(question))]
+        }
+    }
+
+    private func known(_ question: ArchivedOrders) -> RecalledOrder.Known {
+        if question.operation == .orderRefund {
+            let refund = refunds[question.order]?.first { $0.request == question.text }
+            return refund.map { .refund(amountFen: $0.amountFen, restocked: $0.restock) } ?? .new
+        }
+        let payment = payments.first {
+            $0.order == question.order && $0.payment == question.text
+        }
+        return payment.map { $0.bought ? .bought : .refused } ?? .new
     }
 
     private func note(_ record: ClaimRecord) {
@@ -205,8 +242,12 @@ public final class StoreModel: LedgerStore {
             case .paymentRefused(let refused):
                 payments.append(
                     Payment(order: refused.order, payment: refused.payment, bought: false))
-            case .claim, .orderReserved, .orderCancelled, .orderExpired, .orderRefunded,
-                .poolCreated, .poolControlled, .poolFunded, .poolLeased, .poolTookBack,
+            case .orderReserved(let reserved):
+                if keepsClaims { requests[reserved.order] = reserved.requestHash }
+            case .orderRefunded(let refund):
+                if keepsClaims { refunds[refund.order, default: []].append(refund) }
+            case .claim, .orderCancelled, .orderExpired, .poolCreated, .poolControlled, .poolFunded,
+                .poolLeased, .poolTookBack,
                 .poolClosed, .poolSoldOut, .poolMoved, .sliceOpened, .sliceControlled,
                 .sliceCredited,
                 .sliceReturned,
@@ -231,7 +272,8 @@ public final class StoreModel: LedgerStore {
     func backUp(_ id: UInt64) {
         backups.append(
             Backup(
-                id: id, claims: claims, fold: fold, marks: marks, cursors: cursors,
+                id: id, claims: claims, requests: requests, refunds: refunds, fold: fold,
+                marks: marks, cursors: cursors,
                 payments: payments, rows: rows))
     }
 
@@ -244,6 +286,8 @@ public final class StoreModel: LedgerStore {
         late = nil
         let isLess = marks.shards.contains { marks[$0] != backup.marks[$0] }
         claims = backup.claims
+        requests = backup.requests
+        refunds = backup.refunds
         fold = backup.fold
         marks = backup.marks
         cursors = backup.cursors

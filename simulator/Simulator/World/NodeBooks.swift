@@ -40,6 +40,11 @@ struct NodeBooks {
         var lastEntry: UInt64 = 0
         var sealedMs: UnixMs = 0
         var isArchived = false
+        /// The last entry about one of its orders, or that took its units out of play, and when that
+        /// was; and how many orders it has.
+        var touchedAt: UInt64 = 0
+        var touchedMs: UnixMs = 0
+        var orders = 0
 
         var isOver: Bool { isSealed || isQuarantined }
 
@@ -147,6 +152,21 @@ struct NodeBooks {
         case .sliceOpened, .sliceControlled, .sliceCredited, .sliceReturned, .sliceQuarantined,
             .sliceResolved, .sliceArchived:
             applySlice(entry, header)
+        }
+        if let key = about(entry) {
+            slices[key]?.touchedAt = header.sequence
+            slices[key]?.touchedMs = header.timeMs
+        }
+    }
+
+    /// The slice of whose orders an entry is, or whose units it takes out of play.
+    private func about(_ entry: Entry) -> SliceKey? {
+        switch entry {
+        case .paymentRefused(let refused): orders[refused.order]?.key
+        case .orderReserved, .orderPaid, .orderCancelled, .orderExpired, .orderRefunded,
+            .sliceReturned, .sliceQuarantined, .sliceResolved:
+            touched.slice
+        default: nil
         }
     }
 
@@ -275,6 +295,7 @@ struct NodeBooks {
             change(key) {
                 $0.totals.held -= quantity
                 $0.totals.pending += quantity
+                $0.orders += 1
             }
             count(quantity, UserKey(pool: reserved.pool, user: reserved.user))
         case .orderPaid(let paid): pay(paid)

@@ -373,9 +373,21 @@ final class NodeHistory {
         }
     }
 
+    /// Likewise of a SKU.
+    var stockSlices: [(key: NodeBooks.SliceKey, slice: NodeBooks.Slice)] {
+        sliceKeys.compactMap { key in
+            guard live.definitions[key.pool]?.kind == .stock, let slice = live.slices[key] else {
+                return nil
+            }
+            return (key, slice)
+        }
+    }
+
     /// The first slice that is closed for good and not archived; nil: there is none.
     var unarchived: String? {
-        rainSlices.first { _, slice in
+        let rains = world.scenario.archiveAfterNs > 0 ? rainSlices : []
+        let stock = world.scenario.archiveOrdersAfterNs > 0 ? stockSlices : []
+        return (rains + stock).first { _, slice in
             slice.isSealed && !slice.isArchived && slice.totals.quarantined == 0
         }.map { key, _ in
             "slice \(key.slice) of \(live.definitions[key.pool]?.name.description ?? "?")"

@@ -54,6 +54,11 @@ public enum Probe: String, Sendable, CaseIterable {
     case archivedWinnerAnswered
     case archiveUnanswered
     case archiveAheadOfStore
+    case archivedOrders
+    case archivedOrderAnswered
+    case orderRecalled
+    case recalledTooLate
+    case compacted
     case snapshotBroken
     case redisLost
     case redisAnswerLost
@@ -79,6 +84,9 @@ public enum Probe: String, Sendable, CaseIterable {
         .archived, .archivedWinnerAnswered, .archiveUnanswered, .archiveAheadOfStore,
         .snapshotBroken,
     ]
+    private static let ofArchivedOrders: [Probe] = [
+        .archivedOrders, .archivedOrderAnswered, .orderRecalled, .recalledTooLate, .compacted,
+    ]
     private static let ofRedis: [Probe] = [
         .redisLost, .redisAnswerLost, .redisLate, .followerFailed, .shardRebuilt, .eventBuried,
         .eventReplayed, .eventTrimmed, .eventStreamFull, .outboxCleaned,
@@ -93,6 +101,9 @@ public enum Probe: String, Sendable, CaseIterable {
         allCases.filter { probe in
             if scenario.replicas == 1, ofReplicas.contains(probe) { return false }
             if scenario.archiveAfterNs == 0, ofArchive.contains(probe) { return false }
+            if scenario.archiveOrdersAfterNs == 0, ofArchivedOrders.contains(probe) {
+                return false
+            }
             if probe == .archiveAheadOfStore, !scenario.allows(.storeRestored) { return false }
             if !scenario.hasRedis, ofRedis.contains(probe) { return false }
             // Once in some thousand seeds.

@@ -37,6 +37,9 @@ public struct Scenario: Sendable, Hashable, Codable {
     public var archiveAfterNs: UInt64 = 0
     /// For so long one node is away while nothing else happens; 0: it is not. Of replicas only.
     public var absenceNs: UInt64 = 0
+    /// Likewise closed SKUs.
+    public var archiveOrdersAfterNs: UInt64 = 0
+    var isArchiving: Bool { archiveAfterNs > 0 || archiveOrdersAfterNs > 0 }
     /// Each node begins as an executable that knows the oldest protocol only; every start after its
     /// first is that of today's.
     public var isUpgraded = false

@@ -43,7 +43,7 @@ extension World {
             clients.closePools()
         case .closing:
             guard clients.isIdle, misplaced == nil, nodes.allSatisfy(isSettled) else { return }
-            if scenario.archiveAfterNs > 0 { return enter(.archiving) }
+            if scenario.isArchiving { return enter(.archiving) }
             finish()
         case .archiving:
             guard unarchived == nil else { return }
@@ -105,6 +105,7 @@ extension World {
         clients.askAgain()
         clients.askInVain()
         clients.inquire()
+        if scenario.archiveOrdersAfterNs > 0 { clients.payLate() }
     }
 
     /// The first slice that is closed for good and still in memory; nil: there is none.

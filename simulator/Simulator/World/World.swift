@@ -116,7 +116,7 @@ public final class World {
                 SimulatedNode(
                     index: node,
                     store: isAlone
-                        ? StoreModel(mutant: mutant, keepsClaims: scenario.archiveAfterNs > 0)
+                        ? StoreModel(mutant: mutant, keepsClaims: scenario.isArchiving)
                         : nodes[0].store,
                     redis: isAlone ? makeRedis(node) : nodes[0].redis, world: self))
             if isAlone { followStore(of: nodes[node]) }
