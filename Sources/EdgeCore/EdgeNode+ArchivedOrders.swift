@@ -138,8 +138,9 @@ extension EdgeNode {
                 return effects.fail(
                     request.ticket, .tryAgain, "the store and memory differ about the order")
             }
-            text = given
+            // Whoever asks again now is told of the entry that came in between, once the store has it.
             counters.recalledStale &+= 1
+            return effects.fail(request.ticket, .tryAgain, "the order has just changed")
         }
         ask(
             ArchivedOrders(

@@ -117,7 +117,8 @@ public struct ArchivedOrders: Hashable, Sendable {
     ///   - reply: the core's, of shape `archived`.
     ///   - orders: `orders`: the user's on the slice, newest first. `reserve`: those of them that the
     ///     request made. Others: the order; empty: the store has none.
-    public func answer(_ reply: Reply, _ orders: [StoredOrder]) -> Answer {
+    ///   - asOf: how far the store had the shard at that moment: its watermark.
+    public func answer(_ reply: Reply, _ orders: [StoredOrder], asOf: UInt64) -> Answer {
         switch operation {
         case .orders:
             let rows = orders.map { order in
@@ -145,11 +146,11 @@ public struct ArchivedOrders: Hashable, Sendable {
             guard let order = orders.first, !ownOnly || order.record.user == user else {
                 return error(reply, .noOrder, "no such order")
             }
-            return answer(reply, order)
+            return answer(reply, order, asOf)
         }
     }
 
-    private func answer(_ reply: Reply, _ order: StoredOrder) -> Answer {
+    private func answer(_ reply: Reply, _ order: StoredOrder, _ asOf: UInt64) -> Answer {
         let record = order.record
         switch operation {
         case .orderInfo:
@@ -184,7 +185,7 @@ public struct ArchivedOrders: Hashable, Sendable {
                 quantity: record.quantity, priceFen: record.priceFen,
                 state: record.state.rawValue, paidFen: record.paidFen,
                 refundedFen: record.refundedFen, restocked: record.restocked, known: order.known,
-                asOf: EntryID.sequence(of: last))
+                asOf: asOf)
             return .decide(request, .recalled(text, recalled))
         }
     }

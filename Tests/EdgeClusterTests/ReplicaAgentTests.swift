@@ -131,6 +131,28 @@ struct ReplicaAgentTests {
         #expect(outputs.contains(.reopen(before, isSealed: !isClean)) == goesOn)
     }
 
+    @Test(
+        "what the disk holds counts after a try to go on with it, and not once it was replaced",
+        arguments: [(1, true), (4, true), (5, false)] as [(UInt32, Bool)])
+    func recordsOfLaterLives(born: UInt32, counts: Bool) {
+        let before = row(5, id(0, 1), [id(0, 1), id(1, 1)])
+        // Its second life told the disk that it would be alone at epoch 6, or that it has learned.
+        let record = SoleRecord(shard: 0, epoch: born == 5 ? 0 : 6, boot: 2, born: born)
+        var me = agent(
+            id(0, 3), sole: [record], held: [ReplicaAgent.Held(logEpoch: 3, last: 9)])
+        var outputs: [AgentOutput] = []
+        me.read([before], revision: 1, nowNs: Self.secondNs, into: &outputs)
+        me.beacon(1, from: id(1, 2), nowNs: Self.secondNs, into: &outputs)
+        outputs = []
+        me.tick(nowNs: Self.secondNs + 1, into: &outputs)
+        let told = AgentOutput.send(
+            0,
+            .holding(
+                epoch: 5, logEpoch: counts ? 3 : 0, last: counts ? 9 : 0, isComplete: false),
+            to: id(1, 2))
+        #expect(outputs.contains(told))
+    }
+
     @Test("a learner becomes a member only once it has its copy and the store has what is in it")
     func admission() {
         var primary = ShardReplica(shard: 0, me: id(0), hasStore: true)

@@ -206,6 +206,8 @@ struct StockArchiveTests {
         for change: (inout RecalledOrder) -> Void in [
             { $0.quantity = 0 }, { $0.quantity = .max }, { $0.restocked = 2 },
             { $0.refundedFen = 101 }, { $0.refundedFen = -1 }, { $0.paidFen = .max },
+            // More than the slice has taken and sold.
+            { $0.paidFen = 101 }, { $0.quantity = 2 },
         ] {
             var impossible = bought(shop, slot)
             change(&impossible)

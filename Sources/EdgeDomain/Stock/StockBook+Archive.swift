@@ -221,14 +221,18 @@ extension StockBook {
     public func believes(_ recalled: RecalledOrder, _ order: OrderID) -> Bool {
         guard place(of: order) == .archived,
             let slot = slot(of: recalled.place.pool, slice: recalled.place.slice),
-            // It comes from other nodes: no sum of it may overflow.
+            // It comes from other nodes: no sum of it may be more than its entry may say.
             (1...UInt32(Limits.unitsPerOrder)).contains(recalled.quantity),
             recalled.restocked <= recalled.quantity, recalled.refundedFen >= 0,
             recalled.refundedFen <= recalled.paidFen, recalled.paidFen <= Limits.amountFen,
-            !recalled.priceFen.multipliedReportingOverflow(by: Fen(recalled.quantity)).overflow
+            recalled.priceFen >= 0,
+            case let total = recalled.priceFen.multipliedReportingOverflow(
+                by: Fen(recalled.quantity)),
+            !total.overflow, total.partialValue <= Limits.amountFen
         else { return false }
-        return slices[slot].isArchived && slices[slot].priceFen == recalled.priceFen
-            && touchedAt(order: order) <= recalled.asOf
+        let slice = slices[slot]
+        return slice.isArchived && slice.priceFen == recalled.priceFen
+            && touchedAt(order: order) <= recalled.asOf && slice.bears(recalled)
     }
 
     private mutating func touch(_ order: OrderID, _ slot: Int, _ header: EntryHeader) {
@@ -326,5 +330,15 @@ extension StockBook {
         slices[slot].release(Int64(entry.restock))
         precondition(slices[slot].booksHold)
         return true
+    }
+}
+
+extension SliceRecord {
+    /// Whether an order that was bought can be one of these that make the totals up.
+    fileprivate func bears(_ recalled: RecalledOrder) -> Bool {
+        let state = OrderState(rawValue: recalled.state)
+        guard state == .paid || state == .refunded else { return true }
+        return recalled.paidFen - recalled.refundedFen <= paidFen - refundedFen
+            && Int64(recalled.quantity) - Int64(recalled.restocked) <= sold
     }
 }

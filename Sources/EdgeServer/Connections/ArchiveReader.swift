@@ -25,8 +25,8 @@ public final class ArchiveReader: Sendable {
     public enum Found: Sendable {
         /// The user's claims, in order.
         case claims([ArchivedClaim])
-        /// What `ArchivedOrders` asks for.
-        case orders([StoredOrder])
+        /// What `ArchivedOrders` asks for, and how far the store had their shard.
+        case orders([StoredOrder], asOf: UInt64)
         /// Nothing now, for this reason.
         case nothing(String)
     }
@@ -103,7 +103,10 @@ public final class ArchiveReader: Sendable {
                         try history.claims(
                             of: question.user, pool: question.pool, from: question.first,
                             through: question.last))
-                case .orders(let question): .orders(try history.orders(question))
+                case .orders(let question):
+                    .orders(
+                        try history.orders(question),
+                        asOf: try history.watermarks()[EntryID.shard(of: question.last)].sequence)
                 }
             }
             told.withLock { $0.answered += 1 }

@@ -27,8 +27,8 @@ extension ServerLoop {
         case (.claims(let claims), .claims(let question)?):
             let (answer, body) = question.answer(reply, claims)
             deliver(answer, body: body, needs: .now)
-        case (.orders(let orders), .orders(let question)?):
-            switch question.answer(reply, orders) {
+        case (.orders(let orders, let asOf), .orders(let question)?):
+            switch question.answer(reply, orders, asOf: asOf) {
             case .reply(let answer, let body): deliver(answer, body: body, needs: .now)
             case .decide(let request, let payload): askAgain(request, payload)
             }

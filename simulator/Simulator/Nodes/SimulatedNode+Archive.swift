@@ -46,7 +46,7 @@ extension SimulatedNode {
         case .orders(let question):
             let orders = store.orders(question)
             if !orders.isEmpty { world.probe(.archivedOrderAnswered) }
-            switch question.answer(reply, orders) {
+            switch question.answer(reply, orders, asOf: store.marks[shard].sequence) {
             case .reply(let answer, let body): self.answer(answer, body)
             case .decide(let request, let payload):
                 // The owner may be far away, and a payment beside it.
