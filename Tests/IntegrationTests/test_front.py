@@ -289,6 +289,23 @@ def test_what_was_perhaps_applied_is_never_said_not_to_be(pretend, make_proxies)
         assert nodes[0].asked > 0
 
 
+def test_where_all_nodes_are_left_out_nothing_was_applied(pretend, make_proxies):
+    network, nodes = pretend(None, None, None)
+    nginx, _ = make_proxies(network)
+    is_left_out = False
+    for answer in post(nginx, 60):
+        assert (answer.status, answer.headers["Retry-After"]) in ((503, "1"), (504, "1"))
+        kind = answer.json()["type"].rsplit(":", 1)[1]
+        assert kind == ("try-again" if answer.status == 503 else "unknown")
+    for _ in range(10):
+        before = sum(node.asked for node in nodes)
+        [answer] = post(nginx, 1)
+        was_sent = sum(node.asked for node in nodes) > before
+        assert answer.status == (504 if was_sent else 503)
+        is_left_out |= not was_sent
+    assert is_left_out and "no live upstreams" in nginx.errors()
+
+
 def test_a_lost_answer_is_asked_for_again_by_nginx(pretend, make_proxies):
     """All of the API is idempotent: the second node tells what the first has granted."""
     network, nodes = pretend(None, 200, 200)
