@@ -16,6 +16,8 @@ struct Archive: ~Copyable {
     var lookNs: UInt64 = 0
     /// Tables of archived slices that are not given back yet.
     var remains = SlotArray<ClaimTables>(capacity: 4)
+    /// Books of which more than half is archived.
+    var sparse: [SparseBook] = []
     /// When there is something to do, by the monotonic clock; `UInt64.max`: never. And when the
     /// shell is asked to come for it, by the other.
     var dueNs: UInt64
@@ -33,6 +35,20 @@ struct Archive: ~Copyable {
     /// So much memory is given back in one step, and of so many slices bit by bit.
     static let bytesPerStep = 512 << 10
     static let mostRemains = 64
+    /// So much later than who serves it, whoever follows a shard compacts its book.
+    static let followersWaitNs: UInt64 = 10_000_000_000
+
+    /// There is something to do now.
+    mutating func isDue(_ now: Instant) {
+        dueNs = min(dueNs, now.monotonicNs)
+        dueMs = min(dueMs, now.wallMs)
+    }
+}
+
+/// A book that is to be compacted, and when.
+struct SparseBook {
+    var local: Int
+    var dueNs: UInt64
 }
 
 /// The archive: a rain's slice that is closed for good lets its claims go once the store has them.
@@ -60,6 +76,7 @@ extension EdgeNode {
         let nowNs = current.monotonicNs
         if nowNs >= archive.dueNs {
             giveBackTables()
+            compactOne()
             if nowNs >= archive.lookNs, configuration.isArchiving {
                 // What other nodes could not read is not written.
                 let isHeld = isFull || (spoken < ProtocolVersion.archive && !has(.writesUnread))
@@ -69,11 +86,11 @@ extension EdgeNode {
                 if !isHeldOfOrders { isDone = archiveSomeOrders(into: &effects) && isDone }
                 archive.lookNs = isDone ? nowNs &+ Archive.lookEveryNs : nowNs
             }
-            let isBusy =
-                archive.remains.count > 0
-                || (archive.lookNs <= nowNs && configuration.isArchiving)
-            let waitNs = isBusy ? 1_000_000 : archive.lookNs &- nowNs
-            let isOver = !isBusy && !configuration.isArchiving
+            var nextNs = configuration.isArchiving ? archive.lookNs : .max
+            for book in archive.sparse { nextNs = min(nextNs, book.dueNs) }
+            if archive.remains.count > 0 { nextNs = nowNs }
+            let waitNs = max(nextNs, nowNs + 1_000_000) - nowNs
+            let isOver = nextNs == .max
             archive.dueNs = isOver ? .max : nowNs &+ waitNs
             // Said once, so that the shell need not set its timer anew at every step.
             archive.dueMs = isOver ? .max : current.wallMs + Int64(waitNs / 1_000_000) + 1
@@ -136,8 +153,7 @@ extension EdgeNode {
         // At a restart thousands may come at once: then nobody waits.
         guard archive.remains.count < Archive.mostRemains else { return }
         archive.remains.append(tables)
-        archive.dueNs = min(archive.dueNs, current.monotonicNs)
-        archive.dueMs = min(archive.dueMs, current.wallMs)
+        archive.isDue(current)
     }
 
     private mutating func giveBackTables() {

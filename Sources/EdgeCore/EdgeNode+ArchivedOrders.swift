@@ -17,7 +17,7 @@ extension EdgeNode {
 
     // MARK: Leaving
 
-    /// Bounded as `archiveSome`; at most one book is compacted in a step.
+    /// Bounded as `archiveSome`.
     ///
     /// - Returns: whether all slices were looked at.
     mutating func archiveSomeOrders(into effects: inout EffectBuffer) -> Bool {
@@ -35,7 +35,7 @@ extension EdgeNode {
                 looked += 1
                 guard isReady(local, slot) else { continue }
                 archived += 1
-                if archiveOrders(local, slot, into: &effects) { return false }
+                archiveOrders(local, slot, into: &effects)
             }
             archive.book += 1
             archive.bookSlot = 0
@@ -60,10 +60,9 @@ extension EdgeNode {
         return nowMs - books[local].touchedMs(slot: slot) >= configuration.archiveOrdersAfterMs
     }
 
-    /// - Returns: whether the book was compacted.
     private mutating func archiveOrders(
         _ local: Int, _ slot: Int, into effects: inout EffectBuffer
-    ) -> Bool {
+    ) {
         let entry = Entry.sliceArchived(
             books[local].poolKey(slot: slot), slice: books[local].sliceNumber(slot: slot), first: 0)
         let held = books[local].orders(slot: slot)
@@ -74,14 +73,11 @@ extension EdgeNode {
             let applied = books[local].apply(entry, header)
             precondition(applied, "a slice that can be archived is not")
         }
-        return archivedOrders(local, slot, held)
+        archivedOrders(local, slot, held)
     }
 
     /// A slice's orders have left its book.
-    ///
-    /// - Returns: whether the book was compacted.
-    @discardableResult
-    mutating func archivedOrders(_ local: Int, _ slot: Int, _ held: Int) -> Bool {
+    mutating func archivedOrders(_ local: Int, _ slot: Int, _ held: Int) {
         counters.archivedSlices &+= 1
         counters.archivedOrders &+= UInt64(held)
         // The home has taken what it gave back, whoever has heard that.
@@ -89,14 +85,30 @@ extension EdgeNode {
             books[local].poolKey(slot: slot), books[local].sliceNumber(slot: slot),
             books[local].returnNumber(slot: slot))
         unconfirmed.isStale = true
-        guard books[local].isWorthCompacting else { return false }
+        guard books[local].isWorthCompacting,
+            !archive.sparse.contains(where: { $0.local == local })
+        else { return }
+        let waitNs = shards[local].isServing ? 0 : Archive.followersWaitNs
+        archive.sparse.append(SparseBook(local: local, dueNs: current.monotonicNs &+ waitNs))
+        archive.isDue(current)
+    }
+
+    /// Compacts one book, if it is time for one.
+    ///
+    /// A step of its own, that no entry waits for, and not at the same time where the shard is
+    /// served and where it is followed: see `StockBook.compact` for what it takes.
+    mutating func compactOne() {
+        guard
+            let next = archive.sparse.firstIndex(where: { $0.dueNs <= current.monotonicNs })
+        else { return }
+        let local = archive.sparse.remove(at: next).local
+        guard books[local].isWorthCompacting else { return }
         // Filters are made of orders by their position.
         told.drop { $0.isStock && $0.local == local }
         books[local].compact(
             forgetsOne: has(.compactionForgets), reusesNumbers: has(.numbersReused))
         holdsChanged = true
         counters.compactions &+= 1
-        return true
     }
 
     // MARK: Asking the store
@@ -169,6 +181,7 @@ extension EdgeNode {
         now: Instant, into effects: inout EffectBuffer
     ) {
         counters.recalledOrders &+= 1
+        if has(.evictionForgets) { books[local].forgetOldestTouch() }
         if request.operation == .orderPay {
             let decision = books[local].decidePay(
                 recalled, order: request.order, payment: text, amountFen: request.amountFen)

@@ -309,7 +309,7 @@ extension EdgeNode {
             freeSlices.append(slot)
         }
         forgetTails(local)
-        books[local] = StockBook(shard: shard)
+        books[local] = StockBook(shard: shard, touchLimit: configuration.touchedOrders)
         for treasury in treasuries.indices where isHome(treasury, shard) {
             dropWaiting(treasury, into: &effects)
             if let pool = pools.find(treasuries[treasury].pool) { pools[pool].treasury = -1 }

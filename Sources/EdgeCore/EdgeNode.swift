@@ -108,7 +108,7 @@ public struct EdgeNode: ~Copyable {
         for index in 0..<count {
             let id = ShardID(index * configuration.cores + configuration.core)
             shards.append(ShardState(id: id, isReplicated: configuration.replica != nil))
-            books.append(StockBook(shard: id))
+            books.append(StockBook(shard: id, touchLimit: configuration.touchedOrders))
         }
         pools = PoolTable()
         archive = Archive(shards: count, isOn: configuration.isArchiving)

@@ -20,6 +20,8 @@ public struct NodeConfiguration: Sendable {
     public var archiveAfterMs = Int64.max
     /// Likewise how long after the last thing that happened to its orders a closed SKU's slice does.
     public var archiveOrdersAfterMs = Int64.max
+    /// Archived orders of a shard with late payments and refunds that are told apart.
+    public var touchedOrders = Limits.touchedOrders
     var isArchiving: Bool { archiveAfterMs != .max || archiveOrdersAfterMs != .max }
     /// A built-in bug; only simulators set one.
     public var mutant: Mutant

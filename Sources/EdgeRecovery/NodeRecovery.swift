@@ -47,11 +47,13 @@ public final class NodeRecovery {
     ///   - hasStore: whether what is committed goes to a store.
     ///   - archiveAfterMs, archiveOrdersAfterMs: how long closed rains and SKUs stay in memory;
     ///     `Int64.max`: for good.
+    ///   - touchedOrders: archived orders of a shard whose last changes are told apart.
     ///   - mutant: a built-in bug; only simulators set one.
     public init(
         shards: Int, cores count: Int, node: Int = 0, nodes: Int = 1, owners: [UInt16] = [],
         replica: ReplicaID? = nil, hasStore: Bool = true, archiveAfterMs: Int64 = .max,
-        archiveOrdersAfterMs: Int64 = .max, mutant: Mutant = .none
+        archiveOrdersAfterMs: Int64 = .max,
+        touchedOrders: Int = Limits.touchedOrders, mutant: Mutant = .none
     ) {
         precondition(owners.isEmpty || owners.count == shards)
         self.shards = shards
@@ -65,6 +67,7 @@ public final class NodeRecovery {
             configuration.hasStore = hasStore
             configuration.archiveAfterMs = hasStore ? archiveAfterMs : .max
             configuration.archiveOrdersAfterMs = hasStore ? archiveOrdersAfterMs : .max
+            configuration.touchedOrders = touchedOrders
             cores.append(EdgeNode(configuration))
             for (shard, owner) in owners.enumerated() {
                 cores[core].setOwner(of: ShardID(shard), to: owner)

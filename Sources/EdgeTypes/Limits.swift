@@ -37,6 +37,8 @@ public enum Limits {
     public static let ordersPerShard = 16_000_000
     /// Most payments remembered on one shard (captured and refused).
     public static let paymentsPerShard = 32_000_000
+    /// Archived orders of a shard with late payments and refunds that are told apart.
+    public static let touchedOrders = 1_024
     /// Longest hold of a reservation.
     public static let holdMs: Int64 = 30 * 24 * 3_600_000
     /// Most regions of a pool.

@@ -143,6 +143,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case recalledLosesPayment
     case compactionForgets
     case numbersReused
+    case evictionForgets
     // Redis: its scripts, and who uses them.
     case scriptVersionIgnored
     case scriptGapTaken
@@ -283,6 +284,8 @@ public enum Mutant: String, Sendable, CaseIterable {
             "a payment that bought an archived order is new when it comes again"
         case .compactionForgets: "compaction loses an order of another SKU"
         case .numbersReused: "numbers of archived orders are given again"
+        case .evictionForgets:
+            "who is no longer told apart of the archived orders that changed counts as unchanged"
         case .scriptVersionIgnored: "a late write of totals takes the place of a newer one"
         case .scriptGapTaken: "a run of changes is taken though those before it are missing"
         case .damageForgotten: "only who finds a pool's keys damaged is told, if he hears of it"

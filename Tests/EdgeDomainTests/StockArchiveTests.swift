@@ -129,6 +129,54 @@ struct StockArchiveTests {
         #expect(reloaded.order(kept, 10).number == next.number + 2)
     }
 
+    @Test("compaction keeps what was done to archived orders, and how far the store must have come")
+    func compactsTouches() throws {
+        let shop = StockShop(touchLimit: 2)
+        let slot = shop.open(units: 50)
+        let orders = (0..<4).map { shop.order(slot, UInt64($0)) }
+        for order in orders { #expect(shop.pay(order, "p") == .outcome(.paid)) }
+        shop.close(slot)
+        shop.archive(slot)
+        for order in orders.prefix(3) {
+            #expect(
+                shop.refund(order, "x", 60, recalled: bought(shop, slot)) == .outcome(.refunded))
+        }
+        let last = UInt64(shop.journal.count)
+        func touched() -> [UInt64] { orders.map { shop.book.touchedAt(order: $0) } }
+        // The first gave way to the third; the store must have it before any other is believed.
+        #expect(touched() == [last - 2, last - 1, last, last - 2])
+        let before = shop.snapshot()
+        shop.book.compact()
+        #expect(shop.book.loggedOrders == 0)
+        #expect(touched() == [last - 2, last - 1, last, last - 2])
+        #expect(shop.snapshot() == before)
+        var stale = bought(shop, slot)
+        stale.asOf = last - 1
+        #expect(shop.refund(orders[2], "y", 60, recalled: stale) == .error(.tryAgain))
+        stale.asOf = last - 3
+        #expect(shop.refund(orders[0], "y", 60, recalled: stale) == .error(.tryAgain))
+    }
+
+    @Test("what is paid and refunded counts in what is worth compacting")
+    func compactsLedger() {
+        let shop = StockShop()
+        let old = shop.open(units: 50)
+        let kept = shop.open(units: 50)
+        let order = shop.order(old)
+        #expect(shop.pay(order, "p") == .outcome(.paid))
+        for number in 0..<9 { #expect(shop.pay(order, "late\(number)") == .outcome(.refund)) }
+        for user in 0..<5 {
+            #expect(shop.pay(shop.order(kept, UInt64(user)), "p") == .outcome(.paid))
+        }
+        shop.close(old)
+        shop.archive(old)
+        #expect(shop.book.isWorthCompacting == true)
+        shop.book.compact()
+        #expect(shop.book.isWorthCompacting == false)
+        #expect(shop.book.counts.payments == 5)
+        #expect(shop.book.checkBooks() == nil)
+    }
+
     @Test("a book whose orders are all archived goes on with the next number")
     func emptied() throws {
         let (shop, _, order) = archivedShop()

@@ -59,9 +59,13 @@ final class StockShop {
     /// Entries before those in `journal`: of a book that was loaded.
     private var journalled = 0
 
-    init(shard: ShardID = 3, orderLimit: Int = 1_000_000, ledgerLimit: Int = 1_000_000) {
+    init(
+        shard: ShardID = 3, orderLimit: Int = 1_000_000, ledgerLimit: Int = 1_000_000,
+        touchLimit: Int = Limits.touchedOrders
+    ) {
         self.shard = shard
-        book = StockBook(shard: shard, orderLimit: orderLimit, ledgerLimit: ledgerLimit)
+        book = StockBook(
+            shard: shard, orderLimit: orderLimit, ledgerLimit: ledgerLimit, touchLimit: touchLimit)
     }
 
     @discardableResult

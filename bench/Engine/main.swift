@@ -8,6 +8,7 @@ import Glibc
 // computed, its journal entry encoded and its reply made; tables grow and pages are faulted in.
 //
 //     downpour-engine [users] [slices] [batch] [units] [runs]
+//     downpour-engine compact [orders]     see Compaction.swift
 //
 // Prints one JSON object. Every run does the same to a fresh node, so a run's step k is the same
 // work as another's. Grabs per second are those of the fastest run. The longest step is the
@@ -125,6 +126,11 @@ func run(_ load: Load, shortestNs: inout [UInt32]) -> Run {
     return result
 }
 
+if CommandLine.arguments.dropFirst().first == "compact" {
+    let kept = CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 1_000_000
+    print(Compaction.measure(kept: max(1, min(kept, Limits.ordersPerShard / 2))))
+    exit(0)
+}
 let load = Load(Array(CommandLine.arguments.dropFirst()))
 let steps = (load.users + load.batch - 1) / load.batch
 // One by one, the clock would cost a good part of what it measures.

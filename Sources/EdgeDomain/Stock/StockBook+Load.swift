@@ -17,7 +17,7 @@ extension StockBook {
         let sum = UnsafeRawBufferPointer(rebasing: bytes[body.count...])
         var loader = StockLoader(
             reader: SnapshotReader(body),
-            book: StockBook(shard: shard, orderLimit: orderLimit, ledgerLimit: ledgerLimit),
+            book: empty(),
             sequence: sequence)
         try loader.readHead()
         let hash = Hash64.bytes(body, salt: StockSnapshot.salt)

@@ -12,6 +12,11 @@ extension StockBook {
     /// Archives a slice whatever is open.
     public mutating func archiveAnyway(slot: Int) { archive(slot) }
 
+    /// Forgets, of the archived orders that have changed, whose turn it is; without a trace.
+    public mutating func forgetOldestTouch() {
+        if touches.count == touchLimit { touches[nextTouch].sequence = 0 }
+    }
+
     /// Lets every hold run on for good.
     public mutating func forgetHolds() {
         for number in 0..<orders.count where orders[number].state == .reserved {

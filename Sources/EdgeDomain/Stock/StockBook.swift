@@ -21,6 +21,8 @@ public struct StockBook: ~Copyable {
     public let shard: ShardID
     @usableFromInline let orderLimit: Int
     @usableFromInline let ledgerLimit: Int
+    /// So many archived orders are told apart by the last entry about them.
+    let touchLimit: Int
 
     @usableFromInline var slices = RecordLog<SliceRecord>(chunkBits: 4)
     /// The definitions of the slices, 64 to a block.
@@ -49,6 +51,8 @@ public struct StockBook: ~Copyable {
     // What orders that have left the log leave behind: see `StockBook+Archive.swift`.
     /// Orders in the log whose slice is archived.
     @usableFromInline var archivedCount = 0
+    /// Likewise of the ledger.
+    var archivedLedger = 0
     /// The numbers of the first orders in the log, ascending; those after them follow on from
     /// `base`.
     @usableFromInline var numbers = RecordLog<UInt64>(chunkBits: 9)
@@ -63,16 +67,27 @@ public struct StockBook: ~Copyable {
     /// - Parameters:
     ///   - orderLimit: most orders; beyond it reserving answers `full`. Live and replay take the same.
     ///   - ledgerLimit: most refused payments and refunds together.
+    ///   - touchLimit: archived orders with late payments and refunds that are told apart. Beyond it
+    ///     they wait for the store longer than they need.
     public init(
         shard: ShardID, orderLimit: Int = Limits.ordersPerShard,
-        ledgerLimit: Int = Limits.paymentsPerShard - Limits.ordersPerShard
+        ledgerLimit: Int = Limits.paymentsPerShard - Limits.ordersPerShard,
+        touchLimit: Int = Limits.touchedOrders
     ) {
+        precondition(touchLimit > 0)
         // Every order may be paid once whatever else the ledger holds.
         precondition(orderLimit >= 0 && orderLimit <= Limits.ordersPerShard)
         precondition(ledgerLimit >= 0 && ledgerLimit <= Limits.paymentsPerShard - orderLimit)
         self.shard = shard
         self.orderLimit = orderLimit
         self.ledgerLimit = ledgerLimit
+        self.touchLimit = touchLimit
+    }
+
+    /// One of the same shard and limits that holds nothing.
+    func empty() -> StockBook {
+        StockBook(
+            shard: shard, orderLimit: orderLimit, ledgerLimit: ledgerLimit, touchLimit: touchLimit)
     }
 
     // MARK: Lookup

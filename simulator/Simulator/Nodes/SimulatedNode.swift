@@ -183,6 +183,8 @@ final class SimulatedNode {
                 ? Int64(world.scenario.archiveAfterNs / 1_000_000) : .max,
             archiveOrdersAfterMs: world.scenario.archiveOrdersAfterNs > 0
                 ? Int64(world.scenario.archiveOrdersAfterNs / 1_000_000) : .max,
+            // Few, so that more than these change.
+            touchedOrders: 2,
             mutant: world.mutant)
         let history = world.histories[index]
         history.begin(index, cores: coreCount)
