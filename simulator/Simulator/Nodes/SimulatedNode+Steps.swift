@@ -332,7 +332,10 @@ extension SimulatedNode {
     func deadline(_ core: Int, generation: Int) {
         guard cores[core].deadlineGeneration == generation else { return }
         guard isRunning else {
-            if case .paused = state { backlog.append(.tick(place(core))) }
+            // The timer is overdue when the process goes on, whatever the clock says then.
+            if case .paused = state {
+                backlog.append(.deadline(place(core), generation: generation))
+            }
             return
         }
         if isHalted { return }
