@@ -40,6 +40,9 @@ public struct OrderRecord: Hashable, Sendable {
     public var paidFen: Fen
     public var refundedFen: Fen
     public var restocked: UInt32
+    /// Keyed hash of the id of the request that made it; 0: it bore none, or a release wrote the row
+    /// that did not keep it.
+    public var requestHash: UInt64
 
     /// A new order.
     public init(_ header: EntryHeader, _ reserved: OrderReserved) {
@@ -58,13 +61,15 @@ public struct OrderRecord: Hashable, Sendable {
         paidFen = 0
         refundedFen = 0
         restocked = 0
+        requestHash = reserved.requestHash
     }
 
     /// Puts together a record that a store holds.
     public init(
         order: OrderID, pool: PoolKey, slice: UInt32, user: UserID, quantity: UInt32,
         priceFen: Fen, state: OrderState, reservedMs: UnixMs, expiresMs: UnixMs, paidMs: UnixMs,
-        endedMs: UnixMs, payment: Text64, paidFen: Fen, refundedFen: Fen, restocked: UInt32
+        endedMs: UnixMs, payment: Text64, paidFen: Fen, refundedFen: Fen, restocked: UInt32,
+        requestHash: UInt64
     ) {
         self.order = order
         self.pool = pool
@@ -81,6 +86,7 @@ public struct OrderRecord: Hashable, Sendable {
         self.paidFen = paidFen
         self.refundedFen = refundedFen
         self.restocked = restocked
+        self.requestHash = requestHash
     }
 
     /// Units out of play for good: neither held nor back in stock.

@@ -35,8 +35,6 @@ public final class BatchBooks {
     public struct OrderWork {
         public var record: OrderRecord
         public let isNew: Bool
-        /// Of new ones: keyed hash of the request's id; 0: it bore none.
-        public let requestHash: UInt64
     }
 
     public private(set) var pools: [PoolWork] = []
@@ -93,7 +91,7 @@ public final class BatchBooks {
     public func take(order record: OrderRecord, sku: Text64) {
         take(name: record.pool, .stock, sku)
         orderIndex[record.order] = orders.count
-        orders.append(OrderWork(record: record, isNew: false, requestHash: 0))
+        orders.append(OrderWork(record: record, isNew: false))
     }
 
     public func take(name key: PoolKey, _ family: PoolFamily, _ name: Text64) {
@@ -292,8 +290,7 @@ public final class BatchBooks {
         }
         let record = OrderRecord(header, reserved)
         orderIndex[reserved.order] = orders.count
-        orders.append(
-            OrderWork(record: record, isNew: true, requestHash: reserved.requestHash))
+        orders.append(OrderWork(record: record, isNew: true))
         try moveBooks(header, from: nil, to: record)
         move(header, record, .reserved)
         try event(

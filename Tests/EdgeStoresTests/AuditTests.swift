@@ -63,6 +63,9 @@ private let injuries = [
         sql: "UPDATE orders SET paid_fen = paid_fen - 1 WHERE order_id = \(anyPaid)",
         kind: .orderDiffers, mentions: "paid_fen"),
     Injury(
+        sql: "UPDATE orders SET request_hash = 7 WHERE order_id = \(anyPaid)",
+        kind: .orderDiffers, mentions: "request_hash"),
+    Injury(
         sql: "DELETE FROM orders WHERE order_id = \(anyPaid)", kind: .orderMissing,
         mentions: "paid"),
     Injury(

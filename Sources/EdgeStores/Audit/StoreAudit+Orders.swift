@@ -67,7 +67,7 @@ extension AuditPass {
 
     private func compare(_ expected: OrderRecord, _ rows: any SQLRow) {
         let id = OrderIDText.text(expected.order)
-        let found: OrderRecord
+        var found: OrderRecord
         do {
             found = try LedgerTables.order(rows).record
         } catch {
@@ -75,6 +75,7 @@ extension AuditPass {
                 .orderDiffers, "order \(id)", "row", expected: "an order", found: "\(error)")
             return
         }
+        if found.requestHash == 0 { found.requestHash = expected.requestHash }
         guard found != expected else { return }
         let fields: [(String, String, String)] = [
             ("state", expected.state.word, found.state.word),
@@ -91,6 +92,7 @@ extension AuditPass {
             ("paid_at", "\(expected.paidMs)", "\(found.paidMs)"),
             ("ended_at", "\(expected.endedMs)", "\(found.endedMs)"),
             ("slice", "\(expected.slice)", "\(found.slice)"),
+            ("request_hash", "\(expected.requestHash)", "\(found.requestHash)"),
         ]
         guard let field = fields.first(where: { $0.1 != $0.2 }) else { return }
         report.add(

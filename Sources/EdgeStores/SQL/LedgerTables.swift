@@ -16,7 +16,7 @@ enum LedgerTables {
     ]
     private static let orderColumns = [
         "sku", "slice", "user", "qty", "price", "state", "reserved_at", "expires_at", "paid_at",
-        "ended_at", "payment", "paid_fen", "refunded_fen", "restocked",
+        "ended_at", "payment", "paid_fen", "refunded_fen", "restocked", "request_hash",
     ]
 
     // Rows that are new are refused where another writer was first; what was read and locked is
@@ -25,9 +25,7 @@ enum LedgerTables {
     static let pools = SQLTable("pools", key: ["key"], poolColumns, .replace)
     static let newSlices = SQLTable("slices", key: ["pool_key", "slice"], sliceColumns, .refuse)
     static let slices = SQLTable("slices", key: ["pool_key", "slice"], sliceColumns, .replace)
-    // Which request has made an order never changes.
-    static let newOrders = SQLTable(
-        "orders", key: ["order_id"], orderColumns + ["request_hash"], .refuse)
+    static let newOrders = SQLTable("orders", key: ["order_id"], orderColumns, .refuse)
     static let orders = SQLTable("orders", key: ["order_id"], orderColumns, .replace)
     static let newWatermarks = SQLTable(
         "watermarks", key: ["shard"], ["epoch", "sequence", "time"], .refuse)
@@ -130,7 +128,8 @@ enum LedgerTables {
             quantity: quantity, priceFen: row.integer(5), state: state,
             reservedMs: row.integer(7), expiresMs: row.integer(8), paidMs: row.integer(9),
             endedMs: row.integer(10), payment: payment, paidFen: row.integer(12),
-            refundedFen: row.integer(13), restocked: restocked)
+            refundedFen: row.integer(13), restocked: restocked,
+            requestHash: UInt64(bitPattern: row.integerOrNil(15) ?? 0))
         return (record, sku)
     }
 
@@ -204,6 +203,7 @@ enum LedgerTables {
         sink.put(record.paidFen)
         sink.put(record.refundedFen)
         sink.put(Int64(record.restocked))
+        sink.put(orNull: Int64(bitPattern: record.requestHash))
     }
 
     static func put(rain definition: PoolDefinition, _ sink: any SQLSink) {

@@ -244,7 +244,6 @@ final class LedgerWriter {
             try engine.write(table, rows: orders.count) { index, sink in
                 let record = orders[index].record
                 LedgerTables.put(record, sku: books.name(of: record.pool), sink)
-                if isNew { sink.put(orNull: Int64(bitPattern: orders[index].requestHash)) }
             }
         }
         let payments = books.payments
