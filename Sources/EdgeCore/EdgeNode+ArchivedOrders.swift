@@ -95,14 +95,31 @@ extension EdgeNode {
 
     /// Compacts one book, if it is time for one.
     ///
-    /// A step of its own, that no entry waits for, and not at the same time where the shard is
-    /// served and where it is followed: see `StockBook.compact` for what it takes.
+    /// Who asks this core waits meanwhile: see `StockBook.compact` for how long. So it is not done at
+    /// the same time where the shard is served and where it is followed, for one book after another
+    /// only with a rest between them, and where it would take longer than others wait for a sign of
+    /// life, at the next start instead (`compactAll`) or once the memory is needed.
     mutating func compactOne() {
-        guard
-            let next = archive.sparse.firstIndex(where: { $0.dueNs <= current.monotonicNs })
+        let nowNs = current.monotonicNs
+        guard nowNs >= archive.restsUntilNs,
+            let next = archive.sparse.firstIndex(where: { $0.dueNs <= nowNs })
         else { return }
         let local = archive.sparse.remove(at: next).local
-        guard books[local].isWorthCompacting else { return }
+        let isShort = books[local].liveOrders <= Archive.mostMoved
+        guard books[local].isWorthCompacting, isShort || books[local].isFullOfArchived else {
+            return
+        }
+        archive.restsUntilNs = nowNs &+ Archive.restNs
+        compact(local)
+    }
+
+    /// Compacts all books that are worth it. At a start, when nobody waits for answers.
+    public mutating func compactAll() {
+        archive.sparse.removeAll()
+        for local in 0..<books.count where books[local].isWorthCompacting { compact(local) }
+    }
+
+    private mutating func compact(_ local: Int) {
         // Filters are made of orders by their position.
         told.drop { $0.isStock && $0.local == local }
         books[local].compact(
@@ -221,9 +238,13 @@ extension EdgeNode {
         return (books[local].orders(slot: slot), books[local].isArchived(slot: slot))
     }
 
-    /// Orders in the memory of a shard's book, archived or not; and the bytes of its tables.
-    public func bookSize(of shard: ShardID) -> (orders: Int, bytes: Int) {
+    /// Orders in the memory of a shard's book, archived or not; the bytes of its tables; and whether
+    /// it is about to be compacted.
+    public func bookSize(of shard: ShardID) -> (orders: Int, bytes: Int, isSparse: Bool) {
         let local = placement.localIndex(of: shard)
-        return (books[local].loggedOrders, books[local].counts.allocatedBytes)
+        return (
+            books[local].loggedOrders, books[local].counts.allocatedBytes,
+            archive.sparse.contains { $0.local == local }
+        )
     }
 }

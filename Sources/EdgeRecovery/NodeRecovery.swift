@@ -91,6 +91,7 @@ public final class NodeRecovery {
             for announcement in cores[core].announcements {
                 for other in 0..<count where other != core { cores[other].adopt(announcement) }
             }
+            cores[core].compactAll()
         }
         return report
     }

@@ -177,6 +177,19 @@ struct StockArchiveTests {
         #expect(shop.book.checkBooks() == nil)
     }
 
+    @Test("a few payments are no reason to move many orders that were not paid")
+    func keepsUnpaid() {
+        let shop = StockShop()
+        let old = shop.open()
+        let kept = shop.open(units: 50)
+        #expect(shop.pay(shop.order(old), "p") == .outcome(.paid))
+        for user in 0..<20 { _ = shop.order(kept, UInt64(user)) }
+        shop.close(old)
+        shop.archive(old)
+        #expect(shop.book.isWorthCompacting == false)
+        #expect(shop.book.liveOrders == 20 && shop.book.isFullOfArchived == false)
+    }
+
     @Test("a book whose orders are all archived goes on with the next number")
     func emptied() throws {
         let (shop, _, order) = archivedShop()

@@ -192,11 +192,12 @@ def test_a_clean_stop_leaves_no_outcome_unknown(cluster):
 
 
 class Pretender(threading.Thread):
-    """An HTTP node that answers as it is told: a status, or None to close without a word."""
+    """An HTTP node that answers as it is told: a status, None to close without a word, or what a
+    function says to the head of the request."""
 
     def __init__(self, host, answer):
         super().__init__(daemon=True)
-        self.answer, self.asked = answer, 0
+        self.answer, self.asked, self.is_ready = answer, 0, True
         self.listener = socket.create_server((host, 7600))
 
     def run(self):
@@ -211,15 +212,17 @@ class Pretender(threading.Thread):
         with connection, contextlib.suppress(ConnectionError):
             while head := connection.recv(65536):
                 if head.startswith(b"GET /readyz"):
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+                    status = b"200 OK" if self.is_ready else b"503 X"
+                    connection.sendall(b"HTTP/1.1 %s\r\nContent-Length: 3\r\n\r\nok\n" % status)
                     continue
                 self.asked += 1
-                if self.answer is None:
+                answer = self.answer(head) if callable(self.answer) else self.answer
+                if answer is None:
                     return
                 body = b'{"type":"urn:downpour:problem:try-again"}'
                 connection.sendall(
                     b"HTTP/1.1 %d X\r\nContent-Type: application/problem+json\r\n"
-                    b"Content-Length: %d\r\n\r\n%s" % (self.answer, len(body), body))
+                    b"Content-Length: %d\r\n\r\n%s" % (answer, len(body), body))
 
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -304,6 +307,43 @@ def test_where_all_nodes_are_left_out_nothing_was_applied(pretend, make_proxies)
         assert answer.status == (504 if was_sent else 503)
         is_left_out |= not was_sent
     assert is_left_out and "no live upstreams" in nginx.errors()
+
+
+def test_where_all_second_nodes_are_left_out_nothing_was_applied(pretend, make_proxies):
+    """A 503, then nobody: not what a 503 and then no answer at all means."""
+    requests = set()
+
+    def answer(head):
+        [number] = re.findall(rb"X-Request-Id: (\w+)", head)
+        is_first = number not in requests
+        requests.add(number)
+        return 503 if is_first else None
+    network, nodes = pretend(answer, answer, answer)
+    nginx, _ = make_proxies(network)
+    heard = []
+    for _ in range(60):
+        before = sum(node.asked for node in nodes)
+        [given] = post(nginx, 1)
+        tries = sum(node.asked for node in nodes) - before
+        assert (given.status, tries) in ((504, 2), (503, 1)), given.body
+        heard.append(given.status)
+    assert set(heard) == {503, 504} and "no live upstreams" in nginx.errors()
+
+
+def test_readiness_leaves_no_node_out(pretend, make_proxies):
+    network, nodes = pretend(200, 200, 200)
+    for node in nodes:
+        node.is_ready = False
+    nginx, _ = make_proxies(network)
+    connection = http.client.HTTPSConnection(
+        "localhost", nginx.port, timeout=15,
+        context=ssl.create_default_context(cafile=nginx.cert))
+    for _ in range(20):
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status in (502, 503)
+    assert {answer.status for answer in post(nginx, 10)} == {200}
 
 
 def test_a_lost_answer_is_asked_for_again_by_nginx(pretend, make_proxies):

@@ -85,11 +85,18 @@ extension StockBook {
 
     // MARK: Compaction
 
-    /// Whether at least half of the orders, or of the payments and refunds, are of archived slices.
+    /// Whether at least half of the orders, or of all records, are of archived slices.
     public var isWorthCompacting: Bool {
-        (archivedCount > 0 && archivedCount * 2 >= orders.count)
-            || (archivedLedger > 0 && archivedLedger * 2 >= ledger.count)
+        let gone = archivedCount + archivedLedger
+        return archivedCount > 0
+            && (archivedCount * 2 >= orders.count || gone * 2 >= orders.count + ledger.count)
     }
+
+    /// Orders that a compaction would leave.
+    public var liveOrders: Int { orders.count - archivedCount }
+
+    /// Whether as many archived orders lie in memory as there may be others.
+    public var isFullOfArchived: Bool { archivedCount >= orderLimit }
 
     /// Builds the book anew of the orders that are not archived, and lets the memory of the rest go.
     ///

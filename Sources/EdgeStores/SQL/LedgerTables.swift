@@ -16,7 +16,7 @@ enum LedgerTables {
     ]
     private static let orderColumns = [
         "sku", "slice", "user", "qty", "price", "state", "reserved_at", "expires_at", "paid_at",
-        "ended_at", "payment", "paid_fen", "refunded_fen", "restocked", "request_hash",
+        "ended_at", "payment", "paid_fen", "refunded_fen", "restocked",
     ]
 
     // Rows that are new are refused where another writer was first; what was read and locked is
@@ -25,7 +25,9 @@ enum LedgerTables {
     static let pools = SQLTable("pools", key: ["key"], poolColumns, .replace)
     static let newSlices = SQLTable("slices", key: ["pool_key", "slice"], sliceColumns, .refuse)
     static let slices = SQLTable("slices", key: ["pool_key", "slice"], sliceColumns, .replace)
-    static let newOrders = SQLTable("orders", key: ["order_id"], orderColumns, .refuse)
+    // Which request has made an order never changes.
+    static let newOrders = SQLTable(
+        "orders", key: ["order_id"], orderColumns + ["request_hash"], .refuse)
     static let orders = SQLTable("orders", key: ["order_id"], orderColumns, .replace)
     static let newWatermarks = SQLTable(
         "watermarks", key: ["shard"], ["epoch", "sequence", "time"], .refuse)
@@ -64,7 +66,7 @@ enum LedgerTables {
     static let selectSlices =
         "SELECT pool_key, slice, " + sliceColumns.joined(separator: ", ") + " FROM slices"
     static let selectOrders =
-        "SELECT order_id, " + orderColumns.joined(separator: ", ") + " FROM orders"
+        "SELECT order_id, " + orderColumns.joined(separator: ", ") + ", request_hash FROM orders"
 
     /// The pool of a row of `selectPools`.
     static func pool(_ row: any SQLRow) throws -> PoolRow {
@@ -203,7 +205,6 @@ enum LedgerTables {
         sink.put(record.paidFen)
         sink.put(record.refundedFen)
         sink.put(Int64(record.restocked))
-        sink.put(orNull: Int64(bitPattern: record.requestHash))
     }
 
     static func put(rain definition: PoolDefinition, _ sink: any SQLSink) {

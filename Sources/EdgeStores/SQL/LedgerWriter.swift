@@ -244,6 +244,7 @@ final class LedgerWriter {
             try engine.write(table, rows: orders.count) { index, sink in
                 let record = orders[index].record
                 LedgerTables.put(record, sku: books.name(of: record.pool), sink)
+                if isNew { sink.put(orNull: Int64(bitPattern: record.requestHash)) }
             }
         }
         let payments = books.payments
