@@ -1,6 +1,9 @@
 """The admin listener, the operators' subcommands, metrics, logs, exit codes."""
 
+import contextlib
 import json
+import socket
+import threading
 
 import openapi_spec_validator
 import pytest
@@ -57,6 +60,31 @@ def test_admin_tokens(start_node):
     with node.resp() as connection:
         assert connection.mapping("RAIN.INFO r")["state"] == "paused"
     assert "write-secret" not in node.log()
+
+
+def test_a_node_ends_cleanly_while_operators_connect(make_node):
+    """Whoever scrapes it knows nothing of its end: connections go on being made meanwhile."""
+    node = make_node("--drain", "0s").start()
+    ends = threading.Event()
+
+    def connect():
+        while not ends.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(
+                    ("127.0.0.1", node.port("admin")), timeout=5) as one:
+                one.sendall(b"GET /v1/status HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n")
+                one.recv(1)
+    scrapers = [threading.Thread(target=connect, daemon=True) for _ in range(8)]
+    for one in scrapers:
+        one.start()
+    try:
+        for _ in range(5):
+            node.request("GET", "/v1/status", listener="admin")
+            assert node.stop() == 0
+            node.start()
+    finally:
+        ends.set()
+        for one in scrapers:
+            one.join()
 
 
 def test_rain_subcommands(shared, resp, name):

@@ -7,13 +7,15 @@ import NIOCore
 
 /// The operators' listener: metrics, health and the REST API.
 final class AdminServer: Sendable {
-    let address: SocketAddress?
+    private let channel: any Channel
     private let task: Task<Void, any Error>
 
-    private init(address: SocketAddress?, task: Task<Void, any Error>) {
-        self.address = address
+    private init(_ channel: any Channel, _ task: Task<Void, any Error>) {
+        self.channel = channel
         self.task = task
     }
+
+    var address: SocketAddress? { channel.localAddress }
 
     /// Binds; serves until `stop`.
     static func start(_ runner: NodeRunner) async throws -> AdminServer {
@@ -30,13 +32,13 @@ final class AdminServer: Sendable {
         let secret = router.group()
             .addMiddleware { AdminTokens(options: runner.options, isSecret: true) }
         AdminJournal.add(to: secret, runner)
-        let (addresses, running) = AsyncThrowingStream<SocketAddress?, any Error>.makeStream()
+        let (channels, running) = AsyncThrowingStream<any Channel, any Error>.makeStream()
         let listener = runner.options.admin
         let application = Application(
             router: router,
             configuration: .init(address: .hostname(listener.host, port: listener.port)),
             onServerRunning: { channel in
-                running.yield(channel.localAddress)
+                running.yield(channel)
                 running.finish()
             }, logger: Logger(label: "admin") { _ in SwiftLogNoOpLogHandler() })
         let task = Task {
@@ -47,12 +49,22 @@ final class AdminServer: Sendable {
                 throw error
             }
         }
-        var address: SocketAddress?
-        for try await bound in addresses { address = bound }
-        return AdminServer(address: address, task: task)
+        var channel: (any Channel)?
+        for try await bound in channels { channel = bound }
+        guard let channel else { throw CancellationError() }
+        return AdminServer(channel, task)
     }
 
+    /// For a connection that was just accepted to come into the server's hands.
+    private static let handingOver = Duration.milliseconds(100)
+
+    /// Accepts nobody any more, and ends.
+    ///
+    /// In this order: NIO ends the whole process over a connection that it has accepted and that a
+    /// server which has ended does not take ("deinited NIOAsyncWriter without calling finish").
     func stop() async {
+        try? await channel.setOption(.autoRead, value: false).get()
+        try? await Task.sleep(for: Self.handingOver)
         task.cancel()
         _ = await task.result
     }
