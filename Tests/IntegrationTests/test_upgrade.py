@@ -92,10 +92,10 @@ def test_a_cluster_is_upgraded_node_by_node_and_nobody_is_refused(cluster, forme
         cluster.wait_linked()
         cluster.wait_settled()
 
-    # Two of three, and one of them back: something was wrong with it.
     def back(node):
         make_former(node, former)
 
+    # Two of three, and one of them back: something was wrong with it.
     for name, prepare in (("n1", make_todays), ("n2", make_todays), ("n2", back)):
         restart(name, prepare)
     # Rains are archived since protocol 2, orders since 3.
