@@ -91,6 +91,8 @@ public class ServerLoop: @unchecked Sendable {
     private final var commitTask: (@Sendable () -> Void)!
     private final var deadlineMs: UnixMs = .max
     private final var deadlineTimer: Scheduled<Void>?
+    /// Timers made so far: only the last one counts.
+    private final var deadlineTimers: UInt64 = 0
     private final var sweepTimer: RepeatedTask?
 
     final var respUserBuckets: UserBuckets
@@ -319,15 +321,22 @@ public class ServerLoop: @unchecked Sendable {
         bus?.answer(reply, body, needs: needs)
     }
 
+    /// Before a core that wants to go on is stepped again. NIO reads no socket as long as a timer is
+    /// due.
+    private static let shortestWait = TimeAmount.microseconds(100)
+
     private final func setDeadline(_ next: UnixMs) {
         guard next != deadlineMs || deadlineTimer == nil else { return }
         deadlineTimer?.cancel()
         deadlineTimer = nil
         deadlineMs = next
         guard next != .max else { return }
-        let delay = min(max(0, next - now.wallMs), 60_000)
-        deadlineTimer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(delay)) {
-            [unowned self] in
+        let delay = max(.milliseconds(min(next - now.wallMs, 60_000)), Self.shortestWait)
+        deadlineTimers &+= 1
+        let timer = deadlineTimers
+        deadlineTimer = eventLoop.assumeIsolated().scheduleTask(in: delay) { [unowned self] in
+            // NIO runs what was cancelled in the very turn in which it came due, too.
+            guard timer == deadlineTimers, !isHalted else { return }
             deadlineTimer = nil
             tick()
             // The wall clock may lag behind the timer, or the delay have been cut short.

@@ -12,6 +12,8 @@ struct TestCore: ~Copyable, SteppingCore {
         var reverses = false
         /// A user belongs to the core `user % cores`.
         var cores: UInt64 = 1
+        /// Wants to be stepped again so much later, always.
+        var wakesEveryMs: Int64?
     }
 
     let index: UInt16
@@ -29,6 +31,7 @@ struct TestCore: ~Copyable, SteppingCore {
     mutating func step(
         _ batch: borrowing RequestBatch, now: Instant, into effects: inout EffectBuffer
     ) {
+        if let every = behaviour.wakesEveryMs { effects.nextDeadlineMs = now.wallMs + every }
         for frame in batch.frames { receive(frame, into: &effects) }
         for position in 0..<batch.requests.count {
             let at = behaviour.reverses ? batch.requests.count - 1 - position : position
