@@ -178,13 +178,19 @@ extension EdgeNode {
             known.shards[local].appended(upTo: sequence, into: &known.effects)
         }
         let before = known.shards[local].configuration
+        let proposed = known.shards[local].proposal
         body(&known.shards[local], &known.effects)
         let after = known.shards[local].configuration
+        let isProposing = known.shards[local].proposal != proposed
         if let before, before.primary != after?.primary { known.leaders[local] = before.primary }
         let todo = known.effects
         known.effects.removeAll(keepingCapacity: true)
         replicas = known
-        if after != before { configured(local) }
+        if after != before {
+            configured(local)
+        } else if isProposing, shards[local].isServing {
+            renewLease(local)
+        }
         for effect in todo { execute(effect, local, now: now, into: &effects) }
     }
 
@@ -415,11 +421,11 @@ extension EdgeNode {
         for local in 0..<shards.count where shards[local].isServing { renewLease(local) }
     }
 
-    /// A shard's lease is over when that of any other member is.
+    /// A shard's lease is over when that of any of its grantors is.
     mutating func renewLease(_ local: Int) {
         guard let known = replicas else { return }
         var untilNs = UInt64.max
-        for other in known.shards[local].others {
+        for other in known.shards[local].grantors {
             let node = Int(truncatingIfNeeded: other.node)
             let hasLease =
                 known.leases.indices.contains(node)

@@ -103,6 +103,8 @@ public enum Mutant: String, Sendable, CaseIterable {
     case learnerTooEarly
     case learnersBelowStore
     case standInDropped
+    case proposedGrantNothing
+    case laterCopyCounts
     case servesUnleased
     case refusalsUncommitted
     case framesOfOneCoreEarly
@@ -240,7 +242,7 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .acksBeforeBackups, .localShrink,
             .compareWithoutMembers, .leaseLongerThanGrace,
             .soleWithoutFlush, .learnerTooEarly,
-            .learnersBelowStore, .standInDropped:
+            .learnersBelowStore, .standInDropped, .proposedGrantNothing, .laterCopyCounts:
             ReplicationMutant(rawValue: rawValue)?.summary ?? rawValue
         case .servesUnleased: "a primary whose lease is over goes on answering"
         case .refusalsUncommitted: "refusals leave before what they have read is committed"

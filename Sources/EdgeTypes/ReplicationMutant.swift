@@ -24,6 +24,8 @@ public enum ReplicationMutant: String, Sendable, CaseIterable {
     case gapAccepted
     case learnersBelowStore
     case standInDropped
+    case proposedGrantNothing
+    case laterCopyCounts
 
     /// What the bug is, in a sentence.
     public var summary: String {
@@ -54,6 +56,10 @@ public enum ReplicationMutant: String, Sendable, CaseIterable {
             "a learner becomes a member without entries that the store still lacks"
         case .standInDropped:
             "whoever stands in for a dead member is dropped before that one is back"
+        case .proposedGrantNothing:
+            "a primary answers without the lease of whoever its open proposal makes a member"
+        case .laterCopyCounts:
+            "what a later process of a node has learned counts as what its dead member held"
         case .gapAccepted: "a backup takes entries that do not follow its last"
         }
     }

@@ -3,7 +3,7 @@
 /// itself after a restart.
 public struct SoleRecord: Hashable, Sendable {
     public var shard: ShardID
-    /// Of the configuration; 0: it was one of several.
+    /// Of the configuration; 0: it was one of several, and had learned what it held.
     public var epoch: UInt32
     public var boot: UInt64
     /// The epoch at which this replica's log began: entries of earlier ones that the journal holds
@@ -16,4 +16,7 @@ public struct SoleRecord: Hashable, Sendable {
         self.boot = boot
         self.born = born
     }
+
+    /// Whether what the disk held before was replaced by a copy.
+    public var hasLearned: Bool { epoch == 0 }
 }

@@ -133,11 +133,14 @@ struct ReplicaAgentTests {
 
     @Test(
         "what the disk holds counts after a try to go on with it, and not once it was replaced",
-        arguments: [(1, true), (4, true), (5, false)] as [(UInt32, Bool)])
-    func recordsOfLaterLives(born: UInt32, counts: Bool) {
+        arguments: [
+            (6, 1, true), (6, 4, true), (0, 5, false), (0, 4, false),
+        ] as [(UInt32, UInt32, Bool)])
+    func recordsOfLaterLives(epoch: UInt32, born: UInt32, counts: Bool) {
         let before = row(5, id(0, 1), [id(0, 1), id(1, 1)])
-        // Its second life told the disk that it would be alone at epoch 6, or that it has learned.
-        let record = SoleRecord(shard: 0, epoch: born == 5 ? 0 : 6, boot: 2, born: born)
+        // Its second life told the disk that it would be alone at epoch 6, or that it has learned:
+        // that at epoch 4, where the first life's admission was decided after it had died.
+        let record = SoleRecord(shard: 0, epoch: epoch, boot: 2, born: born)
         var me = agent(
             id(0, 3), sole: [record], held: [ReplicaAgent.Held(logEpoch: 3, last: 9)])
         var outputs: [AgentOutput] = []

@@ -72,7 +72,9 @@ import Testing
     func complete() {
         let named = Set(Self.mutants.map(\.0))
         // Those of disks, stores and plans, which this model lacks, are in the mutants' table.
-        let elsewhere: Set<ReplicationMutant> = [.none, .learnersBelowStore, .standInDropped]
+        let elsewhere: Set<ReplicationMutant> = [
+            .none, .learnersBelowStore, .standInDropped, .proposedGrantNothing, .laterCopyCounts,
+        ]
         #expect(named == Set(ReplicationMutant.allCases).subtracting(elsewhere))
     }
 }

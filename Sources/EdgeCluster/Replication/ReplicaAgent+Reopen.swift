@@ -42,15 +42,17 @@ extension ReplicaAgent {
     /// What the disk holds of the member's life; nil: nothing. What a later life has learned replaced
     /// it, and may lack entries that the store needs one by one.
     ///
-    /// A later life that learned did so at the configuration's own epoch: until the configuration
-    /// changes there is no other primary. One that was about to go on with the member's log, and did
-    /// not get the arbiter's answer, has left a record, too: of a log that began before.
+    /// A later life that learned may have done so before the configuration: the member's admission was
+    /// asked for while it lived, and decided after others had come and gone. One that was about to go
+    /// on with the member's log, and did not get the arbiter's answer, has left a record, too: of the
+    /// epoch at which it would have been alone, and of a log that began before.
     func heldByMember(_ row: ShardConfiguration) -> Held? {
         guard let member = row.members.first(where: { $0.node == me.node }),
             Int(row.shard) < held.count
         else { return nil }
         let wasReplaced = sole.contains {
-            $0.shard == row.shard && $0.boot > member.boot && $0.born >= row.epoch
+            $0.shard == row.shard && $0.boot > member.boot
+                && ($0.hasLearned && mutant != .laterCopyCounts || $0.born >= row.epoch)
         }
         return wasReplaced ? nil : held[Int(row.shard)]
     }

@@ -102,7 +102,7 @@ public struct ShardReplica: Sendable {
     public var takesRequests: Bool { role == .primary }
 
     /// Whether answers may leave whose reads are all committed. One that its own entry tells needs
-    /// no more; any other needs the leases of all other members (`PairLease.holdsLease`).
+    /// no more; any other needs the leases of all its `grantors` (`PairLease.holdsLease`).
     public var mayAnswer: Bool {
         switch role {
         case .primary, .handingOver: proposal == nil || mutant == .proposerAcknowledges
@@ -110,8 +110,16 @@ public struct ShardReplica: Sendable {
         }
     }
 
-    /// Members other than itself: their leases are needed.
+    /// Members other than itself.
     public var others: [ReplicaID] { configuration?.members.filter { $0 != me } ?? [] }
+
+    /// Whose leases are needed: the other members', and that of whoever a proposal of its own would
+    /// make one. The arbiter may have done so, and the new member have gone on, before this process
+    /// hears of it.
+    public var grantors: [ReplicaID] {
+        guard let proposal, mutant != .proposedGrantNothing else { return others }
+        return others + proposal.next.members.filter { $0 != me && !others.contains($0) }
+    }
 
     /// A proposal that would take the shard from `primary` is under way: no lease for it.
     public func isTakingOver(from primary: ReplicaID) -> Bool {

@@ -143,11 +143,11 @@ extension ReplicationWorld {
             node.index, slot, .answer(from: node.id, to: from, number: number))
     }
 
-    /// Whether the leases of all other members hold.
+    /// Whether the leases that its answers need hold.
     func holdsLeases(_ node: ReplicaNode, _ replica: ShardReplica) -> Bool {
         if scenario.mutant == .readsWithoutLease { return true }
         let clockNs = node.clock(nowNs)
-        return replica.others.allSatisfy { other in
+        return replica.grantors.allSatisfy { other in
             guard let known = node.pairs[Int(other.node)], known.id == other else { return false }
             return known.pair.lease.holdsLease(nowNs: clockNs)
         }
