@@ -62,8 +62,8 @@ extension ServerTests {
                     // Steps, and so sets another timer, before the one that is due runs.
                     try await loop.eventLoop.submit { loop.forceStep() }.get()
                 }
-                let before = try await loop.readStatistics().get().ticks
                 let begun = ContinuousClock.now
+                let before = try await loop.readStatistics().get().ticks
                 try await Task.sleep(for: .milliseconds(500))
                 let ticks = try await loop.readStatistics().get().ticks - before
                 let most = (ContinuousClock.now - begun) / .milliseconds(everyMs)

@@ -91,7 +91,7 @@ public class ServerLoop: @unchecked Sendable {
     private final var commitTask: (@Sendable () -> Void)!
     private final var deadlineMs: UnixMs = .max
     private final var deadlineTimer: Scheduled<Void>?
-    /// Timers made so far: only the last one counts.
+    /// Timers made and cancelled so far: only the last one counts.
     private final var deadlineTimers: UInt64 = 0
     private final var sweepTimer: RepeatedTask?
 
@@ -144,6 +144,8 @@ public class ServerLoop: @unchecked Sendable {
         flushDirty()
         bus?.flush()
         if !batch.isEmpty { scheduleTick() }
+        // What came after the step took its time: sockets are read before the next one all the same.
+        if deadlineMs <= now.wallMs { armTimer() }
     }
 
     /// Steps without a request.
@@ -261,8 +263,7 @@ public class ServerLoop: @unchecked Sendable {
     final func halt() -> EventLoopFuture<Void> {
         eventLoop.submit { [unowned self] in
             isHalted = true
-            deadlineTimer?.cancel()
-            deadlineTimer = nil
+            cancelTimer()
             refuseAsks()
         }
     }
@@ -327,12 +328,20 @@ public class ServerLoop: @unchecked Sendable {
 
     private final func setDeadline(_ next: UnixMs) {
         guard next != deadlineMs || deadlineTimer == nil else { return }
+        deadlineMs = next
+        armTimer()
+    }
+
+    private final func cancelTimer() {
+        deadlineTimers &+= 1
         deadlineTimer?.cancel()
         deadlineTimer = nil
-        deadlineMs = next
-        guard next != .max else { return }
-        let delay = max(.milliseconds(min(next - now.wallMs, 60_000)), Self.shortestWait)
-        deadlineTimers &+= 1
+    }
+
+    private final func armTimer() {
+        cancelTimer()
+        guard deadlineMs != .max else { return }
+        let delay = max(.milliseconds(min(deadlineMs - now.wallMs, 60_000)), Self.shortestWait)
         let timer = deadlineTimers
         deadlineTimer = eventLoop.assumeIsolated().scheduleTask(in: delay) { [unowned self] in
             // NIO runs what was cancelled in the very turn in which it came due, too.
@@ -340,7 +349,7 @@ public class ServerLoop: @unchecked Sendable {
             deadlineTimer = nil
             tick()
             // The wall clock may lag behind the timer, or the delay have been cut short.
-            if deadlineMs != .max, deadlineTimer == nil { setDeadline(deadlineMs) }
+            if deadlineTimer == nil { armTimer() }
         }
     }
 
