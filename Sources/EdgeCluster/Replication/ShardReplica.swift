@@ -98,16 +98,21 @@ public struct ShardReplica: Sendable {
         }
     }
 
+    /// Whether what it takes to be committed is: it serves, or hands over what it has served.
+    public var mayCommit: Bool {
+        switch role {
+        case .primary, .handingOver: true
+        case .absent, .learner, .backup, .opening: false
+        }
+    }
+
     /// Whether new requests may be applied.
     public var takesRequests: Bool { role == .primary }
 
     /// Whether answers may leave whose reads are all committed. One that its own entry tells needs
     /// no more; any other needs the leases of all its `grantors` (`PairLease.holdsLease`).
     public var mayAnswer: Bool {
-        switch role {
-        case .primary, .handingOver: proposal == nil || mutant == .proposerAcknowledges
-        case .absent, .learner, .backup, .opening: false
-        }
+        mayCommit && (proposal == nil || mutant == .proposerAcknowledges)
     }
 
     /// Members other than itself.
@@ -373,6 +378,11 @@ public struct ShardReplica: Sendable {
             !followers.contains(where: { $0.id == learner }),
             configuration.members.count < Limits.replicas
         else { return }
+        // An earlier life of it is over; one that a proposal names may be a member already.
+        followers.removeAll {
+            !$0.isMember && $0.id.node == learner.node && $0.id.boot < learner.boot
+                && proposal?.next.has($0.id) != true
+        }
         followers.append(Follower(id: learner, isMember: false, position: nil))
         greet(followers.count - 1, &effects)
     }

@@ -419,8 +419,9 @@ extension SimulatedNode {
 
     private func noteCommits(_ core: Int) {
         let shell = cores[core]
-        for shard in shell.node.shardIDs where shell.node.isServing(shard) {
-            guard let replica = shell.node.replica(of: shard),
+        for shard in shell.node.shardIDs {
+            // What is committed as the last before a hand-over is answered in that step, too.
+            guard let replica = shell.node.replica(of: shard), replica.mayCommit,
                 replica.committed > world.histories[index].sequence(shard)
             else { continue }
             world.committed(self, shard, shell.node.epoch(of: shard), upTo: replica.committed)
