@@ -17,6 +17,8 @@ extension Treasury {
         var missing: Int
         /// All that answered were empty since the round before.
         var isQuiet = true
+        /// And none of them has anything out of play.
+        var isFinal = true
         /// Units were on their way when it began, or have moved since.
         var hasMoved: Bool
         /// It follows one that brought nothing, at once.
@@ -171,6 +173,7 @@ extension Treasury {
             slices[slice].sweptRound = round.id
             round.missing -= 1
             round.isQuiet = round.isQuiet && swept.isQuiet
+            round.isFinal = round.isFinal && swept.isFinal
         }
         guard round.missing == 0 else {
             parts[part].round = round
@@ -180,6 +183,7 @@ extension Treasury {
         parts[part].lastRound = round.id
         if round.isQuiet, !round.hasMoved, round.after != 0 {
             noteEmpty(part, atNs: round.beganNs)
+            parts[part].isFinal = round.isFinal
             return .soldOut(left: parts[part].unleased.count)
         }
         parts[part].empty = nil
@@ -196,7 +200,18 @@ extension Treasury {
     public func nextSoldOut(_ part: Int, epoch: UInt32, left: Int64) -> SoldOut {
         SoldOut(
             part: UInt16(part), epoch: epoch, generation: parts[part].soldOut.generation + 1,
-            left: left)
+            left: left, isFinal: isFinal(left: left))
+    }
+
+    /// Whether a certificate says more than the one that stands.
+    public func isNews(_ part: Int, left: Int64) -> Bool {
+        let standing = parts[part].soldOut
+        return !standing.stands || standing.left != left
+            || isFinal(left: left) && !standing.isFinal
+    }
+
+    private func isFinal(left: Int64) -> Bool {
+        left == 0 && parts.allSatisfy { $0.empty != nil && $0.isFinal }
     }
 
     /// Everybody is told of a part.

@@ -11,7 +11,7 @@ extension Treasury {
         for part in parts {
             sink.append(integer: part.soldOut.epoch)
             sink.append(integer: part.soldOut.generation)
-            sink.append(integer: part.soldOut.left)
+            sink.append(integer: part.soldOut.written)
             Self.write(Array(part.unleased.all), into: &sink)
         }
         sink.append(integer: UInt32(operatorRequests.count))
@@ -49,7 +49,7 @@ extension Treasury {
         for part in parts.indices {
             let soldOut = SoldOut(
                 part: UInt16(part), epoch: try reader.integer(), generation: try reader.integer(),
-                left: try reader.integer())
+                written: try reader.integer())
             guard soldOut.left >= -1, soldOut.generation < .max else {
                 throw SnapshotReader.Truncated()
             }

@@ -70,6 +70,8 @@ public struct Treasury: Sendable {
         var beganNs: UInt64 = 0
         /// When everybody was told last what is left; 0: not by this process.
         public internal(set) var toldNs: UInt64 = 0
+        /// Where it was found empty: nothing of its slices was out of play either.
+        var isFinal = false
         /// The last round brought nothing and met nothing on its way: another may tell that
         /// nothing is left.
         var mayConfirm = false

@@ -43,8 +43,9 @@ struct Doors: Sendable {
 ///   so that a crowd never finds all doors open at once;
 /// - a filter of the slice's winners does not hold the user. The slice's owner made it under that
 ///   very certificate, of all claims there were, while it held nothing and its lease ran. In a rain
-///   nobody can win any more then: what a rain has given never comes back. In a SKU units do come
-///   back; there a filter is good for `doorNs` from when it was asked for, and its slice lets
+///   nobody can win any more then: what a rain has given never comes back, and one of which something
+///   is out of play, which an operator may release, has no doors (`SoldOut.isFinal`). In a SKU units
+///   do come back; there a filter is good for `doorNs` from when it was asked for, and its slice lets
 ///   nobody in whom it may not hold before that time is over (`EdgeNode+Winners.swift`). A lease as
 ///   of Gray and Cheriton, "Leases: An Efficient Fault-Tolerant Mechanism for Distributed File
 ///   Cache Consistency", 1989;
@@ -72,7 +73,7 @@ extension EdgeNode {
         else { return false }
         let part = pools[pool].part(of: slice)
         let soldOut = pools[pool].soldOut[part]
-        guard soldOut.stands, soldOut.left == 0, isPlain(request, pool) else { return false }
+        guard closesDoors(pool, soldOut), isPlain(request, pool) else { return false }
         let ageNs = current.monotonicNs &- pools[pool].soldOutNs[part]
         if ageNs >= renewalNs { renew(pool, part, into: &effects) }
         guard ageNs < Self.beliefNs, let door = door(pool, slice) else { return false }
@@ -111,11 +112,19 @@ extension EdgeNode {
         let part = pools[pool].part(of: slice)
         let soldOut = pools[pool].soldOut[part]
         let door = Int(pools[pool].doors[Int(slice)])
-        guard soldOut.stands, soldOut.left == 0, door >= 0,
+        guard closesDoors(pool, soldOut), door >= 0,
             now.monotonicNs &- pools[pool].soldOutNs[part] < Self.beliefNs,
             isGood(door, soldOut, now.monotonicNs)
         else { return false }
         return doors.list[door]?.filter?.contains(Self.key(user, key)) == false
+    }
+
+    /// Whether a certificate lets others than a slice's owner refuse: nothing is left, and what may
+    /// come back waits for doors.
+    func closesDoors(_ pool: Int, _ soldOut: SoldOut) -> Bool {
+        soldOut.stands && soldOut.left == 0
+            && (soldOut.isFinal || pools[pool].definition.kind == .stock
+                || has(.doorsOfQuarantined))
     }
 
     private static func key(_ request: Request) -> UInt64 {

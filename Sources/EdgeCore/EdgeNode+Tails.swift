@@ -488,7 +488,9 @@ extension EdgeNode {
                     slice: slice,
                     returnNumber: isStock
                         ? books[local].returnNumber(slot: slot) : slices[slot].returnedNumber,
-                    isQuiet: isQuiet(slot, local, isStock, recall) || isForgotten))
+                    isQuiet: isQuiet(slot, local, isStock, recall) || isForgotten,
+                    isFinal: !isStock && !slices[slot].isQuarantined
+                        && spoken >= ProtocolVersion.finalSoldOut))
         }
         guard !answers.isEmpty else { return }
         counters.sweeps &+= 1

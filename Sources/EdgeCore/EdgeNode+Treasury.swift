@@ -167,8 +167,7 @@ extension EdgeNode {
             switch treasuries[treasury].relief(of: part) {
             case .none(let left):
                 for part in treasuries[treasury].parts.indices {
-                    let standing = treasuries[treasury].parts[part].soldOut
-                    guard !standing.stands || standing.left != left else { continue }
+                    guard treasuries[treasury].isNews(part, left: left) else { continue }
                     certify(treasury, part, left: left, now: now, into: &effects)
                 }
                 return
@@ -222,7 +221,8 @@ extension EdgeNode {
         let pool = treasuries[treasury].pool
         let home = placement.home(of: pool)
         let epoch = shards[placement.localIndex(of: home)].epoch
-        let soldOut = treasuries[treasury].nextSoldOut(part, epoch: epoch, left: left)
+        var soldOut = treasuries[treasury].nextSoldOut(part, epoch: epoch, left: left)
+        if spoken < ProtocolVersion.finalSoldOut { soldOut.isFinal = false }
         _ = journal(.poolSoldOut(pool, soldOut), home, now: now, into: &effects)
         treasuries[treasury].apply(soldOut)
         treasuries[treasury].tell(part, nowNs: now.monotonicNs)

@@ -93,7 +93,7 @@ extension EdgeNode {
             Int(asked.node) < configuration.nodes, Int(asked.back) < placement.shards
         else { return }
         let soldOut = pools[pool].soldOut[pools[pool].part(of: asked.slice)]
-        guard soldOut.stands, soldOut.left == 0, soldOut.epoch == asked.epoch,
+        guard closesDoors(pool, soldOut), soldOut.epoch == asked.epoch,
             soldOut.generation == asked.generation
         else { return }
         guard let index = filter(pool, asked.slice, soldOut) else { return }

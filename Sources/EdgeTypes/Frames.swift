@@ -139,11 +139,14 @@ public struct SweptSlice: BitwiseCopyable, Hashable, Sendable {
     public var returnNumber: UInt32
     /// It holds nothing, and nothing has come to it since it answered the round before.
     public var isQuiet: Bool
+    /// And nothing of it is out of play either. Told only where every node can read it.
+    public var isFinal: Bool
 
-    public init(slice: UInt32, returnNumber: UInt32, isQuiet: Bool) {
+    public init(slice: UInt32, returnNumber: UInt32, isQuiet: Bool, isFinal: Bool = false) {
         self.slice = slice
         self.returnNumber = returnNumber
         self.isQuiet = isQuiet
+        self.isFinal = isFinal
     }
 }
 
@@ -157,12 +160,29 @@ public struct SoldOut: Hashable, Sendable {
     public var generation: UInt32
     /// Nobody can have more than so many; below 0: more have come back.
     public var left: Int64
+    /// Nothing is left and nothing is out of play: of a rain nothing can ever come back.
+    public var isFinal: Bool
 
-    public init(part: UInt16, epoch: UInt32, generation: UInt32, left: Int64) {
+    public init(
+        part: UInt16, epoch: UInt32, generation: UInt32, left: Int64, isFinal: Bool = false
+    ) {
         self.part = part
         self.epoch = epoch
         self.generation = generation
         self.left = left
+        self.isFinal = isFinal
+    }
+
+    /// What is written of `left` and `isFinal`: −2 for both at once.
+    public var written: Int64 { isFinal ? Self.finalLeft : left }
+
+    private static let finalLeft: Int64 = -2
+
+    public init(part: UInt16, epoch: UInt32, generation: UInt32, written: Int64) {
+        let isFinal = written == Self.finalLeft
+        self.init(
+            part: part, epoch: epoch, generation: generation, left: isFinal ? 0 : written,
+            isFinal: isFinal)
     }
 
     public var stands: Bool { left >= 0 }

@@ -126,6 +126,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case filterWithoutLatest
     case filterBelieved
     case doorsNotAwaited
+    case doorsOfQuarantined
     // What operators make of quarantined units.
     case resolvedTwice
     case resolutionNotJournaled
@@ -267,6 +268,8 @@ public enum Mutant: String, Sendable, CaseIterable {
         case .filterWithoutLatest: "a filter of winners is made without the latest of them"
         case .filterBelieved:
             "a filter of winners is believed for good, whatever came back since it was made"
+        case .doorsOfQuarantined:
+            "users are refused at the door of a rain of which an operator may still release packets"
         case .doorsNotAwaited: "a slice sells what came back while others refuse by its filter"
         case .resolvedTwice: "a release puts its units back twice"
         case .resolutionNotJournaled: "what an operator decided about a slice is not journaled"

@@ -12,7 +12,10 @@ public enum ProtocolVersion {
     /// Those of SKUs too, and what happens to their orders afterwards; snapshots say of each order
     /// which number it has.
     public static let archiveOrders: UInt16 = 3
-    public static let newest = archiveOrders
+    /// Slices say whether anything is out of play, and certificates whether anything can come back:
+    /// `SweptSlice.isFinal`, `SoldOut.isFinal`.
+    public static let finalSoldOut: UInt16 = 4
+    public static let newest = finalSoldOut
 }
 
 /// The protocol versions that a member speaks, both ends included.

@@ -275,7 +275,7 @@ extension BusCodec {
         for slice in sweep.slices {
             sink.integer(slice.slice)
             sink.integer(slice.returnNumber)
-            sink.integer(UInt8(slice.isQuiet ? 1 : 0))
+            sink.integer(UInt8(slice.isQuiet ? 1 : 0) | UInt8(slice.isFinal ? 2 : 0))
         }
     }
 
@@ -289,8 +289,12 @@ extension BusCodec {
         for _ in 0..<count where reader.isIntact {
             let slice = reader.integer(UInt32.self)
             let returnNumber = reader.integer(UInt32.self)
+            let flags = reader.integer(UInt8.self)
+            guard flags <= 3 else { return nil }
             slices.append(
-                SweptSlice(slice: slice, returnNumber: returnNumber, isQuiet: reader.flag()))
+                SweptSlice(
+                    slice: slice, returnNumber: returnNumber, isQuiet: flags & 1 != 0,
+                    isFinal: flags & 2 != 0))
         }
         return Sweep(pool: pool, part: part, round: round, slices: slices)
     }

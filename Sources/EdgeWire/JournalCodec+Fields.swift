@@ -310,7 +310,7 @@ extension JournalCodec {
         sink.integer(soldOut.part)
         sink.integer(soldOut.epoch)
         sink.integer(soldOut.generation)
-        sink.integer(soldOut.left)
+        sink.integer(soldOut.written)
     }
 
     static func readSoldOut(_ reader: inout JournalFieldReader) -> SoldOut {
@@ -318,7 +318,7 @@ extension JournalCodec {
         let epoch = reader.integer(UInt32.self)
         let generation = reader.integer(UInt32.self)
         return SoldOut(
-            part: part, epoch: epoch, generation: generation, left: reader.integer())
+            part: part, epoch: epoch, generation: generation, written: reader.integer())
     }
 
     // MARK: Transfers

@@ -152,7 +152,8 @@ struct BusSamples {
         case 11:
             let slices = (0..<below(9)).map { _ in
                 SweptSlice(
-                    slice: random.any(), returnNumber: random.any(), isQuiet: random.flag())
+                    slice: random.any(), returnNumber: random.any(), isQuiet: random.flag(),
+                    isFinal: random.flag())
             }
             return .swept(
                 Sweep(pool: pool, part: random.any(), round: random.any(), slices: slices))

@@ -55,7 +55,10 @@ struct SampleRandom: RandomNumberGenerator {
     }
 
     mutating func soldOut() -> SoldOut {
-        SoldOut(part: any(), epoch: any(), generation: any(), left: any())
+        let isFinal = flag()
+        return SoldOut(
+            part: any(), epoch: any(), generation: any(), left: isFinal ? 0 : any(),
+            isFinal: isFinal)
     }
 
     mutating func header() -> EntryHeader {
