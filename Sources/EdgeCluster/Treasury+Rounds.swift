@@ -197,17 +197,21 @@ extension Treasury {
     }
 
     /// The certificate that follows what stands.
-    public func nextSoldOut(_ part: Int, epoch: UInt32, left: Int64) -> SoldOut {
+    ///
+    /// - Parameter mayBeFinal: whether everybody can read one that says so.
+    public func nextSoldOut(
+        _ part: Int, epoch: UInt32, left: Int64, mayBeFinal: Bool
+    ) -> SoldOut {
         SoldOut(
             part: UInt16(part), epoch: epoch, generation: parts[part].soldOut.generation + 1,
-            left: left, isFinal: isFinal(left: left))
+            left: left, isFinal: mayBeFinal && isFinal(left: left))
     }
 
     /// Whether a certificate says more than the one that stands.
-    public func isNews(_ part: Int, left: Int64) -> Bool {
+    public func isNews(_ part: Int, left: Int64, mayBeFinal: Bool) -> Bool {
         let standing = parts[part].soldOut
         return !standing.stands || standing.left != left
-            || isFinal(left: left) && !standing.isFinal
+            || mayBeFinal && isFinal(left: left) && !standing.isFinal
     }
 
     private func isFinal(left: Int64) -> Bool {

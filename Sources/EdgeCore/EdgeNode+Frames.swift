@@ -31,7 +31,10 @@ extension EdgeNode {
     /// says that they have come, waits for it whatever was promised: a shard all of whose members
     /// restart goes on without what was in memory only, and nobody must have heard of that.
     func stream(of source: ShardID?, _ frame: Frame) -> UInt8 {
-        guard let source else { return CommitStream.all }
+        guard let source else {
+            // Nothing of its slices is ever to come back: not by what memory alone held either.
+            return frame.isFinal ? CommitStream.all | CommitStream.andDisk : CommitStream.all
+        }
         var flags = pools.find(pool(of: frame)).map { pools[$0].streamFlags } ?? 0
         if frame.isCounted { flags = CommitStream.andDisk }
         return shards[placement.localIndex(of: source)].stream | flags

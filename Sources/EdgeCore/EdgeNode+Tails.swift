@@ -489,7 +489,7 @@ extension EdgeNode {
                     returnNumber: isStock
                         ? books[local].returnNumber(slot: slot) : slices[slot].returnedNumber,
                     isQuiet: isQuiet(slot, local, isStock, recall) || isForgotten,
-                    isFinal: !isStock && !slices[slot].isQuarantined
+                    isFinal: !isStock && slices[slot].books.quarantined == 0
                         && spoken >= ProtocolVersion.finalSoldOut))
         }
         guard !answers.isEmpty else { return }

@@ -167,7 +167,9 @@ extension EdgeNode {
             switch treasuries[treasury].relief(of: part) {
             case .none(let left):
                 for part in treasuries[treasury].parts.indices {
-                    guard treasuries[treasury].isNews(part, left: left) else { continue }
+                    let mayBeFinal = spoken >= ProtocolVersion.finalSoldOut
+                    guard treasuries[treasury].isNews(part, left: left, mayBeFinal: mayBeFinal)
+                    else { continue }
                     certify(treasury, part, left: left, now: now, into: &effects)
                 }
                 return
@@ -221,8 +223,8 @@ extension EdgeNode {
         let pool = treasuries[treasury].pool
         let home = placement.home(of: pool)
         let epoch = shards[placement.localIndex(of: home)].epoch
-        var soldOut = treasuries[treasury].nextSoldOut(part, epoch: epoch, left: left)
-        if spoken < ProtocolVersion.finalSoldOut { soldOut.isFinal = false }
+        let soldOut = treasuries[treasury].nextSoldOut(
+            part, epoch: epoch, left: left, mayBeFinal: spoken >= ProtocolVersion.finalSoldOut)
         _ = journal(.poolSoldOut(pool, soldOut), home, now: now, into: &effects)
         treasuries[treasury].apply(soldOut)
         treasuries[treasury].tell(part, nowNs: now.monotonicNs)

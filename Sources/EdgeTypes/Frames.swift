@@ -52,6 +52,12 @@ public enum Frame: Sendable {
         }
     }
 
+    /// Whether it says of some slice that nothing of it ever comes back.
+    public var isFinal: Bool {
+        guard case .swept(let sweep) = self else { return false }
+        return sweep.slices.contains { $0.isFinal }
+    }
+
     /// Whether all cores of a node take it, whichever shard it was sent for.
     public var isForEveryCore: Bool {
         switch self {

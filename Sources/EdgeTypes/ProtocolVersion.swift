@@ -13,7 +13,8 @@ public enum ProtocolVersion {
     /// which number it has.
     public static let archiveOrders: UInt16 = 3
     /// Slices say whether anything is out of play, and certificates whether anything can come back:
-    /// `SweptSlice.isFinal`, `SoldOut.isFinal`.
+    /// `SweptSlice.isFinal`, `SoldOut.isFinal`. Before, rains have no doors. A node of an earlier
+    /// version that joins later cannot read a home's snapshot that holds such a certificate.
     public static let finalSoldOut: UInt16 = 4
     public static let newest = finalSoldOut
 }

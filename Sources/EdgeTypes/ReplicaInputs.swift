@@ -93,5 +93,13 @@ public enum CommitStream {
     /// Added to another: and the disk of this node, too.
     public static let andDisk: UInt8 = 0x40
     /// Whatever was appended so far, by all of them.
-    public static let all: UInt8 = 255
+    public static let all: UInt8 = 0xbf
+
+    @inlinable
+    public static func isAll(_ stream: UInt8) -> Bool { stream & ~andDisk == all }
+
+    @inlinable
+    public static func needsDisk(_ stream: UInt8) -> Bool {
+        stream == disk || stream & andDisk != 0
+    }
 }

@@ -15,7 +15,7 @@ TODAYS = 4
 ARCHIVE = {"DOWNPOUR_ARCHIVE_AFTER": "500ms", "DOWNPOUR_ARCHIVE_ORDERS_AFTER": "500ms"}
 
 
-@pytest.fixture(params=["executable"] if FORMER else ["1", "2"])
+@pytest.fixture(params=["executable"] if FORMER else ["1", "2", "3"])
 def former(request):
     return request.param
 

@@ -451,13 +451,13 @@ public class ServerLoop: @unchecked Sendable {
     }
 
     private final func haveReplicas(_ needs: Release) -> Bool {
-        if needs.stream == CommitStream.all {
+        if Release.waitsForDisk(needs.stream), needs.position > committed { return false }
+        if CommitStream.isAll(needs.stream) {
             for stream in 1..<CommitStream.count where released[stream] < needs.position {
                 return false
             }
             return true
         }
-        if Release.waitsForDisk(needs.stream), needs.position > committed { return false }
         let group = Int(needs.stream & 0x0f)
         return group == Int(CommitStream.disk) || released[group] >= needs.position
     }

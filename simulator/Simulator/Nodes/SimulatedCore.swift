@@ -58,18 +58,17 @@ final class SimulatedCore {
         var item: Outbound
 
         func waits(onAny streams: UInt16) -> Bool {
-            stream == CommitStream.all || streams & 1 << UInt16(stream & 0x0f) != 0
+            CommitStream.isAll(stream) || streams & 1 << UInt16(stream & 0x0f) != 0
         }
     }
 
     /// Whether what waits on `stream` for a position may leave.
     func hasReached(_ needs: UInt64, _ stream: UInt8) -> Bool {
-        if stream == CommitStream.all {
+        if CommitStream.needsDisk(stream), committed < needs { return false }
+        if CommitStream.isAll(stream) {
             return (1..<CommitStream.count).allSatisfy { released[$0] >= needs }
         }
         let group = stream & 0x0f
-        let needsDisk = group == CommitStream.disk || stream & CommitStream.andDisk != 0
-        if needsDisk && committed < needs { return false }
         return group == CommitStream.disk || released[Int(group)] >= needs
     }
     /// Mail on its way here, with the time it arrives: in order.
