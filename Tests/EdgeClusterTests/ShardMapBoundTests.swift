@@ -96,6 +96,105 @@ struct ShardMapBoundTests {
         checkBalance(plan) { max(1, $0 / 4) }
     }
 
+    /// Zone b lacks more than the shards of a node in zone a can give it: most of those stand
+    /// beside a node of b already.
+    @Test(
+        "unlike nodes, one in each zone twice the other: at most 5 % over the bound",
+        arguments: 0..<6, [0, 500, 1_500, nil])
+    func unlike(victim: Int, factor: Int?) throws {
+        var nodes = (0..<6).map { index in
+            Topology.Node(
+                name: "n-\(index)", zone: "z\(index % 3)", weightMilli: index < 3 ? 1_000 : 2_000)
+        }
+        func made() throws -> Topology {
+            try Topology(
+                cluster: "unlike", shards: 512, replicas: 2,
+                regions: [Topology.Region(name: "r", weightMilli: 1_000, nodes: nodes)])
+        }
+        let map = try ShardMapPlanner.plan(from: nil, to: made()).target
+        let node = nodes.remove(at: victim)
+        if let factor {
+            nodes.append(
+                Topology.Node(
+                    name: node.name, zone: node.zone, weightMilli: node.weightMilli * factor / 1_000
+                ))
+        }
+        let plan = try ShardMapPlanner.plan(from: map, to: made())
+        try PlanCheck(plan: plan).carryOut("\(node.name) times \(factor ?? 0)")
+        #expect(plan.copies <= plan.bound + plan.bound / 20 + 1, "\(plan.copies) \(plan.bound)")
+        checkBalance(plan) { max(2, $0 / 16) }
+    }
+
+    @Test("no map at all copies less than the bound says", arguments: UInt64(1)...60)
+    func leastOfAll(seed: UInt64) throws {
+        var draw = Draw(seed: seed)
+        let shards = draw.one(of: [4, 8])
+        let replicas = 1 + draw.below(3)
+        let zones = 1 + draw.below(4)
+        var nodes = (0..<(replicas + 1 + draw.below(4))).map { index in
+            Topology.Node(
+                name: "n-\(index)", zone: "z\(draw.below(zones))",
+                weightMilli: draw.one(of: [500, 1_000, 2_000]))
+        }
+        func made() throws -> Topology {
+            try Topology(
+                cluster: "small", shards: shards, replicas: replicas,
+                regions: [Topology.Region(name: "r", weightMilli: 1_000, nodes: nodes)])
+        }
+        let map = try ShardMapPlanner.plan(from: nil, to: made()).target
+        let victim = draw.below(nodes.count)
+        nodes[victim] = Topology.Node(
+            name: draw.one(of: [nodes[victim].name, "x"]), zone: nodes[victim].zone,
+            weightMilli: draw.one(of: [0, 500, 3_000]))
+        if draw.below(3) == 0 {
+            nodes.append(Topology.Node(name: "y", zone: "z\(draw.below(zones + 1))"))
+        }
+        guard let after = try? made() else { return }
+        let plan = try ShardMapPlanner.plan(from: map, to: after)
+        #expect(plan.bound <= leastCopies(plan))
+    }
+
+    /// The fewest copies by which any legal map brings every node at least as near to its share as
+    /// the plan does: all maps are tried, those with equal loads together.
+    func leastCopies(_ plan: ShardMapPlan) -> Int {
+        guard let start = plan.start else { return 0 }
+        let stands = NodeStands(plan.topology, in: plan.target)
+        let replicas = plan.topology.replicas
+        let count = plan.target.nodes.count
+        let copysets = (0..<(1 << count)).compactMap { bits -> NodeSet? in
+            guard bits.nonzeroBitCount == replicas else { return nil }
+            let members = NodeSet((0..<count).filter { bits >> $0 & 1 == 1 })
+            let isLegal = members.numbers.allSatisfy { node in
+                let mates = members.numbers.filter { stands.zone[$0] == stands.zone[node] }
+                return stands.region[node] == 0 && stands.weightMilli[node] > 0
+                    && mates.count <= stands.zoneCap[0]
+            }
+            return isLegal ? members : nil
+        }
+        // By the loads of all nodes, four bits each: the fewest copies that lead there.
+        var least: [Int: Int] = [0: 0]
+        for owner in start.owners {
+            var next: [Int: Int] = [:]
+            for (loads, copies) in least {
+                for members in copysets {
+                    let made = members.numbers.reduce(loads) { $0 + 1 << ($1 * 4) }
+                    let cost = copies + members.subtracting(owner.members).count
+                    next[made] = min(next[made] ?? Int.max, cost)
+                }
+            }
+            least = next
+        }
+        let loads = plan.target.replicas()
+        return least.filter { made, _ in
+            (0..<count).allSatisfy { node in
+                let load = made >> (node * 4) & 15
+                let share = plan.shares[node]
+                return load >= min(share.lowerBound, loads[node])
+                    && load <= max(share.upperBound, loads[node])
+            }
+        }.values.min() ?? Int.max
+    }
+
     /// Against shares computed anew; primaries against the replicas they are of.
     func checkBalance(_ plan: ShardMapPlan, within tolerance: (Int) -> Int) {
         let nodes = plan.topology.regions[0].nodes.filter { $0.weightMilli > 0 }

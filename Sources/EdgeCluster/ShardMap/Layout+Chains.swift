@@ -9,10 +9,15 @@ extension Layout {
         case upTo(copies: Int)
     }
 
-    /// Brings nodes to their share, give or take `tolerance`, by the shortest chains of moves
-    /// (breadth first).
+    /// A way to even out, and what it costs.
+    private struct Path {
+        var hops: [Hop]
+        var copies: Int
+    }
+
+    /// Brings nodes to their share, give or take `tolerance`, by the cheapest chains of moves.
     ///
-    /// - Complexity: O(chains · groups · partners).
+    /// - Complexity: O(chains · groups · partners · shards of a group).
     mutating func chain(_ price: Price, tolerance: (Node) -> Int) {
         for region in serving.indices {
             for down in [true, false] {
@@ -26,9 +31,9 @@ extension Layout {
                     guard !ends.isEmpty,
                         let path = down ? path(from: ends, price) : path(to: ends, price)
                     else { break }
-                    let end = down ? path[0].from : path[path.count - 1].to
+                    let end = down ? path.hops[0].from : path.hops[path.hops.count - 1].to
                     // As often as the ends need it: searching costs more than moving.
-                    for turn in 0..<turns(path, down: down) where isAffordable(price) {
+                    for turn in 0..<turns(path.hops, down: down) where isAffordable(price) {
                         guard !follow(path, price) else { continue }
                         if turn == 0 { isStuck[end] = true }
                         break
@@ -45,12 +50,11 @@ extension Layout {
         }
     }
 
-    /// A shard for a chain's hop.
-    private func shard(for hop: Hop, _ price: Price) -> Int? {
-        switch price {
-        case .nothing: free(hop.group, from: hop.from, to: hop.to)
-        case .upTo: pick(hop.group, groups[hop.group].members, from: hop.from, to: hop.to)
-        }
+    /// A hop, if a shard of its group can make it for the price: rather one that costs no copy.
+    private func step(_ hop: Hop, _ price: Price) -> (shard: Int, copies: Int)? {
+        if let shard = free(hop.group, from: hop.from, to: hop.to) { return (shard, 0) }
+        if case .nothing = price { return nil }
+        return groups[hop.group].shards.first.map { ($0, 1) }
     }
 
     /// How often a chain can be followed until one of its ends is where it should be.
@@ -62,62 +66,64 @@ extension Layout {
     }
 
     /// Carries out a chain, last hop first: so every node on the way has made room before it is
-    /// given more. All of it and within its price, or nothing.
-    private mutating func follow(_ path: [Hop], _ price: Price) -> Bool {
+    /// given more. All of it and for what it costs, or nothing.
+    private mutating func follow(_ path: Path, _ price: Price) -> Bool {
         var undo: [(members: NodeSet, region: Int)] = []
         func giveUp() -> Bool {
             for step in undo.reversed() { takeBack(to: step.members, region: step.region) }
             return false
         }
-        for hop in path.reversed() {
+        let limit = copied + path.copies
+        for hop in path.hops.reversed() {
             let members = groups[hop.group].members
             let (others, region) = (members.removing(hop.from), groups[hop.group].region)
-            guard members.contains(hop.from), let shard = shard(for: hop, price),
+            guard members.contains(hop.from), let shard = step(hop, price)?.shard,
                 newPartners(hop.to, with: others, region: region, leaving: hop.from) != nil
             else { return giveUp() }
             undo.append((members, region))
             put(shard, region: region, members: others.adding(hop.to))
         }
         if case .upTo(let copies) = price, copied > copies { return giveUp() }
-        return true
+        return copied > limit ? giveUp() : true
     }
 
-    /// The shortest chain from one of these nodes to one that has room.
-    private func path(from starts: [Int], _ price: Price) -> [Hop]? {
+    /// The cheapest chain from one of these nodes to one that has room.
+    private func path(from starts: [Int], _ price: Price) -> Path? {
         search(from: starts, goal: { $0.load < $0.high }) { node in
             let region = nodes[node].region
-            var hops: [(Hop, Int)] = []
+            var hops: [(Hop, Int, copies: Int)] = []
             for group in groupsOf[node] where groups[group].region == region {
                 let others = groups[group].members.removing(node)
                 for to in companions(of: others, region: region) where to != node {
                     let hop = Hop(group: group, from: node, to: to)
-                    if shard(for: hop, price) != nil { hops.append((hop, to)) }
+                    if let copies = step(hop, price)?.copies { hops.append((hop, to, copies)) }
                 }
             }
             return hops
         }
     }
 
-    /// The shortest chain to one of these nodes from one that can spare a replica.
-    private func path(to ends: [Int], _ price: Price) -> [Hop]? {
-        let path = search(from: ends, goal: { $0.load > $0.low }) { node in
+    /// The cheapest chain to one of these nodes from one that can spare a replica.
+    private func path(to ends: [Int], _ price: Price) -> Path? {
+        var path = search(from: ends, goal: { $0.load > $0.low }) { node in
             let region = nodes[node].region
-            var hops: [(Hop, Int)] = []
+            var hops: [(Hop, Int, copies: Int)] = []
             for group in groupsNear(node) {
                 let members = groups[group].members
                 for index in 0..<members.count where members[index] != node {
                     let hop = Hop(group: group, from: members[index], to: node)
                     let others = members.removing(hop.from)
                     if newPartners(node, with: others, region: region, leaving: hop.from) != nil,
-                        shard(for: hop, price) != nil
+                        let copies = step(hop, price)?.copies
                     {
-                        hops.append((hop, hop.from))
+                        hops.append((hop, hop.from, copies))
                     }
                 }
             }
             return hops
         }
-        return path?.reversed()
+        path?.hops.reverse()
+        return path
     }
 
     /// Nodes that may join `others`: partners of theirs; any node where they have room for one.
@@ -137,34 +143,52 @@ extension Layout {
         }
     }
 
-    /// Breadth-first search over nodes.
+    /// Breadth-first search over nodes, those first that cost the fewest copies.
     ///
-    /// - Parameter hops: what leads on from a node, and where to.
+    /// - Parameter hops: what leads on from a node, where to, and whether it costs a copy.
     private func search(
-        from starts: [Int], goal: (Node) -> Bool, hops: (Int) -> [(Hop, Int)]
-    ) -> [Hop]? {
+        from starts: [Int], goal: (Node) -> Bool, hops: (Int) -> [(Hop, Int, copies: Int)]
+    ) -> Path? {
         var cameFrom = Array(repeating: -1, count: nodes.count)
         var cameBy = [Hop?](repeating: nil, count: nodes.count)
-        for start in starts { cameFrom[start] = start }
-        var queue = starts
-        var next = 0
-        while next < queue.count {
-            let node = queue[next]
-            next += 1
-            for (hop, other) in hops(node) where cameFrom[other] < 0 {
-                cameFrom[other] = node
-                cameBy[other] = hop
-                queue.append(other)
-                guard goal(nodes[other]) else { continue }
-                var path: [Hop] = []
-                var step = other
-                while let hop = cameBy[step] {
-                    path.append(hop)
-                    step = cameFrom[step]
+        var cost = Array(repeating: Int.max, count: nodes.count)
+        var isDone = Array(repeating: false, count: nodes.count)
+        for start in starts { cost[start] = 0 }
+        var (copies, queue) = (0, starts)
+        while !queue.isEmpty {
+            var later: [Int] = []
+            var next = 0
+            while next < queue.count {
+                let node = queue[next]
+                next += 1
+                guard !isDone[node] else { continue }
+                isDone[node] = true
+                for (hop, other, price) in hops(node) where copies + price < cost[other] {
+                    cost[other] = copies + price
+                    cameFrom[other] = node
+                    cameBy[other] = hop
+                    if price == 0 { queue.append(other) } else { later.append(other) }
+                    guard price == 0, goal(nodes[other]) else { continue }
+                    return path(to: other)
                 }
-                return path.reversed()
             }
+            copies += 1
+            if let end = later.first(where: { cost[$0] == copies && goal(nodes[$0]) }) {
+                return path(to: end)
+            }
+            queue = later
         }
         return nil
+
+        func path(to end: Int) -> Path {
+            var path = Path(hops: [], copies: cost[end])
+            var step = end
+            while let hop = cameBy[step] {
+                path.hops.append(hop)
+                step = cameFrom[step]
+            }
+            path.hops.reverse()
+            return path
+        }
     }
 }

@@ -132,6 +132,7 @@ private struct Drafting {
         }
         layout.evict()
         layout.relieve()
+        layout.chain(.nothing) { _ in 0 }
         layout.pull(deep: false)
         layout.push(deep: false)
         layout.chain(.nothing) { _ in 0 }
