@@ -241,7 +241,9 @@ if !coreOnly {
         .testTarget(
             name: "EdgeServerTests",
             dependencies: [
-                "EdgeServer", "EdgeWire", "EdgeCluster", "EdgeMemory", "EdgeTypes", "COpenSSL",
+                "EdgeServer", "EdgeWire", "EdgeCluster", "EdgeJournal", "EdgeMemory", "EdgeTypes",
+                "COpenSSL",
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

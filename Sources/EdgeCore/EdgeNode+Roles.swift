@@ -108,9 +108,11 @@ extension EdgeNode {
         for treasury in treasuries.indices where isHome(treasury, shard) {
             leaseWhatIsLeft(treasury, now: now, into: &effects)
             announce(treasury, into: &effects)
+            tellSoldOut(treasury, into: &effects)
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
             watchClosing(treasury)
         }
+        denyWhatStands(local, into: &effects)
         nextInquiry = max(nextInquiry, UInt64(clamping: now.wallMs) << 20 | 1)
         sealWhatCloses(local, now: now, into: &effects)
         settle(now: now, into: &effects)
@@ -328,9 +330,13 @@ extension EdgeNode {
 }
 
 extension EdgeNode {
-    /// On whom answers to operators wait: rare, and what they tell comes from many shards.
+    /// On whom answers to operators wait: rare, and what they tell comes from many shards. On the
+    /// disk as well, whatever the pool's users are promised: a pool that was made is there when all
+    /// members have lost their power.
     var operatorStream: UInt8 {
-        configuration.replica == nil ? CommitStream.disk : CommitStream.all
+        guard configuration.replica != nil else { return CommitStream.disk }
+        return has(.operatorsBeforeDisk)
+            ? CommitStream.all : CommitStream.all | CommitStream.andDisk
     }
 
     /// Says on whom the answers to a request wait, from the first that it got on.

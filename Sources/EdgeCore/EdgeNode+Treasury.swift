@@ -273,6 +273,19 @@ extension EdgeNode {
         learn(key, soldOut, into: &effects)
     }
 
+    /// Tells everybody again of what is left, whoever takes the home up: slices that hold units all
+    /// the same deny it, and may not have heard of it.
+    mutating func tellSoldOut(_ treasury: Int, into effects: inout EffectBuffer) {
+        let pool = treasuries[treasury].pool
+        for part in treasuries[treasury].parts.indices
+        where treasuries[treasury].parts[part].soldOut.stands && !has(.soldOutToldOnce) {
+            let soldOut = treasuries[treasury].parts[part].soldOut
+            treasuries[treasury].tell(part, nowNs: current.monotonicNs)
+            tellEveryone(.soldOut(pool, soldOut), from: placement.home(of: pool), into: &effects)
+            learn(pool, soldOut, into: &effects)
+        }
+    }
+
     /// Sends a frame to every other core of this node and to every other node.
     mutating func tellEveryone(
         _ frame: Frame, from home: ShardID, into effects: inout EffectBuffer

@@ -40,13 +40,13 @@ public enum Frame: Sendable {
     case soldOut(PoolKey, SoldOut)
 
     /// Whether whoever hears it counts on it for good: it is said once, or tells that what was said
-    /// once has come.
+    /// once has come. So does a slice that asks for more: the lease that it had last has come.
     public var isCounted: Bool {
         switch self {
         case .open, .control, .lease, .returnTaken, .opened, .controlled, .leaseTaken, .returned,
-            .resolve, .resolved:
+            .ask, .resolve, .resolved:
             true
-        case .recall, .inquire, .ask, .swept, .freed, .report, .announce, .soldOut, .askWinners,
+        case .recall, .inquire, .swept, .freed, .report, .announce, .soldOut, .askWinners,
             .winners, .renew:
             false
         }

@@ -118,6 +118,8 @@ public enum Mutant: String, Sendable, CaseIterable {
     case recallForgetsSlice
     case waiterForgotten
     case soldOutForGood
+    case soldOutToldOnce
+    case operatorsBeforeDisk
     case soldOutBelieved
     case regionsApart
     case lastUnitKept
@@ -261,6 +263,8 @@ public enum Mutant: String, Sendable, CaseIterable {
             "a recall passes over a pool's last slice, which tells that it is empty"
         case .waiterForgotten: "the last of those who wait for units is never answered"
         case .soldOutForGood: "a certificate is never withdrawn"
+        case .soldOutToldOnce: "whoever takes a home up does not repeat its certificates"
+        case .operatorsBeforeDisk: "operators are answered when replicas have it, and no disk"
         case .soldOutBelieved: "a certificate is believed for good once it was heard"
         case .regionsApart: "a region is told sold out though others hold units"
         case .lastUnitKept: "a treasury keeps its last unit"

@@ -31,23 +31,23 @@ final class DiskThread: @unchecked Sendable {
     /// A process begins: before the thread has anything to do.
     func begin(boot: UInt64) throws { try sole.begin(boot: boot) }
 
-    /// Makes records durable, after something else where there is such. One that was wanted before
+    /// Makes records durable, before something else where there is such. One that was wanted before
     /// what is held is of no use any more: it was refused, and comes late.
     ///
     /// - Parameter done: whether it was done; called on the event loop.
     func note(
         _ records: [DiskRecord], on eventLoop: any EventLoop,
-        after body: @escaping @Sendable () throws -> Void = {},
+        before body: @escaping @Sendable () throws -> Void = {},
         _ done: @escaping @Sendable (Bool) -> Void
     ) {
         pool.submit { [self] state in
             guard case .active = state else { return }
             var isDone = true
             do {
-                try body()
                 let news = records.filter { $0.order >= orders[$0.record.shard] ?? 0 }
                 try sole.note(news.map(\.record))
                 for one in news { orders[one.record.shard] = one.order }
+                try body()
             } catch {
                 isDone = false
                 log.warning("the disk refuses", metadata: ["error": "\(error)"])

@@ -550,7 +550,9 @@ final class ReplicaService: @unchecked Sendable {
         disk.note(records, on: eventLoop, done)
     }
 
-    /// Makes a snapshot of what was learned durable, and that it was.
+    /// Makes durable that a shard was learned, then the snapshot of it. After a crash between the two
+    /// the log of an earlier life, still whole, counts no more: whoever gave the copy has all of it.
+    /// The other way round the copy would pass for that log, and it lacks the single entries.
     func save(
         _ header: SnapshotHeader, committed: UInt64, content: ByteBox, _ record: DiskRecord,
         on eventLoop: any EventLoop, _ done: @escaping @Sendable (Bool) -> Void
@@ -558,7 +560,7 @@ final class ReplicaService: @unchecked Sendable {
         let directory = disk.directory
         disk.note(
             [record], on: eventLoop,
-            after: {
+            before: {
                 try directory.snapshots.save(
                     header, committed: committed, content: content.bytes)
             }, done)

@@ -8,8 +8,6 @@ struct Release: Equatable {
 
     static let now = Release(position: 0, stream: CommitStream.disk)
 
-    static func waitsForDisk(_ stream: UInt8) -> Bool { CommitStream.needsDisk(stream) }
-
     /// Whether it waits on one of `streams`: bits by their number.
     func isAmong(_ streams: UInt16) -> Bool {
         CommitStream.isAll(stream) || streams & 1 << UInt16(stream & 0x0f) != 0

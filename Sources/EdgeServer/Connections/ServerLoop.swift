@@ -240,8 +240,8 @@ public class ServerLoop: @unchecked Sendable {
         guard let journal else { return effects.journal.removeAll() }
         let isWaitedFor =
             effects.asksForDurability || effects.wantsDisk
-            || effects.frames.contains { Release.waitsForDisk($0.stream) }
-            || effects.replies.contains { $0.waitsForJournal && Release.waitsForDisk($0.stream) }
+            || effects.frames.contains { CommitStream.needsDisk($0.stream) }
+            || effects.replies.contains { $0.waitsForJournal && CommitStream.needsDisk($0.stream) }
         let hasEntries = effects.journal.count > 0
         // An answer may have read what was left to become durable lazily.
         let isOwed = isWaitedFor && submitted > max(committed, wanted)
@@ -451,7 +451,7 @@ public class ServerLoop: @unchecked Sendable {
     }
 
     private final func haveReplicas(_ needs: Release) -> Bool {
-        if Release.waitsForDisk(needs.stream), needs.position > committed { return false }
+        if CommitStream.needsDisk(needs.stream), needs.position > committed { return false }
         if CommitStream.isAll(needs.stream) {
             for stream in 1..<CommitStream.count where released[stream] < needs.position {
                 return false

@@ -14,6 +14,8 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case powerLossInFlight
     /// The same, at the next moment at which a transfer between cores leaves.
     case powerLossAtTransfer
+    /// All nodes stop as in a loss of power, at once. Restarts at the end.
+    case blackout
     /// The process stands still while its clocks run on.
     case pause
     /// The processor takes `magnitude` times as long.
@@ -127,8 +129,9 @@ extension FaultKind {
         }
     }
 
-    /// Whether it comes only where a scenario names it: journals must reach back as far.
-    var isNamed: Bool { self == .storeRestored }
+    /// Whether it comes only where a scenario names it. After a blackout little is left of what
+    /// other kinds had prepared; a restored store needs journals that reach back as far.
+    var isNamed: Bool { self == .storeRestored || self == .blackout }
 
     /// Whether a node without replicas may be beyond help afterwards.
     var isFatalAlone: Bool { self == .bitRot || self == .misdirectedWrite || self == .diskLoss }

@@ -83,7 +83,9 @@ public struct FaultPlan: Sendable, Hashable, Codable {
         case .reordering: 5 + 200 * unit
         case .bandwidth: 2_000 + 200_000 * unit * unit
         case .retryStorm: 0.1 + 0.9 * unit
-        case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .pause, .drain, .resize,
+        case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .blackout, .pause,
+            .drain,
+            .resize,
             .partition,
             .oneWayOut, .oneWayIn,
             .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,

@@ -364,14 +364,14 @@ extension SimulatedNode {
         disk.nowMs = now.wallMs
         do {
             for base in waiting.bases where base.core == core && base.header.position <= committed {
-                try base.content.withUnsafeBytes {
-                    try directory.snapshots.save(base.header, committed: committed, content: $0)
-                }
                 try replicas?.sole.note([
                     SoleRecord(
                         shard: base.shard, epoch: 0, boot: UInt64(boot),
                         born: cores[core].node.born(base.shard))
                 ])
+                try base.content.withUnsafeBytes {
+                    try directory.snapshots.save(base.header, committed: committed, content: $0)
+                }
                 snapshotted[base.shard] = base.header.sequence
                 replicas?.bases.removeAll { $0.shard == base.shard }
                 tell(.based(base.shard, incarnation: base.incarnation), core: core)

@@ -56,12 +56,12 @@ public struct Scenario: Sendable, Hashable, Codable {
 
     /// Whether faults of a kind may come.
     public func allows(_ kind: FaultKind) -> Bool {
-        if kind.isBetweenNodes, !isCluster { return false }
+        if kind.isBetweenNodes || kind == .blackout, !isCluster { return false }
         if kind.isOfArbiter, replicas == 1 { return false }
         if kind.isOfRedis, !hasRedis { return false }
         // What a node cannot recover from by itself would end the whole cluster's run.
         if kind.isFatalAlone, isCluster { return false }
-        if kind.isNamed, replicas > 1 { return false }
+        if kind == .storeRestored, replicas > 1 { return false }
         let isAllowed = faults.isEmpty ? !kind.isNamed : faults.contains(kind)
         return isAllowed && !without.contains(kind)
     }

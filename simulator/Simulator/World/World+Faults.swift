@@ -15,6 +15,8 @@ extension World {
         case .crash: stop(node) { $0.die(nil) }
         case .powerLoss: stop(node) { $0.losePower(fault.id) }
         case .powerLossInFlight, .powerLossAtTransfer: node.stops += 1
+        case .blackout:
+            for node in nodes { stop(node) { $0.losePower(fault.id << 16 | UInt64($0.index)) } }
         case .drain: stop(node) { $0.stopCleanly() }
         case .resize: stop(node) { $0.stopCleanly() }
         case .bitRot:
@@ -67,6 +69,7 @@ extension World {
         switch fault.kind {
         case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .drain, .diskLoss:
             start(node)
+        case .blackout: for node in nodes { start(node) }
         case .resize:
             node.nextCoreCount =
                 1 + Int(random.below(UInt64(scenario.mostCores), .faultTargets, fault.id, 9))
@@ -198,8 +201,8 @@ extension World {
             case .diskStall: node.diskFactor = max(node.diskFactor, other.magnitude)
             case .storeSlow:
                 node.store.faults.slowness = max(node.store.faults.slowness, other.magnitude)
-            case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .pause, .drain,
-                .resize, .clockForward,
+            case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .blackout, .pause,
+                .drain, .resize, .clockForward,
                 .clockBack,
                 .clockDrift, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite,
                 .diskLoss, .storeDown,
