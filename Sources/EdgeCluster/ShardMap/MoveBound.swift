@@ -67,8 +67,9 @@ struct MoveBound {
     /// - Parameters:
     ///   - after: by node, the replicas it has in the end.
     ///   - shares: by node, its share rounded down and up.
-    /// - Returns: a bound for every map in which no node is further from its share than here.
-    /// - Complexity: O(nodes + shards that lack members · zones).
+    /// - Returns: a bound for every map in which no node is further from its share than here, and no
+    ///   two regions exchange shards whose members have changed sides.
+    /// - Complexity: O(nodes + (shards that lack members, or change regions) · needy zones).
     func copies(after: [Int], shares: [(low: Int, high: Int)]) -> Int {
         // By region and zone: what nodes need beyond the replicas that can stay with them.
         var needs = gains.map { _ in Array(repeating: 0, count: stands.zoneCount) }

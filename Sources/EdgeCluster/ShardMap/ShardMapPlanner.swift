@@ -17,7 +17,8 @@ public enum ShardMapPlanner {
     }
 
     /// - Parameter map: who owns what now; nil creates a cluster.
-    /// - Complexity: about O(moves · nodes); 500 nodes and 16,384 shards take some 100 ms.
+    /// - Complexity: about O(moves · nodes); 500 nodes and 16,384 shards take up
+    ///   to a second.
     public static func plan(
         from map: ShardMap?, to topology: Topology
     ) throws(Refusal) -> ShardMapPlan {
