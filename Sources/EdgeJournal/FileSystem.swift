@@ -48,6 +48,8 @@ public protocol FileSystem: AnyObject, Sendable {
 
     /// Wall clock, Unix milliseconds.
     func wallMs() -> Int64
+    /// Monotonic clock, nanoseconds.
+    func monotonicNs() -> UInt64
     /// As getpid(2).
     var processID: Int32 { get }
 }
@@ -157,6 +159,8 @@ public class LiveFileSystem: FileSystem, @unchecked Sendable {
         clock_gettime(CLOCK_REALTIME, &time)
         return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
     }
+
+    public func monotonicNs() -> UInt64 { Clock.nowNs() }
 
     public var processID: Int32 { getpid() }
 }

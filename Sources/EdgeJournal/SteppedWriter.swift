@@ -10,7 +10,7 @@ import EdgeWire
 public final class SteppedWriter {
     public let lane: JournalLane
     private let system: any FileSystem
-    private let retryMs: Int64
+    private let retryNs: UInt64
     private let maker: SegmentMaker
     private let file: LaneFile
     private var spare: PreparedSegment?
@@ -18,8 +18,8 @@ public final class SteppedWriter {
     /// What an exhausted disk keeps waiting.
     private var waiting = LaneFile.Source([])
     private var free: SinkBox? = SinkBox()
-    /// When the disk last had no room for the spare.
-    private var fullSinceMs: Int64?
+    /// When the disk last had no room for the spare, by the monotonic clock.
+    private var fullSinceNs: UInt64?
     private var failure: JournalError?
 
     /// What was appended, waiting included.
@@ -36,7 +36,7 @@ public final class SteppedWriter {
     ) throws(JournalError) {
         self.lane = lane
         system = directory.system
-        retryMs = directory.configuration.retryMs
+        retryNs = UInt64(directory.configuration.retryMs) * 1_000_000
         maker = SegmentMaker(directory: directory, lane: lane, cores: cores)
         file = LaneFile(
             segment: try maker.make(index: 0), configuration: directory.configuration,
@@ -49,7 +49,7 @@ public final class SteppedWriter {
 
     public var space: JournalSpace {
         if !waiting.isEmpty { return .exhausted }
-        return fullSinceMs == nil ? .free : .full
+        return fullSinceNs == nil ? .free : .full
     }
 
     /// Whether new grants are to be refused (`RequestBatch.storageIsFull`).
@@ -145,18 +145,16 @@ public final class SteppedWriter {
         do throws(JournalError) {
             spare = try maker.make(index: nextIndex)
             nextIndex += 1
-            fullSinceMs = nil
+            fullSinceNs = nil
         } catch .noSpace {
-            fullSinceMs = system.wallMs()
+            fullSinceNs = system.monotonicNs()
         }
     }
 
     /// Tries again for the spare where the disk was full a while ago.
     private func retry() throws(JournalError) {
-        guard let since = fullSinceMs else { return }
-        let nowMs = system.wallMs()
-        // A clock that was set back must not stop this for long.
-        if nowMs < since || nowMs - since >= retryMs { try makeSpare() }
+        guard let since = fullSinceNs, system.monotonicNs() - since >= retryNs else { return }
+        try makeSpare()
     }
 
     private func syncFile() throws(JournalError) {

@@ -55,14 +55,20 @@ struct SteppedWriterTests {
     /// A disk that has no room while it is told so.
     final class FullDisk: LiveFileSystem, @unchecked Sendable {
         let isFull = Atomic<Bool>(false)
-        let clockMs = Atomic<Int64>(1_000)
+        let wall = Atomic<Int64>(1_767_225_600_000)
+        let clockNs = Atomic<UInt64>(1_000)
 
         override func allocate(_ descriptor: Int32, size: Int) -> Int32 {
             isFull.load(ordering: .acquiring)
                 ? -ENOSPC : super.allocate(descriptor, size: size)
         }
 
-        override func wallMs() -> Int64 { clockMs.load(ordering: .relaxed) }
+        /// Back by an hour at each look: nothing may go by it.
+        override func wallMs() -> Int64 {
+            wall.wrappingSubtract(3_600_000, ordering: .relaxed).newValue
+        }
+
+        override func monotonicNs() -> UInt64 { clockNs.load(ordering: .relaxed) }
     }
 
     @Test("a full disk is told before room runs out, loses nothing, and recovers by itself")
@@ -94,7 +100,8 @@ struct SteppedWriterTests {
         disk.isFull.store(false, ordering: .releasing)
         try writer.sync()
         #expect(writer.isFull, "not tried again so soon")
-        disk.clockMs.store(1_000 + directory.configuration.retryMs, ordering: .relaxed)
+        disk.clockNs.wrappingAdd(
+            UInt64(directory.configuration.retryMs) * 1_000_000, ordering: .relaxed)
         try writer.sync()
         #expect(writer.space == .free && writer.backlogBytes == 0)
         #expect(writer.committedPosition == writer.submittedPosition)

@@ -224,7 +224,7 @@ struct JournalOverVirtualDiskTests {
         let committed = lane.writer.committedPosition / UInt64(JournalCodec.claimOnceBytes)
         #expect(lane.writer.isFull && committed < lane.count && committed > lane.count - 101)
         disk.faults.spaceBytes = .max
-        disk.nowMs += 200
+        disk.now.monotonicNs += 200_000_000
         try lane.writer.sync()
         #expect(lane.writer.space == .free)
         #expect(lane.writer.committedPosition == lane.writer.submittedPosition)

@@ -58,7 +58,7 @@ struct LaneHistory {
     init(seed: UInt64, mix: Mix = Mix()) {
         self.seed = seed
         self.mix = mix
-        disk = VirtualDisk(number: 1, nowMs: 1_000)
+        disk = VirtualDisk(number: 1, now: Instant(wallMs: 1_000))
         random = RandomSource(seed: seed)
     }
 
@@ -79,7 +79,8 @@ struct LaneHistory {
     mutating func run() {
         for _ in 0..<mix.lives where failures.isEmpty {
             life += 1
-            disk.nowMs += 10_000
+            disk.now.wallMs += 10_000
+            disk.now.monotonicNs += 10_000_000_000
             if happens(mix.killedCall) { disk.faults.callsLeft = below(below(2) == 0 ? 120 : 500) }
             do {
                 try live()
@@ -179,7 +180,9 @@ struct LaneHistory {
     }
 
     private mutating func act(_ writer: SteppedWriter, _ lane: Int, _ cores: Int) throws {
-        disk.nowMs += Int64(below(100))
+        let ms = below(100)
+        disk.now.wallMs += Int64(ms)
+        disk.now.monotonicNs += UInt64(ms) * 1_000_000
         switch below(10) {
         case 0...5:
             var sink = ByteSink()

@@ -1,5 +1,6 @@
 public import EdgeJournal
 import EdgeMemory
+public import EdgeTypes
 public import Glibc
 
 /// A node's disk in memory: the journal's real code runs over it, one call after the other, and
@@ -25,8 +26,8 @@ public final class VirtualDisk: FileSystem, @unchecked Sendable {
     public let number: UInt64
     public var faults = DiskFaults()
     public private(set) var counts = DiskCounts()
-    /// The node's wall clock, Unix milliseconds.
-    public var nowMs: Int64
+    /// The node's clocks.
+    public var now: Instant
     public var processID: Int32 = 1
     /// Space taken by all files, reserved space included.
     public internal(set) var usedBytes = 0
@@ -43,12 +44,14 @@ public final class VirtualDisk: FileSystem, @unchecked Sendable {
     }
 
     /// - Parameter number: of the node, so that disks of one run crash differently.
-    public init(number: UInt64, nowMs: Int64 = 0) {
+    public init(number: UInt64, now: Instant = Instant(wallMs: 0)) {
         self.number = number
-        self.nowMs = nowMs
+        self.now = now
     }
 
-    public func wallMs() -> Int64 { nowMs }
+    public func wallMs() -> Int64 { now.wallMs }
+
+    public func monotonicNs() -> UInt64 { now.monotonicNs }
 
     // MARK: Files
 

@@ -7,7 +7,7 @@ extension SimulatedNode {
     func startSync(_ core: Int) {
         let shell = cores[core]
         guard !shell.isSyncing else { return }
-        disk.nowMs = now.wallMs
+        disk.now = now
         do {
             try shell.writer.append(&shell.pending)
         } catch {

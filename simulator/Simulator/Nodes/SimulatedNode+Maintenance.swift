@@ -74,7 +74,7 @@ extension SimulatedNode {
         if case .paused = state { return backlog.append(.maintain(node: index, boot: boot)) }
         maintenance.isScheduled = false
         guard isRunning, let directory else { return }
-        disk.nowMs = now.wallMs
+        disk.now = now
         if cores.contains(where: { $0.node.counters.compactions > 0 }) { world.probe(.compacted) }
         if cores.contains(where: { $0.node.counters.recalledStale > 0 }) {
             world.probe(.recalledTooLate)

@@ -161,7 +161,7 @@ extension SimulatedNode {
 
     /// First configurations: the disk tells of them before the arbiter does.
     private func found(_ rows: [ShardConfiguration]) {
-        disk.nowMs = now.wallMs
+        disk.now = now
         do {
             try replicas?.sole.note(
                 rows.map {
@@ -361,7 +361,7 @@ extension SimulatedNode {
     func securedReplicas(_ core: Int) {
         guard let waiting = replicas, let directory else { return }
         let committed = cores[core].committed
-        disk.nowMs = now.wallMs
+        disk.now = now
         do {
             for base in waiting.bases where base.core == core && base.header.position <= committed {
                 try replicas?.sole.note([

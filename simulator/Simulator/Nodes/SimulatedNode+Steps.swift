@@ -172,7 +172,7 @@ extension SimulatedNode {
 
     /// A full disk is tried again, as the server's segment thread does by itself.
     private func retryFull(_ core: Int) {
-        disk.nowMs = now.wallMs
+        disk.now = now
         var nothing = ByteSink(capacity: 1)
         do { try cores[core].writer.append(&nothing) } catch { abort("\(error)") }
     }

@@ -87,6 +87,8 @@ final class SimulatedNode {
     var cpuFactor = 1.0
     var diskFactor = 1.0
     var snapshotted = ShardSequences()
+    /// What the last restart found, before anything was added to it.
+    var recovered = ShardSequences()
     /// Count its own draws: what happens elsewhere does not change them.
     var steps = DrawCounter()
     var syncs = DrawCounter()
@@ -101,7 +103,7 @@ final class SimulatedNode {
         self.index = index
         self.world = world
         let id = UInt64(index)
-        disk = VirtualDisk(number: id, nowMs: World.startMs)
+        disk = VirtualDisk(number: id, now: Instant(wallMs: World.startMs))
         self.store = store
         self.redis = redis
         clock = SimulatedClock(
@@ -130,7 +132,7 @@ final class SimulatedNode {
     func start() {
         precondition(isDown && cores.isEmpty)
         if let count = nextCoreCount.take() { coreCount = count }
-        disk.nowMs = now.wallMs
+        disk.now = now
         boot += 1
         isReconcileScheduled = false
         status = ReconcilerStatus()
@@ -208,6 +210,7 @@ final class SimulatedNode {
                 SimulatedCore(node: recovery.cores.removeLast(), writer: writer))
         }
         self.directory = directory
+        recovered = report.sequences
         cores = made.reversed()
         snapshotted = try directory.snapshots.coveredSequences(keeping: 1)
         openReconciler(directory, number)
@@ -242,7 +245,7 @@ final class SimulatedNode {
 
     /// Another disk, with nothing on it.
     func loseDisk() {
-        disk = VirtualDisk(number: UInt64(index) | UInt64(boot) << 32, nowMs: now.wallMs)
+        disk = VirtualDisk(number: UInt64(index) | UInt64(boot) << 32, now: now)
         snapshotted = ShardSequences()
     }
 

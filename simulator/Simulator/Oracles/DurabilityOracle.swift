@@ -1,4 +1,5 @@
 import EdgeCore
+import EdgeJournal
 import EdgeLedger
 import EdgeTypes
 
@@ -49,7 +50,8 @@ final class DurabilityOracle: Oracle {
         for number in 0..<world.scenario.shards {
             let shard = ShardID(number)
             if history.owner(of: shard) != node.index { continue }
-            let found = node.cores[number % node.coreCount].node.sequence(of: shard)
+            // A restart journals entries of its own, which are not what it found.
+            let found = node.recovered[shard]
             if history.isGone { return }
             if found < history.sequence(shard), history.isFreshlyMisdirected {
                 // Before the journal notes it as durable, a write that landed elsewhere looks
