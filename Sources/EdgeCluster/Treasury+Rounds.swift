@@ -207,6 +207,14 @@ extension Treasury {
             left: left, isFinal: mayBeFinal && isFinal(left: left))
     }
 
+    /// The certificate that stands, as a later home says it.
+    public func soldOutAnew(_ part: Int, epoch: UInt32) -> SoldOut {
+        var soldOut = parts[part].soldOut
+        soldOut.epoch = epoch
+        soldOut.generation += 1
+        return soldOut
+    }
+
     /// Whether a certificate says more than the one that stands.
     public func isNews(_ part: Int, left: Int64, mayBeFinal: Bool) -> Bool {
         let standing = parts[part].soldOut

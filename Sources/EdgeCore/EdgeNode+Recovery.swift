@@ -323,7 +323,7 @@ extension EdgeNode {
         for treasury in treasuries.indices {
             leaseWhatIsLeft(treasury, now: now, into: &effects)
             announce(treasury, into: &effects)
-            tellSoldOut(treasury, into: &effects)
+            certifyAnew(treasury, now: now, into: &effects)
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
         }
         // Answers to what an earlier process asked are none to what this one asks.

@@ -85,6 +85,9 @@ extension EdgeNode {
             // Who handed it over is still a member; who died is not, and may have acknowledged
             // what nobody else has: what does not wait for replicas.
             let isHandedOver = known.leaders[local].map { told.has($0) } ?? true
+            if heard >= ProtocolVersion.orderGaps, !has(.lostNumbersReused) {
+                books[local].skipNumbers(epoch: told.epoch, isComplete: !told.isSealed)
+            }
             takeUp(
                 local, isHandedOver ? .nothing : told.isSealed ? .replicated : .memory, now: now,
                 into: &effects)
@@ -108,7 +111,7 @@ extension EdgeNode {
         for treasury in treasuries.indices where isHome(treasury, shard) {
             leaseWhatIsLeft(treasury, now: now, into: &effects)
             announce(treasury, into: &effects)
-            tellSoldOut(treasury, into: &effects)
+            certifyAnew(treasury, now: now, into: &effects)
             if !treasuries[treasury].isClosed { sendUnconfirmed(treasury, into: &effects) }
             watchClosing(treasury)
         }
@@ -117,6 +120,13 @@ extension EdgeNode {
         sealWhatCloses(local, now: now, into: &effects)
         settle(now: now, into: &effects)
         holdsChanged = true
+    }
+
+    /// A shard is served here from now on: what its slices hold, certificates may not know of.
+    private mutating func denyWhatStands(_ local: Int, into effects: inout EffectBuffer) {
+        var taken: [(pool: Int, slice: UInt32)] = []
+        eachSlot(local) { _, pool, slice, _ in taken.append((pool, slice)) }
+        for (pool, slice) in taken { deny(pool, slice, into: &effects) }
     }
 
     /// What may have been acknowledged and is not here.

@@ -445,17 +445,6 @@ extension EdgeNode {
             to: placement.home(of: pools[pool].key), into: &effects)
     }
 
-    /// A shard is served here from now on: what its slices hold, certificates may not know of.
-    mutating func denyWhatStands(_ local: Int, into effects: inout EffectBuffer) {
-        for slot in 0..<slices.count where slices[slot].localShard == local {
-            deny(slices[slot].poolIndex, slices[slot].slice, into: &effects)
-        }
-        for slot in 0..<books[local].sliceCount {
-            guard let pool = pools.find(books[local].poolKey(slot: slot)) else { continue }
-            deny(pool, books[local].sliceNumber(slot: slot), into: &effects)
-        }
-    }
-
     // MARK: Being called back
 
     /// Gives back what the slices of a part hold, and answers for them.

@@ -220,15 +220,52 @@ extension EdgeNode {
     private mutating func certify(
         _ treasury: Int, _ part: Int, left: Int64, now: Instant, into effects: inout EffectBuffer
     ) {
-        let pool = treasuries[treasury].pool
-        let home = placement.home(of: pool)
-        let epoch = shards[placement.localIndex(of: home)].epoch
         let soldOut = treasuries[treasury].nextSoldOut(
-            part, epoch: epoch, left: left, mayBeFinal: spoken >= ProtocolVersion.finalSoldOut)
-        _ = journal(.poolSoldOut(pool, soldOut), home, now: now, into: &effects)
+            part, epoch: epoch(ofHome: treasury), left: left,
+            mayBeFinal: spoken >= ProtocolVersion.finalSoldOut)
+        issue(soldOut, treasury, now: now, into: &effects)
+    }
+
+    /// Whoever takes a home up certifies anew what is left: slices that hold units all the same deny
+    /// it, and may not have heard of the certificate before. One of this epoch is news to everybody,
+    /// whatever they were told that did not reach this home: a withdrawal waits for no disk. Where
+    /// the units say that one is missing, it is made up for.
+    mutating func certifyAnew(_ treasury: Int, now: Instant, into effects: inout EffectBuffer) {
+        guard !treasuries[treasury].isClosed, !has(.soldOutToldOnce) else { return }
+        let parts = treasuries[treasury].parts
+        guard let left = parts.map(\.soldOut).filter(\.stands).map(\.left).min() else { return }
+        guard parts.allSatisfy(\.soldOut.stands), treasuries[treasury].unleased <= left else {
+            return withdraw(treasury, now: now, into: &effects)
+        }
+        let epoch = epoch(ofHome: treasury)
+        for part in parts.indices {
+            let soldOut = treasuries[treasury].soldOutAnew(part, epoch: epoch)
+            issue(soldOut, treasury, now: now, into: &effects)
+        }
+    }
+
+    private func epoch(ofHome treasury: Int) -> UInt32 {
+        shards[placement.localIndex(of: placement.home(of: treasuries[treasury].pool))].epoch
+    }
+
+    private mutating func issue(
+        _ soldOut: SoldOut, _ treasury: Int, now: Instant, into effects: inout EffectBuffer
+    ) {
+        let pool = treasuries[treasury].pool
+        _ = journal(
+            .poolSoldOut(pool, soldOut), placement.home(of: pool), now: now, into: &effects)
         treasuries[treasury].apply(soldOut)
-        treasuries[treasury].tell(part, nowNs: now.monotonicNs)
-        tellEveryone(.soldOut(pool, soldOut), from: home, into: &effects)
+        tellSoldOut(treasury, Int(soldOut.part), into: &effects)
+    }
+
+    /// Tells everybody what is left of a part, or that more has come back.
+    private mutating func tellSoldOut(
+        _ treasury: Int, _ part: Int, into effects: inout EffectBuffer
+    ) {
+        let pool = treasuries[treasury].pool
+        let soldOut = treasuries[treasury].parts[part].soldOut
+        treasuries[treasury].tell(part, nowNs: current.monotonicNs)
+        tellEveryone(.soldOut(pool, soldOut), from: placement.home(of: pool), into: &effects)
         learn(pool, soldOut, into: &effects)
     }
 
@@ -250,9 +287,15 @@ extension EdgeNode {
         into effects: inout EffectBuffer
     ) {
         let part = treasuries[treasury].part(of: slice)
-        guard treasuries[treasury].parts[part].soldOut.generation == generation,
-            !treasuries[treasury].isClosed
-        else { return }
+        guard !treasuries[treasury].isClosed else { return }
+        let soldOut = treasuries[treasury].parts[part].soldOut
+        guard soldOut.generation == generation else {
+            // It has not heard what stands now.
+            let pool = treasuries[treasury].pool
+            return send(
+                .soldOut(pool, soldOut), to: placement.shard(of: pool, slice: slice),
+                into: &effects)
+        }
         withdraw(treasury, now: now, into: &effects)
     }
 
@@ -267,23 +310,7 @@ extension EdgeNode {
         else { return }
         let treasury = pools[pool].treasury
         guard treasuries[treasury].mayTell(part, nowNs: current.monotonicNs) else { return }
-        treasuries[treasury].tell(part, nowNs: current.monotonicNs)
-        let soldOut = treasuries[treasury].parts[part].soldOut
-        tellEveryone(.soldOut(key, soldOut), from: home, into: &effects)
-        learn(key, soldOut, into: &effects)
-    }
-
-    /// Tells everybody again of what is left, whoever takes the home up: slices that hold units all
-    /// the same deny it, and may not have heard of it.
-    mutating func tellSoldOut(_ treasury: Int, into effects: inout EffectBuffer) {
-        let pool = treasuries[treasury].pool
-        for part in treasuries[treasury].parts.indices
-        where treasuries[treasury].parts[part].soldOut.stands && !has(.soldOutToldOnce) {
-            let soldOut = treasuries[treasury].parts[part].soldOut
-            treasuries[treasury].tell(part, nowNs: current.monotonicNs)
-            tellEveryone(.soldOut(pool, soldOut), from: placement.home(of: pool), into: &effects)
-            learn(pool, soldOut, into: &effects)
-        }
+        tellSoldOut(treasury, part, into: &effects)
     }
 
     /// Sends a frame to every other core of this node and to every other node.

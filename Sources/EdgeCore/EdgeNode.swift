@@ -86,6 +86,8 @@ public struct EdgeNode: ~Copyable {
     var isServing = false
     /// What may be written: every node of the cluster knows it.
     public private(set) var spoken = ProtocolVersion.oldest
+    /// The oldest version among the nodes that were heard.
+    private(set) var heard = ProtocolVersion.newest
     /// What the step was told.
     var current = Instant(wallMs: 0)
     var isStorageFull = false
@@ -133,11 +135,11 @@ public struct EdgeNode: ~Copyable {
         current = now
         if told.startedNs == 0 { told.startedNs = max(1, now.monotonicNs) }
         isStorageFull = batch.storageIsFull
+        if let said = batch.spoken { (spoken, heard) = (said.common, said.heard) }
         // First of all: what this step is about to ask for is not durable yet.
         if awaitsDurability && batch.isCaughtUp { durable() }
         if !batch.replicas.isEmpty { takeReplicaInputs(batch, now: now, into: &effects) }
         if has(.timeGoesBack) { forgetTimes() }
-        if batch.spoken != 0 { spoken = batch.spoken }
         for node in batch.linked { greet(Int(node), into: &effects) }
         for frame in batch.frames {
             receive(frame, now: now, into: &effects)

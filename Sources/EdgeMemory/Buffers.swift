@@ -8,8 +8,8 @@ public struct RequestBatch: ~Copyable {
     public var frames: [Frame] = []
     /// Nodes that can be reached since now: they are told what everybody must know.
     public var linked: [UInt16] = []
-    /// What all nodes of the cluster speak, where that has changed (`ProtocolVersion`); 0: it has not.
-    public var spoken: UInt16 = 0
+    /// What the nodes of the cluster speak (`ProtocolVersion`), where that has changed.
+    public var spoken: SpokenProtocol?
     /// About the replicas of this core's shards, in order; taken before everything else.
     public var replicas: [ReplicaInput] = []
     /// Where the core's lane ends before this step.
@@ -26,7 +26,7 @@ public struct RequestBatch: ~Copyable {
     }
 
     @inlinable public var isEmpty: Bool {
-        requests.isEmpty && frames.isEmpty && linked.isEmpty && replicas.isEmpty && spoken == 0
+        requests.isEmpty && frames.isEmpty && linked.isEmpty && replicas.isEmpty && spoken == nil
     }
 
     public mutating func append(_ request: Request, payload: Payload) {
@@ -42,7 +42,7 @@ public struct RequestBatch: ~Copyable {
         if !frames.isEmpty { frames.removeAll(keepingCapacity: true) }
         if !linked.isEmpty { linked.removeAll(keepingCapacity: true) }
         if !replicas.isEmpty { replicas.removeAll(keepingCapacity: true) }
-        spoken = 0
+        spoken = nil
     }
 }
 

@@ -148,6 +148,7 @@ public enum Mutant: String, Sendable, CaseIterable {
     case recalledLosesPayment
     case compactionForgets
     case numbersReused
+    case lostNumbersReused
     case evictionForgets
     // Redis: its scripts, and who uses them.
     case scriptVersionIgnored
@@ -293,6 +294,7 @@ public enum Mutant: String, Sendable, CaseIterable {
             "a payment that bought an archived order is new when it comes again"
         case .compactionForgets: "compaction loses an order of another SKU"
         case .numbersReused: "numbers of archived orders are given again"
+        case .lostNumbersReused: "numbers of orders that all copies have lost are given again"
         case .evictionForgets:
             "who is no longer told apart of the archived orders that changed counts as unchanged"
         case .scriptVersionIgnored: "a late write of totals takes the place of a newer one"

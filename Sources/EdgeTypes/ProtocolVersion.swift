@@ -16,7 +16,11 @@ public enum ProtocolVersion {
     /// `SweptSlice.isFinal`, `SoldOut.isFinal`. Before, rains have no doors. A node of an earlier
     /// version that joins later cannot read a home's snapshot that holds such a certificate.
     public static let finalSoldOut: UInt16 = 4
-    public static let newest = finalSoldOut
+    /// The numbers of a shard's orders may have gaps: `StockBook.skipNumbers`. Written as soon as no
+    /// node that was heard is older: a cluster that has lost its power must not wait for all of them
+    /// to say what they speak. An older one stops following a shard that has such a gap.
+    public static let orderGaps: UInt16 = 5
+    public static let newest = orderGaps
 }
 
 /// The protocol versions that a member speaks, both ends included.
@@ -34,6 +38,19 @@ public struct ProtocolRange: BitwiseCopyable, Hashable, Sendable {
     @inlinable
     public func meets(_ other: ProtocolRange) -> Bool {
         oldest <= other.newest && other.oldest <= newest
+    }
+}
+
+/// What the nodes of a cluster speak together.
+public struct SpokenProtocol: BitwiseCopyable, Hashable, Sendable {
+    /// What every node speaks; one that has said nothing is taken to be an old one.
+    public var common: UInt16
+    /// What every node speaks that has said anything.
+    public var heard: UInt16
+
+    public init(common: UInt16, heard: UInt16) {
+        self.common = common
+        self.heard = heard
     }
 }
 
@@ -63,12 +80,14 @@ public struct SpokenVersions: Sendable {
         newest.indices.contains(node) && newest[node] > 0 ? newest[node] : nil
     }
 
-    /// What every node speaks, but for those that the cluster is to do without. O(nodes).
-    public func common(without retired: [UInt16] = []) -> UInt16 {
-        var common = ProtocolVersion.newest
+    /// What the nodes speak together, but for those that the cluster is to do without. O(nodes).
+    public func spoken(without retired: [UInt16] = []) -> SpokenProtocol {
+        var spoken = SpokenProtocol(
+            common: ProtocolVersion.newest, heard: ProtocolVersion.newest)
         for (node, version) in newest.enumerated() where !retired.contains(UInt16(node)) {
-            common = min(common, max(version, ProtocolVersion.oldest))
+            spoken.common = min(spoken.common, max(version, ProtocolVersion.oldest))
+            if version > 0 { spoken.heard = min(spoken.heard, version) }
         }
-        return common
+        return spoken
     }
 }

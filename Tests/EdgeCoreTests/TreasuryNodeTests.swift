@@ -86,6 +86,55 @@ struct TreasuryNodeTests {
         }
     }
 
+    /// Certificates of a journal, as they were told.
+    private static func certificates(_ node: TestNode) throws -> [SoldOut] {
+        try node.entries().compactMap {
+            if case .poolSoldOut(_, let told) = $0 { told } else { nil }
+        }
+    }
+
+    @Test("whoever takes a home up certifies anew what is left", arguments: [1, 3])
+    func certifiesAnew(cores: Int) throws {
+        let node = TestNode(cores: cores, shards: 16)
+        node.send(.stock("s", units: 3, limit: 9, slices: 3))
+        let orders = node.send((1...4 as ClosedRange<UserID>).map { .reserve("s", $0, 1, "a") })
+        #expect(orders.count { $0.result == .soldOut } == 1)
+        let before = try #require(try Self.certificates(node).last)
+        #expect(before.left == 0)
+        let again = try TestNode(
+            replaying: node.journal, cores: cores, shards: 16, nowMs: node.nowMs)
+        var anew = before
+        anew.generation += 1
+        // Returns that are sent again at a restart withdraw it once more where there are any.
+        #expect(try Self.certificates(again).prefix(2) == [before, anew])
+        #expect(again.send(.reserve("s", 9, 1, "a")).result == .soldOut)
+        let reserved = try #require(orders.first { $0.result == .reserved })
+        #expect(again.send(.cancel(reserved.order)).result == .cancelled)
+        #expect(again.send(.reserve("s", 10, 1, "a")).result == .reserved)
+    }
+
+    @Test("a withdrawal that a loss of power cut off behind what was put in is made up for")
+    func withdrawalIsMissing() throws {
+        let node = TestNode(cores: 1, shards: 16)
+        node.send(.stock("s", units: 3, limit: 9, slices: 3))
+        #expect(
+            node.send((1...4 as ClosedRange<UserID>).map { .reserve("s", $0, 1, "a") })
+                .contains { $0.result == .soldOut })
+        #expect(node.send(.refill("s", 5, "more")).isOK)
+        let entries = try node.entries()
+        let funded = try #require(
+            entries.firstIndex { if case .poolFunded = $0 { true } else { false } })
+        #expect(
+            entries[(funded + 1)...].contains {
+                if case .poolSoldOut(_, let told) = $0 { !told.stands } else { false }
+            })
+        let torn = try TestNode(
+            replaying: node.journal[...funded], cores: 1, shards: 16, nowMs: node.nowMs)
+        #expect(try Self.certificates(torn).prefix(2).map(\.stands) == [true, false])
+        let more = torn.send((11...16 as ClosedRange<UserID>).map { .reserve("s", $0, 1, "a") })
+        #expect(more.count { $0.result == .reserved } == 5)
+    }
+
     @Test("units that come back go to whoever wants them, wherever", arguments: [1, 3])
     func comesBack(cores: Int) {
         let node = TestNode(cores: cores, shards: 16)

@@ -129,6 +129,75 @@ struct StockArchiveTests {
         #expect(reloaded.order(kept, 10).number == next.number + 2)
     }
 
+    @Test("numbers of orders that are lost are never given again, whoever loses them how often")
+    func gaps() throws {
+        let shop = StockShop()
+        let sku = shop.open(units: 50, limit: 12)
+        let kept = (0..<3).map { shop.order(sku, UInt64($0)) }
+        var given = Set(kept.map(\.number))
+        /// What another takes up from the journal as it was, and the numbers that it gives.
+        func takeUp(_ epoch: UInt32, isComplete: Bool, orders: Int) -> (StockShop, [OrderID]) {
+            let next = shop.replayed()
+            next.epoch = epoch
+            next.book.skipNumbers(epoch: epoch, isComplete: isComplete)
+            #expect(next.snapshot() == shop.snapshot(), "nothing is left out before it is needed")
+            return (next, (0..<orders).map { next.order(sku, 10 + UInt64($0)) })
+        }
+        var last: StockShop?
+        for epoch: UInt32 in 2...5 {
+            // Each loses all that it has done.
+            let (taken, orders) = takeUp(epoch, isComplete: epoch == 4, orders: 5)
+            for order in orders { #expect(given.insert(order.number).inserted) }
+            #expect(orders[4].number == orders[0].number + 4)
+            last = taken
+        }
+        let shopAfter = try #require(last)
+        for order in kept { #expect(shopAfter.pay(order, "p") == .outcome(.paid)) }
+        // Whoever follows takes the gap as it is told, and so does a snapshot.
+        for other in [shopAfter.replayed(), try shopAfter.reloaded()] {
+            #expect(other.snapshot() == shopAfter.snapshot())
+            #expect(other.book.checkBooks() == nil)
+            for order in kept { #expect(other.pay(order, "p") == .outcome(.repeat)) }
+        }
+        // All of the epoch before is here: numbers go on.
+        let handed = shopAfter.replayed()
+        handed.epoch = 6
+        let next = handed.order(sku, 30)
+        shopAfter.epoch = 6
+        shopAfter.book.skipNumbers(epoch: 6, isComplete: true)
+        #expect(shopAfter.order(sku, 30) == next)
+        // Nobody has given one in the epoch before: it may have left some out.
+        shopAfter.epoch = 8
+        shopAfter.book.skipNumbers(epoch: 8, isComplete: true)
+        #expect(shopAfter.order(sku, 31).number > next.number + 1)
+        let before = shopAfter.snapshot()
+        shopAfter.book.compact()
+        #expect(shopAfter.snapshot() == before && shopAfter.book.checkBooks() == nil)
+        #expect(shopAfter.book.place(of: OrderID(shard: shopAfter.shard, number: 3)) == .archived)
+    }
+
+    @Test("numbers are left out as long as there are many, and an order never goes back")
+    func scarceNumbers() {
+        let shop = StockShop()
+        let sku = shop.open(units: 50, limit: 12)
+        shop.book.skipNumbers(epoch: 1 << 23, isComplete: false)
+        #expect(shop.order(sku, 1).number == 0)
+        shop.epoch = 1 << 22
+        shop.book.skipNumbers(epoch: 1 << 22, isComplete: false)
+        let order = shop.order(sku, 2)
+        #expect(order.number == 1 + 1 << 38)
+        let key = shop.book.poolKey(slot: sku)
+        for number in [order.number - 1, order.number, order.number + 2] {
+            #expect(
+                shop.refuses(
+                    .orderReserved(
+                        OrderReserved(
+                            order: OrderID(shard: shop.shard, number: number), pool: key, slice: 0,
+                            user: 9, quantity: 1, priceFen: 100, expiresMs: shop.nowMs + 1_000,
+                            requestHash: 0))))
+        }
+    }
+
     @Test("compaction keeps what was done to archived orders, and how far the store must have come")
     func compactsTouches() throws {
         let shop = StockShop(touchLimit: 2)

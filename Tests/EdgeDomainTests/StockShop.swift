@@ -55,6 +55,8 @@ final class StockShop {
     var book: StockBook
     var journal: [Record] = []
     var nowMs = startMs
+    /// Who leads the shard; every restart and every takeover has a later one.
+    var epoch: UInt32 = 1
     private var nextSku = 0
     /// Entries before those in `journal`: of a book that was loaded.
     private var journalled = 0
@@ -71,7 +73,8 @@ final class StockShop {
     @discardableResult
     func commit(_ entry: Entry, sourceLocation: SourceLocation = #_sourceLocation) -> Bool {
         let header = EntryHeader(
-            shard: shard, epoch: 1, sequence: UInt64(journalled + journal.count + 1), timeMs: nowMs)
+            shard: shard, epoch: epoch, sequence: UInt64(journalled + journal.count + 1),
+            timeMs: nowMs)
         let applied = book.apply(entry, header)
         #expect(applied, "\(entry)", sourceLocation: sourceLocation)
         journal.append(Record(header: header, entry: entry))
@@ -81,7 +84,7 @@ final class StockShop {
     /// Whether the book refuses an entry, and stays as it was.
     func refuses(_ entry: Entry) -> Bool {
         let before = snapshot()
-        let header = EntryHeader(shard: shard, epoch: 1, sequence: 0, timeMs: nowMs)
+        let header = EntryHeader(shard: shard, epoch: epoch, sequence: 0, timeMs: nowMs)
         let applied = book.apply(entry, header)
         return !applied && snapshot() == before
     }
@@ -280,6 +283,8 @@ final class StockShop {
             let applied = again.book.apply(record.entry, record.header)
             #expect(applied, "\(record.entry)")
         }
+        again.journal = journal
+        again.nextSku = nextSku
         again.nowMs = nowMs
         return again
     }

@@ -20,23 +20,23 @@ struct ClusterViewTests {
             name: "c", nodes: nodes,
             replicas: ReplicaPlan(replicas: 2, candidates: [[0, 1], [1, 0]]), own: 0)
         let view = ClusterView(plan, newest: newest, Logger(label: "test"))
-        #expect(view.spoken == ProtocolVersion.oldest)
+        #expect(view.spoken.common == ProtocolVersion.oldest)
         view.hear(1, ProtocolRange(oldest: ProtocolVersion.oldest, newest: newest))
         view.hear(2, ProtocolRange(oldest: ProtocolVersion.oldest, newest: ProtocolVersion.oldest))
         view.hold([[0, 1], [1, 2]], isMember: [true, true, true])
-        #expect(view.spoken == ProtocolVersion.oldest)
+        #expect(view.spoken.common == ProtocolVersion.oldest)
         // Asked to go, and it still has a copy, heard or not.
         var target = PlacementTarget(members: [[0, 1], [1, 0]], previous: [[0, 1], [1, 2]])
         target.retired = [2]
         view.want(target)
-        #expect(view.spoken == ProtocolVersion.oldest)
+        #expect(view.spoken.common == ProtocolVersion.oldest)
         view.hold([[0, 1], [1]], isMember: [true, true, true])
-        #expect(view.spoken == ProtocolVersion.oldest)
+        #expect(view.spoken.common == ProtocolVersion.oldest)
         view.hold([[0, 1], [1, 0]], isMember: [true, true, false])
-        #expect(view.spoken == newest)
+        #expect(view.spoken.common == newest)
         // One that is not to go counts, whether it holds something or not.
         target.retired = []
         view.want(target)
-        #expect(view.spoken == ProtocolVersion.oldest)
+        #expect(view.spoken.common == ProtocolVersion.oldest)
     }
 }

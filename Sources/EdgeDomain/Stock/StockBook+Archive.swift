@@ -121,6 +121,8 @@ extension StockBook {
         fresh.nextTouch = nextTouch
         fresh.touchedFloor = touchedFloor
         fresh.timeMs = timeMs
+        fresh.numberFloor = numberFloor
+        fresh.lastOrderEpoch = lastOrderEpoch
         fresh.refusedCount = refusedCount
         fresh.refundCount = refundCount
         var forgets = forgetsOne

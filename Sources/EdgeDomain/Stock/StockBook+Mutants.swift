@@ -30,7 +30,7 @@ extension StockBook {
     ) -> OrderReserved {
         if slices[slot].held < quantity { conjure(quantity, slot: slot) }
         return OrderReserved(
-            order: OrderID(shard: shard, number: nextNumber),
+            order: OrderID(shard: shard, number: newNumber),
             pool: slices[slot].pool, slice: slices[slot].slice, user: user,
             quantity: UInt32(quantity), priceFen: slices[slot].priceFen,
             expiresMs: nowMs + slices[slot].holdMs, requestHash: requestHash)

@@ -50,7 +50,7 @@ extension StockBook {
         else { return .error(.full) }
         return .reserve(
             OrderReserved(
-                order: OrderID(shard: shard, number: nextNumber), pool: slices[slot].pool,
+                order: OrderID(shard: shard, number: newNumber), pool: slices[slot].pool,
                 slice: slices[slot].slice, user: user, quantity: UInt32(quantity),
                 priceFen: slices[slot].priceFen,
                 expiresMs: nowMs + slices[slot].holdMs, requestHash: requestHash))
@@ -80,7 +80,7 @@ extension StockBook {
     public mutating func apply(_ entry: OrderReserved, _ header: EntryHeader) -> Bool {
         guard let slot = slot(of: entry.pool, slice: entry.slice),
             entry.order.isWellFormed, entry.order.shard == shard,
-            entry.order.number == nextNumber, hasRoom, !slices[slot].isArchived,
+            mayHave(entry.order.number, header), hasRoom, !slices[slot].isArchived,
             entry.quantity >= 1, entry.quantity <= Limits.unitsPerOrder,
             entry.priceFen == slices[slot].priceFen
         else { return false }
@@ -93,7 +93,10 @@ extension StockBook {
             user: entry.user, expiresMs: entry.expiresMs, requestHash: entry.requestHash,
             slot: UInt32(slot), previous: OrderRecord.none, quantity: UInt16(entry.quantity),
             state: .reserved)
+        let next = nextNumber
         guard addOrder(record, units: entry.quantity) else { return false }
+        if entry.order.number > next { leaveGap(before: entry.order.number) }
+        lastOrderEpoch = header.epoch
         note(slot, header)
         openHold(orders.count - 1)
         slices[slot].orders += 1
@@ -102,6 +105,40 @@ extension StockBook {
         slices[slot].orderedFen += fen
         precondition(slices[slot].booksHold)
         return true
+    }
+
+    // MARK: Numbers
+
+    /// Orders that this book does not have may have been told of: their numbers are not given again.
+    ///
+    /// Each epoch leaves out as many more than the one before, so that two that lose what they gave
+    /// never give the same, as long as neither loses more than 65,536 orders. Where that would take
+    /// half of all numbers, after thousands of such epochs, nothing is left out.
+    ///
+    /// - Parameters:
+    ///   - epoch: the one that begins.
+    ///   - isComplete: whether all that was acknowledged in the epoch before is here. Then nothing
+    ///     is left out, if an order of that epoch is: it has a number beyond all that were lost.
+    public mutating func skipNumbers(epoch: UInt32, isComplete: Bool) {
+        if isComplete, UInt64(lastOrderEpoch) + 1 >= epoch { return }
+        let floor = nextNumber + UInt64(epoch) << 16
+        if floor < Self.numberLimit / 2 { numberFloor = floor }
+    }
+
+    /// Whether a number follows on; the first of an epoch may leave some out.
+    @inlinable
+    func mayHave(_ number: UInt64, _ header: EntryHeader) -> Bool {
+        number == nextNumber || (number > nextNumber && header.epoch > lastOrderEpoch)
+    }
+
+    /// The newest order has a number that does not follow on. O(orders).
+    @inlinable @inline(never)
+    mutating func leaveGap(before number: UInt64) {
+        let first = numbers.count
+        for position in first..<(orders.count - 1) {
+            numbers.append(base + UInt64(position - first))
+        }
+        base = number
     }
 
     /// Appends an order and makes it the newest of its user.

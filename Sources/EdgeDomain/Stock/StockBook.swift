@@ -57,6 +57,10 @@ public struct StockBook: ~Copyable {
     /// `base`.
     @usableFromInline var numbers = RecordLog<UInt64>(chunkBits: 9)
     @usableFromInline var base: UInt64 = 0
+    /// Numbers below are not given any more: see `skipNumbers`. Not journaled: the next order says it.
+    @usableFromInline var numberFloor: UInt64 = 0
+    /// The epoch of the newest order; 0: there is none, or only a snapshot has it.
+    @usableFromInline var lastOrderEpoch: UInt32 = 0
     /// The store must have come to this entry before it is believed about an archived order that
     /// is not in `touches`.
     var touchedFloor: UInt64 = 0
@@ -197,10 +201,13 @@ public struct StockBook: ~Copyable {
     /// The number of the next order.
     @inlinable var nextNumber: UInt64 { base + UInt64(orders.count - numbers.count) }
 
+    /// The number that the next order is given: none that an order had which was lost.
+    @inlinable var newNumber: UInt64 { max(nextNumber, numberFloor) }
+
     /// Whether one more order may be kept, and has a number.
     @inlinable
     var hasRoom: Bool {
-        orders.count - archivedCount < orderLimit && nextNumber < Self.numberLimit
+        orders.count - archivedCount < orderLimit && newNumber < Self.numberLimit
     }
 
     /// As `OrderID` has it.

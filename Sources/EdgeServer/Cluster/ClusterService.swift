@@ -173,7 +173,7 @@ public final class ClusterService: Sendable {
             .init("replicas", .integer(Int64(wanted))),
             .init("short", .integer(Int64(short))),
             .init("unserved", .integer(Int64(unserved))),
-            .init("protocol", .integer(Int64(view.spoken))),
+            .init("protocol", .integer(Int64(view.spoken.common))),
             .init("nodes", .array(members)),
         ])
     }

@@ -77,11 +77,11 @@ final class ClusterView: GossipOwner {
         }
     }
 
-    /// The version that every node of the cluster speaks, as far as this one has heard. One that the
+    /// What the nodes of the cluster speak together, as far as this one has heard. One that the
     /// cluster is to do without counts until it has given away all it holds.
-    var spoken: UInt16 {
+    var spoken: SpokenProtocol {
         known.withLock { known in
-            known.versions.common(
+            known.versions.spoken(
                 without: known.retired.filter { number in
                     known.isMember.indices.contains(Int(number)) && !known.isMember[Int(number)]
                 })

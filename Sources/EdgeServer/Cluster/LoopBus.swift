@@ -29,7 +29,7 @@ final class LoopBus: BusOwner, @unchecked Sendable {
     private var owed = SlotTable<Owed>()
     private var held: [Held<HeldReply>] = []
     /// What the core was told last that all nodes speak.
-    private var spoken: UInt16 = 0
+    private var spoken: SpokenProtocol?
     var statistics = LoopBusStatistics()
     /// The node stops: no more is taken from other nodes, what was taken is answered.
     var isClosing = false
@@ -181,12 +181,14 @@ final class LoopBus: BusOwner, @unchecked Sendable {
 
     /// Has the core write what all nodes speak. On the loop.
     func speak() {
-        let version = view.spoken
-        guard version != spoken else { return }
-        spoken = version
-        loop.batch.spoken = version
+        let told = view.spoken
+        guard told != spoken else { return }
+        if told.common != spoken?.common {
+            log.info("what all nodes speak", metadata: ["protocol": "\(told.common)"])
+        }
+        spoken = told
+        loop.batch.spoken = told
         loop.scheduleTick()
-        log.info("what all nodes speak", metadata: ["protocol": "\(version)"])
     }
 
     /// Whom a dialed link leads to; nil where somebody else has the address that the plan says.

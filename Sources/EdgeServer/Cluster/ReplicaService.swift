@@ -36,7 +36,7 @@ final class ReplicaService: @unchecked Sendable {
     private var timer: RepeatedTask?
     private var told = ShardSequences()
     private var turns = 0
-    private var spoken: UInt16 = 0
+    private var spoken: SpokenProtocol?
     private var arbiterIsSilent = false
     private var hasRead = false
     private let onReady: @Sendable () -> Void
@@ -129,9 +129,9 @@ final class ReplicaService: @unchecked Sendable {
 
     /// What all nodes speak may be another version: one of them has nothing left.
     private func speak() {
-        let version = view.spoken
-        guard version != spoken else { return }
-        spoken = version
+        let told = view.spoken
+        guard told != spoken else { return }
+        spoken = told
         for loop in loops { loop.eventLoop.execute { loop.bus?.speak() } }
     }
 

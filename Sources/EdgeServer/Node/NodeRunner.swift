@@ -231,8 +231,9 @@ public final class NodeRunner: Sendable {
     private func join() async throws {
         guard let plan = options.cluster, let keys = options.clusterKeys else {
             for loop in loops {
-                let version = options.newestProtocol
-                try await loop.eventLoop.submit { loop.batch.spoken = version }.get()
+                let own = options.newestProtocol
+                let spoken = SpokenProtocol(common: own, heard: own)
+                try await loop.eventLoop.submit { loop.batch.spoken = spoken }.get()
             }
             return
         }

@@ -16,6 +16,8 @@ public enum FaultKind: String, Sendable, CaseIterable, Codable {
     case powerLossAtTransfer
     /// All nodes stop as in a loss of power, at once. Restarts at the end.
     case blackout
+    /// The members of one shard stop so, at once; who is none of them goes on. Restarts at the end.
+    case shardPowerLoss
     /// The process stands still while its clocks run on.
     case pause
     /// The processor takes `magnitude` times as long.
@@ -131,7 +133,10 @@ extension FaultKind {
 
     /// Whether it comes only where a scenario names it. After a blackout little is left of what
     /// other kinds had prepared; a restored store needs journals that reach back as far.
-    var isNamed: Bool { self == .storeRestored || self == .blackout }
+    var isNamed: Bool { self == .storeRestored || takesAll }
+
+    /// Whether it takes all members of some shards.
+    var takesAll: Bool { self == .blackout || self == .shardPowerLoss }
 
     /// Whether a node without replicas may be beyond help afterwards.
     var isFatalAlone: Bool { self == .bitRot || self == .misdirectedWrite || self == .diskLoss }

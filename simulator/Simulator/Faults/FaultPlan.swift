@@ -83,16 +83,12 @@ public struct FaultPlan: Sendable, Hashable, Codable {
         case .reordering: 5 + 200 * unit
         case .bandwidth: 2_000 + 200_000 * unit * unit
         case .retryStorm: 0.1 + 0.9 * unit
-        case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .blackout, .pause,
-            .drain,
-            .resize,
-            .partition,
-            .oneWayOut, .oneWayIn,
-            .clog, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,
-            .storeDown,
-            .storeCommitLost, .storeDeadlock, .storeRestored, .configRollback, .busCut, .busBroken,
-            .arbiterDown, .arbiterAnswerLost, .redisDown, .redisAnswerLost, .redisRepeats,
-            .redisFlushed, .redisKeyDeleted, .redisFailover:
+        case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .blackout,
+            .shardPowerLoss, .pause, .drain, .resize, .partition, .oneWayOut, .oneWayIn, .clog,
+            .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,
+            .storeDown, .storeCommitLost, .storeDeadlock, .storeRestored, .configRollback, .busCut,
+            .busBroken, .arbiterDown, .arbiterAnswerLost, .redisDown, .redisAnswerLost,
+            .redisRepeats, .redisFlushed, .redisKeyDeleted, .redisFailover:
             1
         }
     }

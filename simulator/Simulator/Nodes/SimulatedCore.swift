@@ -9,8 +9,8 @@ import EdgeWire
 final class SimulatedCore {
     var node: EdgeNode
     var batch = RequestBatch(capacity: 64)
-    /// What the core was told last that all nodes speak.
-    var spoken: UInt16 = 0
+    /// What the core was told last that nodes speak.
+    var spoken: SpokenProtocol?
     var effects = EffectBuffer(capacity: 64)
     let writer: SteppedWriter
     /// Submitted and not yet written.

@@ -184,10 +184,10 @@ extension SimulatedNode {
 
     /// Cores write what all nodes of the cluster know, from their next step on.
     func speak() {
-        let version = versions.common()
-        for core in cores.indices where cores[core].spoken != version {
-            cores[core].spoken = version
-            cores[core].batch.spoken = version
+        let spoken = versions.spoken()
+        for core in cores.indices where cores[core].spoken != spoken {
+            cores[core].spoken = spoken
+            cores[core].batch.spoken = spoken
         }
     }
 

@@ -87,7 +87,7 @@ final class OrdersOracle: Oracle {
             let id = answer.items[1].text, let expiresMs = answer.items[2].integer
         else { return }
         if let known = pools[operation.pool].orders[id] {
-            if known.user != operation.user, !isSoldAgain(world, operation) {
+            if known.user != operation.user {
                 fail(world, operation, "order \(id) is user \(known.user)'s")
             }
             return
@@ -124,7 +124,8 @@ final class OrdersOracle: Oracle {
         let outcome = answer.items.first?.text
         if operation.fen != plan.amountFen * operation.quantity {
             // Whoever was too busy to look says so.
-            if answer.errorCode != "MISMATCH", answer.errorCode != "TRYAGAIN" {
+            let isGone = answer.errorCode == "NOORDER" && world.mayHaveLost(plan)
+            if answer.errorCode != "MISMATCH", answer.errorCode != "TRYAGAIN", !isGone {
                 fail(world, operation, "a payment of \(operation.fen) fen: \(answer)")
             }
             return

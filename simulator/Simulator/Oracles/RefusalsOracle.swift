@@ -123,6 +123,8 @@ final class RefusalsOracle: Oracle {
         switch code {
         case "TRYAGAIN", "UNKNOWN": return true
         case "FULL": return hasFullDisk(world, operation.node, sentNs)
+        // All that could tell of it may be gone.
+        case "NOORDER": return world.mayHaveLost(plan)
         case "NORAIN", "NOSTOCK": return sentNs <= operators.createdNs(operation.pool)
         case "MISMATCH":
             return operation.kind == .pay && operation.fen != plan.amountFen * operation.quantity

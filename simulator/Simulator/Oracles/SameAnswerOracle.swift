@@ -19,6 +19,8 @@ final class SameAnswerOracle: Oracle {
 
     private var wins: [Key: Told<Win>] = [:]
     private var orders: [Key: Told<[RESPAnswer]>] = [:]
+    /// Whose an order is, by its number.
+    private var buyers: [String: Key] = [:]
     private var payments: [Key: Told<String>] = [:]
     private let operators: OperatorLog
 
@@ -142,6 +144,12 @@ final class SameAnswerOracle: Oracle {
         let outcome = answer.items.first?.text
         if outcome == "reserved" || outcome == "repeat" {
             let told = Array(answer.items[1...])
+            // Also where the order was lost since: a payment names nothing but the number.
+            let number = told.first?.text ?? ""
+            if let buyer = buyers[number], buyer != key {
+                return fail(world, operation, "\(number) is user \(buyer.user)'s")
+            }
+            buyers[number] = key
             if let before = orders[key] {
                 if before.value != told {
                     guard isLossy(world, world.pools[operation.pool]) else {

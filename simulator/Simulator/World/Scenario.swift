@@ -57,7 +57,7 @@ public struct Scenario: Sendable, Hashable, Codable {
     /// Whether faults of a kind may come.
     public func allows(_ kind: FaultKind) -> Bool {
         if kind.isBetweenNodes || kind == .blackout, !isCluster { return false }
-        if kind.isOfArbiter, replicas == 1 { return false }
+        if kind.isOfArbiter || kind == .shardPowerLoss, replicas == 1 { return false }
         if kind.isOfRedis, !hasRedis { return false }
         // What a node cannot recover from by itself would end the whole cluster's run.
         if kind.isFatalAlone, isCluster { return false }

@@ -16,7 +16,12 @@ extension World {
         case .powerLoss: stop(node) { $0.losePower(fault.id) }
         case .powerLossInFlight, .powerLossAtTransfer: node.stops += 1
         case .blackout:
-            for node in nodes { stop(node) { $0.losePower(fault.id << 16 | UInt64($0.index)) } }
+            for node in nodes { losePower(node, fault) }
+        case .shardPowerLoss:
+            let shard = random.below(UInt64(scenario.shards), .faultTargets, fault.id, 5)
+            let members = arbiter.rows[Int(shard)]?.members ?? []
+            dark[index] = members.map { Int($0.node) }
+            for node in dark[index] ?? [] { losePower(nodes[node], fault) }
         case .drain: stop(node) { $0.stopCleanly() }
         case .resize: stop(node) { $0.stopCleanly() }
         case .bitRot:
@@ -70,6 +75,8 @@ extension World {
         case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .drain, .diskLoss:
             start(node)
         case .blackout: for node in nodes { start(node) }
+        case .shardPowerLoss:
+            for node in dark.removeValue(forKey: index) ?? [] { start(nodes[node]) }
         case .resize:
             node.nextCoreCount =
                 1 + Int(random.below(UInt64(scenario.mostCores), .faultTargets, fault.id, 9))
@@ -163,6 +170,11 @@ extension World {
         how(node)
     }
 
+    /// One of several that lose it at once: their disks do not lose the same.
+    private func losePower(_ node: SimulatedNode, _ fault: Fault) {
+        stop(node) { $0.losePower(fault.id << 16 | UInt64($0.index)) }
+    }
+
     private func start(_ node: SimulatedNode) {
         node.stops -= 1
         if node.isDown, node.stops == 0 { node.start() }
@@ -201,15 +213,13 @@ extension World {
             case .diskStall: node.diskFactor = max(node.diskFactor, other.magnitude)
             case .storeSlow:
                 node.store.faults.slowness = max(node.store.faults.slowness, other.magnitude)
-            case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .blackout, .pause,
-                .drain, .resize, .clockForward,
-                .clockBack,
-                .clockDrift, .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite,
-                .diskLoss, .storeDown,
-                .storeCommitLost, .storeDeadlock, .storeRestored, .configRollback, .retryStorm,
-                .busCut,
-                .busBroken, .busSlow, .arbiterDown, .arbiterAnswerLost, .redisDown, .redisSlow,
-                .redisAnswerLost, .redisRepeats, .redisFlushed, .redisKeyDeleted, .redisFailover:
+            case .crash, .powerLoss, .powerLossInFlight, .powerLossAtTransfer, .blackout,
+                .shardPowerLoss, .pause, .drain, .resize, .clockForward, .clockBack, .clockDrift,
+                .brokenConnections, .syncError, .diskFull, .bitRot, .misdirectedWrite, .diskLoss,
+                .storeDown, .storeCommitLost, .storeDeadlock, .storeRestored, .configRollback,
+                .retryStorm, .busCut, .busBroken, .busSlow, .arbiterDown, .arbiterAnswerLost,
+                .redisDown, .redisSlow, .redisAnswerLost, .redisRepeats, .redisFlushed,
+                .redisKeyDeleted, .redisFailover:
                 break
             }
         }

@@ -40,6 +40,8 @@ public final class World {
     var active: [Bool]
     /// Armed faults that have been set off.
     var struck: [Bool]
+    /// The nodes that a loss of a shard's power has stopped, by fault.
+    var dark: [Int: [Int]] = [:]
     var phase = Phase.crowd
     var demand: Demand?
     var phaseSinceNs: UInt64 = 0
