@@ -186,8 +186,11 @@ struct StockArchiveTests {
         shop.book.skipNumbers(epoch: 1 << 22, isComplete: false)
         let order = shop.order(sku, 2)
         #expect(order.number == 1 + 1 << 38)
+        // Once in an epoch.
+        shop.book.skipNumbers(epoch: 1 << 22, isComplete: false)
+        #expect(shop.order(sku, 3).number == order.number + 1)
         let key = shop.book.poolKey(slot: sku)
-        for number in [order.number - 1, order.number, order.number + 2] {
+        for number in [order.number, order.number + 1, order.number + 3] {
             #expect(
                 shop.refuses(
                     .orderReserved(

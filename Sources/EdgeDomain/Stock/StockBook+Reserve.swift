@@ -120,7 +120,8 @@ extension StockBook {
     ///   - isComplete: whether all that was acknowledged in the epoch before is here. Then nothing
     ///     is left out, if an order of that epoch is: it has a number beyond all that were lost.
     public mutating func skipNumbers(epoch: UInt32, isComplete: Bool) {
-        if isComplete, UInt64(lastOrderEpoch) + 1 >= epoch { return }
+        // Whoever takes it up again in one epoch has left them out before.
+        if lastOrderEpoch >= epoch || (isComplete && UInt64(lastOrderEpoch) + 1 >= epoch) { return }
         let floor = nextNumber + UInt64(epoch) << 16
         if floor < Self.numberLimit / 2 { numberFloor = floor }
     }

@@ -145,7 +145,9 @@ final class SameAnswerOracle: Oracle {
         if outcome == "reserved" || outcome == "repeat" {
             let told = Array(answer.items[1...])
             // Also where the order was lost since: a payment names nothing but the number.
-            let number = told.first?.text ?? ""
+            // Nodes on their own give the same ones.
+            let node = world.scenario.isCluster ? 0 : operation.node
+            let number = "\(node)/\(told.first?.text ?? "")"
             if let buyer = buyers[number], buyer != key {
                 return fail(world, operation, "\(number) is user \(buyer.user)'s")
             }
