@@ -11,11 +11,11 @@ from resp import Failure
 
 # An executable of a version before; without it today's is held back to former protocols.
 FORMER = os.environ.get("DOWNPOUR_FORMER_BINARY")
-TODAYS = 4
+TODAYS = 5
 ARCHIVE = {"DOWNPOUR_ARCHIVE_AFTER": "500ms", "DOWNPOUR_ARCHIVE_ORDERS_AFTER": "500ms"}
 
 
-@pytest.fixture(params=["executable"] if FORMER else ["1", "2", "3"])
+@pytest.fixture(params=["executable"] if FORMER else ["1", "2", "3", "4"])
 def former(request):
     return request.param
 
@@ -128,7 +128,7 @@ def test_a_cluster_is_upgraded_node_by_node_and_nobody_is_refused(cluster, forme
 
 
 def test_what_cannot_be_spoken_is_refused(directory, make_node):
-    for text in ("0", "5", "two"):
+    for text in ("0", "6", "two"):
         answer = downpour("node", "--protocol", text, "--check-config")
         assert answer.returncode == 78
-        assert "a number from 1 to 4" in answer.stderr
+        assert "a number from 1 to 5" in answer.stderr
